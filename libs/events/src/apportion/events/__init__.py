@@ -1,0 +1,1 @@
+"""Outbox relay to Redis Streams and partitioned consumers with leases and epochs."""

@@ -1,0 +1,1 @@
+"""Exact int64 fixed-point money, volumes and splitting."""

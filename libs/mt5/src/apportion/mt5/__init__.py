@@ -1,0 +1,1 @@
+"""Client of the MetaTrader 5 Web API (HTTPS form)."""

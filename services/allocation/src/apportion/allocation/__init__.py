@@ -1,0 +1,1 @@
+"""Masters, subscriptions, allocations and child trades."""

@@ -1,0 +1,1 @@
+"""The JSON-RPC gateway: la.auth, redirect, sessions, reads."""

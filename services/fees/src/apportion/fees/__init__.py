@@ -1,0 +1,1 @@
+"""Fee terms, calculations and charges."""

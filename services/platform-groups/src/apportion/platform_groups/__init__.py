@@ -1,0 +1,1 @@
+"""Trading servers, platform groups, accounts, orders and transfers."""

@@ -1,0 +1,1 @@
+"""Risk limits, trips and their evidence."""
