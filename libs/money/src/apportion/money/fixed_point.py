@@ -1,0 +1,99 @@
+"""a × b ÷ c, exact, also where a × b does not fit into 64 bits."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+E8 = 100_000_000
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+Int64Array: TypeAlias = NDArray[np.int64]
+Factor: TypeAlias = Int64Array | int
+
+# Up to here a float quotient is at most one off, and a residual of at most 2·divisor does not leave int64.
+_EXACT_QUOTIENT = float(2**50)
+_EXACT_DIVISOR = 2**61
+
+
+class Rounding(enum.Enum):
+    """Named as in `decimal`: by magnitude, so that a profit and the same loss round alike."""
+
+    HALF_UP = "half_up"
+    DOWN = "down"
+    UP = "up"
+
+
+def mul_div(a: int, b: int, c: int, rounding: Rounding) -> int:
+    """a·b/c of plain integers, rounded once. ZeroDivisionError for c = 0; OverflowError outside int64."""
+    product = a * b
+    negative = (product < 0) != (c < 0)
+    quotient, rest = divmod(abs(product), abs(c))
+    if (rounding is Rounding.UP and rest) or (rounding is Rounding.HALF_UP and 2 * rest >= abs(c)):
+        quotient += 1
+    return _fitting(-quotient if negative else quotient)
+
+
+def mul_div_floor(a: Int64Array, b: Factor, c: Factor) -> Int64Array:
+    """floor(a·b/c) element by element, for c > 0. Shapes broadcast. OverflowError where a result leaves int64."""
+    return floor_residual(a, b, c)[0]
+
+
+def mul_div_half_up(a: Int64Array, b: Factor, c: Factor) -> Int64Array:
+    """a·b/c rounded half away from zero, for c > 0. Shapes broadcast. OverflowError where a result leaves int64."""
+    quotient, residual = floor_residual(a, b, c)
+    # `rest` is what is missing to the next integer; no 2·residual, which could leave int64 for c above 2^62.
+    rest = np.asarray(c, dtype=np.int64) - residual
+    up = (residual > rest) | ((residual == rest) & (quotient >= 0))
+    if np.any(up & (quotient == INT64_MAX)):
+        raise OverflowError("a·b/c does not fit into int64")
+    rounded: Int64Array = quotient + up
+    return rounded
+
+
+def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int64Array]:
+    """floor(a·b/c) and the residual a·b − floor(a·b/c)·c in [0, c), for c > 0.
+
+    A float estimates the quotient; the residual is taken in *wrapping* int64, which is exact because the true residual
+    fits; where it leaves [0, c) the estimate was one off. Rows too big for that argument go through Python integers.
+    """
+    a = np.asarray(a, dtype=np.int64)
+    b = np.asarray(b, dtype=np.int64)
+    c = np.asarray(c, dtype=np.int64)
+    if c.size and int(c.min()) <= 0:
+        if not c.all():
+            raise ZeroDivisionError("a·b/0")
+        raise ValueError("the divisor must be above 0")
+    estimate = a * (b / c)
+    if estimate.size == 0:
+        empty = np.zeros(estimate.shape, dtype=np.int64)
+        return empty, empty.copy()
+    if max(-float(estimate.min()), float(estimate.max())) >= _EXACT_QUOTIENT or int(c.max()) >= _EXACT_DIVISOR:
+        return _floor_residual_of_big(a, b, c)
+    with np.errstate(over="ignore"):
+        quotient: Int64Array = np.floor(estimate).astype(np.int64)
+        residual: Int64Array = a * b - quotient * c
+    low = residual < 0
+    high = residual >= c
+    if low.any() or high.any():
+        quotient = quotient - low + high
+        residual = residual + np.where(low, c, 0) - np.where(high, c, 0)
+    return quotient, residual
+
+
+def _floor_residual_of_big(a: Int64Array, b: Int64Array, c: Int64Array) -> tuple[Int64Array, Int64Array]:
+    rows = np.broadcast(a, b, c)
+    pairs = [divmod(int(x) * int(y), int(z)) for x, y, z in rows]
+    quotient = np.array([_fitting(q) for q, _ in pairs], dtype=np.int64).reshape(rows.shape)
+    residual = np.array([r for _, r in pairs], dtype=np.int64).reshape(rows.shape)
+    return quotient, residual
+
+
+def _fitting(value: int) -> int:
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise OverflowError("a·b/c does not fit into int64")
+    return value

@@ -1,0 +1,109 @@
+"""Splitting a whole number by weights: the parts always add up to it.
+
+Both policies work on counts (minor units, lot steps). A negative total is split as its magnitude and negated, so that a
+loss is shared exactly as the same profit. Weights must not be negative and must not all be 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apportion.money.fixed_point import Int64Array, floor_residual
+
+# Below this many weights plain integers beat numpy's fixed cost per call.
+SMALL_COUNT = 80
+# floor_residual is exact without falling back to Python integers below these.
+_MAX_TOTAL = 2**50
+_MAX_WEIGHT_SUM = 2**61
+
+
+def largest_remainder(total: int, weights: Int64Array) -> Int64Array:
+    """Cut each share down, then one more to each of the largest remainders (ties: larger weight, then lower index).
+
+    Nobody is further than one unit from the exact share. ValueError for a negative weight or a sum of 0.
+    """
+    magnitude = abs(total)
+    weight_sum = _checked_sum(weights)
+    if _is_small(magnitude, weights, weight_sum):
+        parts = _largest_remainder_of_ints(magnitude, weights.tolist(), weight_sum)
+    else:
+        parts, remainders = floor_residual(weights, magnitude, weight_sum)
+        missing = magnitude - int(parts.sum())
+        parts[_greatest(remainders, weights, missing)] += 1
+    return parts if total >= 0 else -parts
+
+
+def nearest_largest(total: int, weights: Int64Array) -> Int64Array:
+    """Round each share half up; a shortage goes one by one to the largest weights, an excess is taken one by one from
+    the smallest that got something; ties: lower index.
+
+    Nobody is further than 1.5 units from the exact share. ValueError for a negative weight or a sum of 0.
+    """
+    magnitude = abs(total)
+    weight_sum = _checked_sum(weights)
+    if _is_small(magnitude, weights, weight_sum):
+        parts = _nearest_largest_of_ints(magnitude, weights.tolist(), weight_sum)
+    else:
+        parts, remainders = floor_residual(weights, magnitude, weight_sum)
+        parts += remainders >= weight_sum - remainders
+        missing = magnitude - int(parts.sum())
+        if missing > 0:
+            parts[_greatest(weights, None, missing)] += 1
+        elif missing < 0:
+            receivers = np.flatnonzero(parts)
+            parts[receivers[_greatest(-weights[receivers], None, -missing)]] -= 1
+    return parts if total >= 0 else -parts
+
+
+def _checked_sum(weights: Int64Array) -> int:
+    if weights.size == 0 or int(weights.min()) < 0:
+        raise ValueError("weights must not be empty or negative")
+    # int64 addition wraps silently: near the edge only Python's integers tell the truth.
+    near_edge = float(weights.sum(dtype=np.float64)) >= _MAX_WEIGHT_SUM
+    weight_sum = sum(weights.tolist()) if near_edge else int(weights.sum())
+    if weight_sum == 0:
+        raise ValueError("the weights add up to 0")
+    return weight_sum
+
+
+def _is_small(total: int, weights: Int64Array, weight_sum: int) -> bool:
+    return weights.size < SMALL_COUNT or total >= _MAX_TOTAL or weight_sum >= _MAX_WEIGHT_SUM
+
+
+def _greatest(keys: Int64Array, tie_keys: Int64Array | None, count: int) -> Int64Array:
+    """Indexes of the `count` greatest keys; among equals the greater tie key, then the lower index.
+
+    By threshold instead of argpartition, which leaves the order of equal keys open.
+    """
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    threshold = np.partition(keys, keys.size - count)[keys.size - count]
+    above = np.flatnonzero(keys > threshold)
+    ties = np.flatnonzero(keys == threshold)
+    needed = count - above.size
+    if tie_keys is not None and ties.size > needed:
+        ties = ties[np.argsort(-tie_keys[ties], kind="stable")]
+    return np.concatenate((above, ties[:needed]))
+
+
+def _largest_remainder_of_ints(total: int, weights: list[int], weight_sum: int) -> Int64Array:
+    parts = [weight * total // weight_sum for weight in weights]
+    missing = total - sum(parts)
+    if missing:
+        ranked = sorted(range(len(weights)), key=lambda i: (-(weights[i] * total % weight_sum), -weights[i], i))
+        for index in ranked[:missing]:
+            parts[index] += 1
+    return np.array(parts, dtype=np.int64)
+
+
+def _nearest_largest_of_ints(total: int, weights: list[int], weight_sum: int) -> Int64Array:
+    parts = [(2 * weight * total + weight_sum) // (2 * weight_sum) for weight in weights]
+    missing = total - sum(parts)
+    if missing > 0:
+        for index in sorted(range(len(weights)), key=lambda i: (-weights[i], i))[:missing]:
+            parts[index] += 1
+    elif missing < 0:
+        receivers = [index for index, part in enumerate(parts) if part]
+        for index in sorted(receivers, key=lambda i: (weights[i], i))[:-missing]:
+            parts[index] -= 1
+    return np.array(parts, dtype=np.int64)
