@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
+
 from apportion.devstack.postgres import EmbeddedPostgres
 from apportion.devstack.server_process import ServerNotStarted
 
@@ -56,31 +55,26 @@ async def test_a_damaged_cluster_is_reported_with_the_servers_log(folder: Path) 
         await server.start()
 
 
+PROGRAM = """
+import asyncio, pathlib, sys
+from apportion.devstack.postgres import EmbeddedPostgres
+
+async def main():
+    server = EmbeddedPostgres(pathlib.Path(sys.argv[1]))
+    await server.start()
+    print(server.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
 async def test_the_server_does_not_outlive_a_killed_owner(folder: Path) -> None:
-    program = (
-        "import asyncio, pathlib, sys\n"
-        "from apportion.devstack.postgres import EmbeddedPostgres\n"
-        "async def main():\n"
-        "    server = EmbeddedPostgres(pathlib.Path(sys.argv[1]))\n"
-        "    await server.start()\n"
-        "    print(server.pid, flush=True)\n"
-        "    await asyncio.Event().wait()\n"
-        "asyncio.run(main())\n"
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, str(folder), stdout=asyncio.subprocess.PIPE
     )
-    owner = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
-    server_pid = int(await asyncio.to_thread(owner.stdout.readline))
-    owner.send_signal(signal.SIGKILL)
-    owner.communicate()
-    async with asyncio.timeout(15):
-        while _is_running(server_pid):
-            await asyncio.sleep(0.02)
-
-
-def _is_running(pid: int) -> bool:
-    """A dead child of a dead parent may wait for a sluggish init as a zombie."""
-    try:
-        os.kill(pid, 0)
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+    server = psutil.Process(int(await owner.stdout.readline()))
+    owner.kill()
+    await owner.communicate()
+    await asyncio.to_thread(server.wait, 15)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import redis.asyncio
+
 from apportion.devstack.valkey import EmbeddedValkey
 
 

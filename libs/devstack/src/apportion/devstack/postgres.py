@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -23,6 +24,8 @@ from apportion.devstack.server_process import ServerNotStarted, ServerProcess
 
 SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
+# For what that user must reach; survives a reboot. Whatever lies there under our names must be ours.
+OPEN_FOLDER = Path("/var/tmp")  # noqa: S108
 PORT_ATTEMPTS = 3
 CONNECT_SECONDS = 2.0
 
@@ -65,7 +68,7 @@ class EmbeddedPostgres:
         self._socket_folder = Path(tempfile.mkdtemp(prefix="pg-"))
         _give(self._socket_folder, self._user)
         for attempt in range(PORT_ATTEMPTS):
-            self._port = free_port()
+            self._port = self._port or free_port()
             try:
                 await self._launch(binaries, data)
                 break
@@ -73,7 +76,14 @@ class EmbeddedPostgres:
                 if "Address already in use" not in str(error) or attempt == PORT_ATTEMPTS - 1:
                     await self.stop()
                     raise
+                self._port = 0
         return self.url(SUPERUSER, "postgres")
+
+    def kill(self) -> None:
+        """Ends the server as a power cut would. `start` then brings it back on the same port, with the same data."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     async def stop(self) -> None:
         """Ends the server; open connections are cut. The data stay."""
@@ -129,14 +139,14 @@ class EmbeddedPostgres:
         data = self._folder.resolve() / "data"
         if self._user is not None and not _open_to_all(data.parent):
             name = hashlib.sha256(bytes(data)).hexdigest()[:16]
-            data = Path("/var/tmp") / f"apportion-postgres-{name}"  # noqa: S108: its owner is checked in _give
+            data = OPEN_FOLDER / f"apportion-postgres-{name}"
         data.mkdir(mode=0o700, exist_ok=True)
         _give(data, self._user)
         return data
 
 
 def _init_cluster(binaries: Path, data: Path, user: str | None, fsync: bool) -> None:
-    command = [binaries / "initdb", "-D", data, "-U", SUPERUSER]
+    command: list[str | Path] = [binaries / "initdb", "-D", data, "-U", SUPERUSER]
     command += ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", *([] if fsync else ["--no-sync"])]
     result = subprocess.run(
         command, user=user, extra_groups=[] if user else None, cwd="/", capture_output=True, text=True, check=False
@@ -154,7 +164,7 @@ def _binaries(user: str | None) -> Path:
     if user is None or _open_to_all(package / "pginstall" / "bin" / "postgres"):
         return package / "pginstall" / "bin"
     stamp = hashlib.sha256(f"{package} {package.stat().st_mtime_ns}".encode()).hexdigest()[:16]
-    bundle = Path("/var/tmp") / f"apportion-postgres-binaries-{stamp}"  # noqa: S108: made by us or refused
+    bundle = OPEN_FOLDER / f"apportion-postgres-binaries-{stamp}"
     if bundle.exists():
         _refuse_foreign(bundle, os.geteuid())
     else:
@@ -187,7 +197,7 @@ def _open_to_all(path: Path) -> bool:
 def _give(folder: Path, user: str | None) -> None:
     if user is not None and folder.stat().st_uid == os.geteuid():
         shutil.chown(folder, user)
-    _refuse_foreign(folder, os.geteuid() if user is None else folder.stat().st_uid)
+    _refuse_foreign(folder, os.geteuid() if user is None else pwd.getpwnam(user).pw_uid)
 
 
 def _refuse_foreign(folder: Path, owner: int) -> None:

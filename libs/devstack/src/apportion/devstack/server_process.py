@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 START_SECONDS = 30.0
@@ -22,11 +22,18 @@ class ServerNotStarted(Exception):
 
 
 class ServerProcess:
-    """One running server. `user` is the account it runs under, None for ours."""
+    """One running server. `user` is the account it runs under and `environment` its own; None for ours."""
 
     def __init__(
-        self, command: Sequence[str | Path], *, log_file: Path, stop_signal: signal.Signals, user: str | None = None
+        self,
+        command: Sequence[str | Path],
+        *,
+        log_file: Path,
+        stop_signal: signal.Signals,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._name = Path(command[0]).name
         self._log_file = log_file
         self._stop_signal = stop_signal
         with log_file.open("ab") as log:
@@ -36,6 +43,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 cwd="/",
+                env=environment,
                 user=user,
                 extra_groups=[] if user else None,
                 start_new_session=True,  # Ctrl-C in the terminal reaches us, and we stop it in order
@@ -62,7 +70,7 @@ class ServerProcess:
             await asyncio.sleep(POLL_SECONDS)
         await self.stop()
         tail = self._log_file.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
-        raise ServerNotStarted(f"{self._server.args} ended with {self._server.returncode}:\n{tail}")
+        raise ServerNotStarted(f"{self._name} ended with {self._server.returncode}:\n{tail}")
 
     async def stop(self) -> None:
         """Ends the server in order, or by force when it takes longer than STOP_SECONDS. May be called twice."""

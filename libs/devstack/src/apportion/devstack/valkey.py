@@ -30,14 +30,21 @@ class EmbeddedValkey:
         """Starts the server; an earlier run's data are loaded. Returns the URL of logical database 0."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(PORT_ATTEMPTS):
-            self._port = free_port()
+            self._port = self._port or free_port()
             try:
                 await self._launch()
                 break
             except ServerNotStarted as error:
                 if "Address already in use" not in str(error) or attempt == PORT_ATTEMPTS - 1:
                     raise
+                self._port = 0
         return self.url(0)
+
+    def kill(self) -> None:
+        """Ends the server as a power cut would. `start` then brings it back on the same port."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     async def stop(self) -> None:
         """Ends the server. The data stay."""

@@ -1,0 +1,1 @@
+"""Embedded PostgreSQL and Valkey, development certificates, process supervisor, demo."""

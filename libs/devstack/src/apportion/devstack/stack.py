@@ -1,0 +1,143 @@
+"""All of Apportion on one machine: embedded servers, a simulated trading server, five services, each its own process.
+
+    async with Stack(folder) as stack:
+        clients = stack.clients(label=1)
+        await stack.services["fees"].kill()      # as a power cut would
+        await stack.services["fees"].start()     # same address, same database
+
+Behind `make demo`, `make run` and the process tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from apportion.devstack.certificates import create_authority, issue
+from apportion.devstack.clients import Clients
+from apportion.devstack.ports import free_port
+from apportion.devstack.postgres import EmbeddedPostgres
+from apportion.devstack.service_process import ServiceProcess
+from apportion.devstack.valkey import EmbeddedValkey
+from apportion.rpc import Tls
+
+# In start order: each needs only those before it.
+SERVICES = ("platform-groups", "allocation", "fees", "risk", "auth-gateway")
+OPERATOR = "operator"
+GATEWAY = "auth-gateway"
+
+# Whom each service calls.
+CALLS: dict[str, tuple[str, ...]] = {
+    "platform-groups": (),
+    "allocation": ("platform-groups",),
+    "fees": ("platform-groups", "allocation"),
+    "risk": ("platform-groups", "allocation"),
+    "auth-gateway": ("platform-groups", "allocation"),
+}
+SECRETS = {
+    "platform-groups": "PLATFORM_GROUPS_KEY_ENCRYPTION_KEY",
+    "auth-gateway": "AUTH_GATEWAY_PEPPER",
+}
+
+
+class Stack:
+    """The embedded servers and the services, started in order and stopped in reverse.
+
+    `settings` adds environment variables for all services (they win over the defaults here); `split` names the
+    services that run `serve` and `work` as processes of their own, with so many workers.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, split: Mapping[str, int] | None = None):
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres")
+        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.services: dict[str, ServiceProcess] = {}
+        self._settings = dict(settings or {})
+        self._split = dict(split or {})
+        self._addresses = {name: f"127.0.0.1:{free_port()}" for name in SERVICES}
+        self._certificates = folder / "certificates"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{self._addresses[GATEWAY]}"
+
+    def clients(self, label: int) -> Clients:
+        """Operator's stubs for one broker; the caller closes them."""
+        addresses = {name: address for name, address in self._addresses.items() if name != GATEWAY}
+        return Clients(addresses, self._tls(OPERATOR), label)
+
+    async def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        create_authority(self._certificates)
+        await self.postgres.start()
+        redis_url = await self.valkey.start()
+        secrets_of_services = self._secrets()
+        for name in SERVICES:
+            database = name.replace("-", "_")
+            database_url = await self.postgres.create_database(database, database)
+            environment = self._environment(name, database_url, redis_url) | secrets_of_services.get(name, {})
+            for process_name, role in self._processes_of(name):
+                self.services[process_name] = ServiceProcess(
+                    process_name, name, role, environment, self.folder / "services"
+                )
+        for name in SERVICES:
+            await self.services[self._processes_of(name)[0][0]].migrate()
+        for process in self.services.values():
+            await process.start()
+
+    async def stop(self) -> None:
+        for process in reversed(self.services.values()):
+            await process.stop()
+        await self.valkey.stop()
+        await self.postgres.stop()
+
+    def _processes_of(self, name: str) -> list[tuple[str, str]]:
+        """(process name, subcommand) of a service: one `run`, or one `serve` and several `work`."""
+        workers = self._split.get(name, 0)
+        if not workers:
+            return [(name, "run")]
+        return [(name, "serve"), *((f"{name}-worker-{number}", "work") for number in range(1, workers + 1))]
+
+    def _environment(self, name: str, database_url: str, redis_url: str) -> dict[str, str]:
+        prefix = name.upper().replace("-", "_") + "_"
+        tls = self._tls(name)
+        common = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "LISTEN_ADDRESS": self._addresses[name],
+            "TLS_CERTIFICATE_FILE": str(tls.certificate_file),
+            "TLS_KEY_FILE": str(tls.key_file),
+            "TLS_CA_FILE": str(tls.ca_file),
+            "DEVELOPMENT": "true",
+        }
+        peers = {f"{peer.upper().replace('-', '_')}_ADDRESS": self._addresses[peer] for peer in CALLS[name]}
+        own = {prefix + key: value for key, value in (common | peers).items()}
+        return own | {key: value for key, value in self._settings.items() if key.startswith(prefix)}
+
+    def _secrets(self) -> dict[str, dict[str, str]]:
+        """Keys of this stack, made once and kept beside its data: 32 random bytes each, base64."""
+        made = {}
+        for name, variable in SECRETS.items():
+            file = self.folder / f"{variable.lower()}.secret"
+            if not file.exists():
+                file.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+                file.chmod(0o600)
+            made[name] = {variable: file.read_text()}
+        return made
+
+    def _tls(self, name: str) -> Tls:
+        return issue(self._certificates, name)
+
