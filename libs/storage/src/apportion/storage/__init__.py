@@ -1,0 +1,33 @@
+"""PostgreSQL: engine, transactions, request ids, outbox, inbox, page tokens, migrations."""
+
+from __future__ import annotations
+
+from apportion.runtime.context import RequestKey
+from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine
+from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
+from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
+from apportion.storage.migrations import migrate, newest_version, schema_version
+from apportion.storage.outbox import PARTITIONS, append_event, partition_of
+from apportion.storage.request_ids import claim_request, store_answer
+from apportion.storage.transaction import transaction
+
+__all__ = [
+    "PARTITIONS",
+    "DatabaseNotDurable",
+    "RequestKey",
+    "append_event",
+    "check_durability",
+    "claim_request",
+    "constraint_errors",
+    "create_engine",
+    "create_infrastructure",
+    "database_failure",
+    "infrastructure_tables",
+    "migrate",
+    "newest_version",
+    "partition_of",
+    "schema_version",
+    "store_answer",
+    "transaction",
+    "violated_constraint",
+]
