@@ -140,4 +140,3 @@ class Stack:
 
     def _tls(self, name: str) -> Tls:
         return issue(self._certificates, name)
-
