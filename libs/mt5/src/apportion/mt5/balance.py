@@ -1,0 +1,34 @@
+"""Balance operations: deposits and withdrawals, booked at once by the server."""
+
+from __future__ import annotations
+
+import msgspec
+
+from apportion.mt5.connection import Caller
+from apportion.mt5.enums import DealAction
+from apportion.mt5.numbers import to_fixed
+
+COMMENT_LENGTH = 31
+
+
+class _Ticket(msgspec.Struct, rename="pascal"):
+    ticket: int
+
+
+async def change(caller: Caller, login: int, amount_minor: int, digits: int, comment: str) -> int:
+    """Books a deposit (above 0) or a withdrawal and returns the deal's ticket.
+
+    A write without any key against repeats: after OutcomeUnknown look for `comment` among the deals before anything
+    else. Withdrawals may not use margin. Raises ValueError when the server would cut the comment.
+    """
+    if len(comment) > COMMENT_LENGTH:
+        raise ValueError(f"comment {comment!r} is longer than {COMMENT_LENGTH}")
+    query: dict[str, str | int] = {
+        "login": login,
+        "type": int(DealAction.BALANCE),
+        "balance": to_fixed(amount_minor, digits),
+        "comment": comment,
+    }
+    if amount_minor < 0:
+        query["check_margin"] = 1
+    return (await caller.call("trade/balance", query, write=True)).as_type(_Ticket).ticket

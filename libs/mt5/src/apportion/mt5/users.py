@@ -1,0 +1,91 @@
+"""Accounts as the server's user records: rights, group, leverage, booked balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from apportion.mt5.connection import Caller
+from apportion.mt5.enums import DEFAULT_RIGHTS
+from apportion.mt5.errors import Refused
+from apportion.mt5.numbers import fixed
+from apportion.mt5.retcodes import Retcode
+
+
+class User(msgspec.Struct, rename="pascal"):
+    """`Comment` and `Name` are empty when the manager may not see personal data."""
+
+    login: int
+    group: str = ""
+    rights: int = 0
+    name: str = ""
+    leverage: int = 0
+    comment: str = ""
+    balance: str = "0"
+    credit: str = "0"
+
+    def balance_minor(self, digits: int) -> int:
+        return fixed(self.balance, digits)
+
+    def credit_minor(self, digits: int) -> int:
+        return fixed(self.credit, digits)
+
+
+class NewUser(msgspec.Struct, frozen=True):
+    group: str
+    name: str
+    leverage: int
+    comment: str
+    main_password: str
+    investor_password: str
+    rights: int = int(DEFAULT_RIGHTS)
+
+
+async def add(caller: Caller, user: NewUser) -> User:
+    """Creates an account; the server picks the login. A write: see `Connection.call`."""
+    query: dict[str, str | int] = {
+        "group": user.group,
+        "name": user.name,
+        "leverage": user.leverage,
+        "rights": user.rights,
+    }
+    body = {
+        "Group": user.group,
+        "Name": user.name,
+        "Leverage": str(user.leverage),
+        "Rights": str(user.rights),
+        "Comment": user.comment,
+        "PassMain": user.main_password,
+        "PassInvestor": user.investor_password,
+    }
+    return (await caller.call("user/add", query, body, write=True)).as_type(User)
+
+
+async def get(caller: Caller, login: int) -> User:
+    """Raises Refused(13) when the server does not know the login."""
+    return (await caller.call("user/get", {"login": login})).as_type(User)
+
+
+async def list_of_groups(caller: Caller, groups: Sequence[str]) -> list[User]:
+    """All accounts of the groups (names or masks)."""
+    return await _batch(caller, {"group": ",".join(groups)})
+
+
+async def list_of_logins(caller: Caller, logins: Sequence[int]) -> list[User]:
+    """The accounts that exist among these logins."""
+    return await _batch(caller, {"login": ",".join(map(str, logins))})
+
+
+async def set_rights(caller: Caller, login: int, rights: int) -> None:
+    """A write, and idempotent. The server ignores what it dislikes without a word: read again and compare."""
+    await caller.call("user/update", {"login": login}, {"Login": str(login), "Rights": str(rights)}, write=True)
+
+
+async def _batch(caller: Caller, selector: dict[str, str]) -> list[User]:
+    try:
+        return (await caller.call("user/get_batch", selector)).as_type(list[User])
+    except Refused as refused:
+        if refused.retcode == Retcode.NOT_FOUND:
+            return []
+        raise
