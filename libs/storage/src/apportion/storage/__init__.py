@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from apportion.runtime.context import RequestKey
+from apportion.storage.copy import copy_rows, driver_connection, fetch_arrays
 from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
 from apportion.storage.migrations import migrate, newest_version, schema_version
 from apportion.storage.outbox import PARTITIONS, append_event, partition_of
+from apportion.storage.pages import decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.transaction import transaction
 
@@ -19,13 +21,20 @@ __all__ = [
     "check_durability",
     "claim_request",
     "constraint_errors",
+    "copy_rows",
     "create_engine",
     "create_infrastructure",
     "database_failure",
+    "decode_page_token",
+    "driver_connection",
+    "encode_page_token",
+    "fetch_arrays",
     "infrastructure_tables",
     "migrate",
     "newest_version",
+    "page_size",
     "partition_of",
+    "query_hash",
     "schema_version",
     "store_answer",
     "transaction",

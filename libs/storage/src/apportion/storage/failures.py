@@ -72,7 +72,7 @@ def violated_constraint(error: IntegrityError | asyncpg.PostgresError) -> str | 
 
 @contextmanager
 def constraint_errors(errors: Mapping[str, DomainError]) -> Iterator[None]:
-    """Turns the violation of a constraint named in `errors` into its DomainError. The transaction is lost in any case."""
+    """Turns the violation of a constraint named in `errors` into its DomainError; the transaction is lost anyway."""
     try:
         yield
     except (IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
