@@ -26,6 +26,7 @@ from apportion.errors.shared import (
     TimestampInvalid,
     UpstreamUnavailable,
     VersionConflict,
+    shared_reasons,
 )
 
 __all__ = [
@@ -54,5 +55,6 @@ __all__ = [
     "VersionConflict",
     "Violation",
     "registry",
+    "shared_reasons",
     "summary",
 ]

@@ -18,8 +18,10 @@ DomainError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 
-from apportion.errors.domain_error import DomainError, Violation
+from apportion.errors.domain_error import DomainError, Violation, registry
 from apportion.errors.kind import Kind
 
 
@@ -210,3 +212,9 @@ class RemoteError(DomainError):
         )
         self.kind = kind  # type: ignore[misc]  # the only error whose kind and reason are data, not class facts
         self.reason = reason  # type: ignore[misc]
+
+
+@cache
+def shared_reasons() -> Mapping[str, type[DomainError]]:
+    """The classes of this file by reason: these keep their class when they cross the wire."""
+    return MappingProxyType({error.reason: error for error in registry() if error.__module__ == __name__})

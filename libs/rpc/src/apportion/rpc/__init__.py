@@ -1,0 +1,35 @@
+"""grpc.aio servers and channels with deadlines, identity, typed errors and health."""
+
+from __future__ import annotations
+
+from apportion.rpc.caller import SUITE_LABEL, Caller, caller, caller_or_none
+from apportion.rpc.channel import CallOptions, call_options, open_channel
+from apportion.rpc.columns import CHUNK_ROWS, column, set_column
+from apportion.rpc.peers import Peers
+from apportion.rpc.problems import Problems
+from apportion.rpc.requests import request_key
+from apportion.rpc.server import Server
+from apportion.rpc.timestamps import from_timestamp, to_timestamp
+from apportion.rpc.tls import Tls
+from apportion.runtime.context import RequestKey
+
+__all__ = [
+    "CHUNK_ROWS",
+    "SUITE_LABEL",
+    "CallOptions",
+    "Caller",
+    "Peers",
+    "Problems",
+    "RequestKey",
+    "Server",
+    "Tls",
+    "call_options",
+    "caller",
+    "caller_or_none",
+    "column",
+    "from_timestamp",
+    "open_channel",
+    "request_key",
+    "set_column",
+    "to_timestamp",
+]
