@@ -25,7 +25,7 @@ class ServiceProcess:
         self._role = role
         self._ready_file = folder / f"{name}.ready"
         prefix = service.upper().replace("-", "_") + "_"
-        self._environment = {
+        self.environment = {
             **os.environ,
             **environment,
             f"{prefix}READY_FILE": str(self._ready_file),
@@ -46,7 +46,7 @@ class ServiceProcess:
         """Bring the service's database to its version."""
         command = [sys.executable, "-m", self._module, "migrate"]
         process = await asyncio.create_subprocess_exec(
-            *command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            *command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         output, _ = await process.communicate()
         if process.returncode != 0:
@@ -59,7 +59,7 @@ class ServiceProcess:
             [sys.executable, "-m", self._module, self._role],
             log_file=self.log_file,
             stop_signal=signal.SIGTERM,
-            environment=self._environment,
+            environment=self.environment,
         )
         await self._process.wait_ready(self._is_ready)
 
