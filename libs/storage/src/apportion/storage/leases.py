@@ -1,0 +1,255 @@
+"""Who does the work of a key: one worker at a time, by a lease with an epoch in the database.
+
+A worker heartbeats, takes its fair share of the keys and renews what it holds. A lease that ran out passes on with the
+next epoch, and every write that matters checks its epoch in its own transaction: a worker that was stopped and woke up
+later can do no harm. The database's clock alone decides when a lease ends; the local monotonic clock only makes the
+holder give up a little earlier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion.errors import DomainError, StaleEpoch
+from apportion.runtime.clock import Clock
+from apportion.storage.transaction import transaction
+
+log = structlog.get_logger()
+
+RENEWALS_PER_TTL = 4
+# The holder gives up this part of the time to live before the database does.
+MARGIN_SHARE = 0.1
+
+HEARTBEAT = text(
+    """
+    INSERT INTO workers (kind, owner, alive_until)
+    VALUES (:kind, :owner, clock_timestamp() + make_interval(secs => :ttl))
+    ON CONFLICT ON CONSTRAINT workers_pkey DO UPDATE SET alive_until = excluded.alive_until
+    """
+)
+LEAVE = text("DELETE FROM workers WHERE kind = :kind AND (owner = :owner OR alive_until < clock_timestamp())")
+COUNT_ALIVE = text("SELECT count(*) FROM workers WHERE kind = :kind AND alive_until >= clock_timestamp()")
+ADD_KEYS = text(
+    """
+    INSERT INTO leases (kind, key, owner, epoch, lease_until)
+    SELECT :kind, unnest(CAST(:keys AS text[])), '', 0, '-infinity'
+    ON CONFLICT ON CONSTRAINT leases_pkey DO NOTHING
+    """
+)
+RENEW = text(
+    """
+    UPDATE leases SET lease_until = clock_timestamp() + make_interval(secs => :ttl)
+    FROM unnest(CAST(:keys AS text[]), CAST(:epochs AS bigint[])) AS held (key, epoch)
+    WHERE leases.kind = :kind AND leases.key = held.key AND leases.epoch = held.epoch AND leases.owner = :owner
+      AND leases.lease_until >= clock_timestamp()
+    RETURNING leases.key
+    """
+)
+# SKIP LOCKED: of two workers that look at once, each takes other keys; and a key stays untaken while a writer's fence
+# holds it. MATERIALIZED: a sub-select that locks must run once.
+TAKE = text(
+    """
+    WITH free AS MATERIALIZED (
+        SELECT key FROM leases
+        WHERE kind = :kind AND key = ANY(CAST(:keys AS text[])) AND lease_until < clock_timestamp()
+        ORDER BY lease_until, key LIMIT :count FOR UPDATE SKIP LOCKED
+    )
+    UPDATE leases SET owner = :owner, epoch = epoch + 1, lease_until = clock_timestamp() + make_interval(secs => :ttl)
+    FROM free WHERE leases.kind = :kind AND leases.key = free.key
+    RETURNING leases.key, leases.epoch
+    """
+)
+RELEASE = text(
+    """
+    UPDATE leases SET owner = '', lease_until = '-infinity'
+    FROM unnest(CAST(:keys AS text[]), CAST(:epochs AS bigint[])) AS held (key, epoch)
+    WHERE leases.kind = :kind AND leases.key = held.key AND leases.epoch = held.epoch AND leases.owner = :owner
+    """
+)
+# FOR SHARE: until the writer commits nobody can take the lease over.
+FENCE = text(
+    """
+    SELECT true FROM leases
+    WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
+    FOR SHARE
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do the work of `key`. `epoch` grows each time the lease passes on; a renewal keeps it."""
+
+    kind: str
+    key: str
+    owner: str
+    epoch: int
+
+
+LeaseCallback = Callable[[Lease], Awaitable[None]]
+
+
+async def check_fence(tx: AsyncConnection, lease: Lease) -> None:
+    """Raises StaleEpoch when the lease has passed on. Otherwise it cannot pass on before `tx` ends: keep `tx` short."""
+    row = {"kind": lease.kind, "key": lease.key, "owner": lease.owner, "epoch": lease.epoch}
+    if (await tx.execute(FENCE, row)).one_or_none() is None:
+        raise StaleEpoch(lease_kind=lease.kind, lease_key=lease.key, epoch=lease.epoch)
+
+
+async def _nothing(_lease: Lease) -> None:
+    """For a keeper whose work looks at `held` by itself."""
+
+
+class LeaseKeeper:
+    """Holds this worker's share of the keys of one kind.
+
+    `owner` names this process start, not the host: a restarted worker must not find itself the owner of what its
+    predecessor left half done. `on_acquire` starts the work of a key and returns at once; `on_release` ends it and
+    returns when it has ended, within half the time to live; both must not raise. After a pause longer than the time
+    to live `valid` is false at once, though `on_release` comes only with the next renewal.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        kind: str,
+        keys: Sequence[str],
+        owner: str,
+        *,
+        clock: Clock,
+        ttl_seconds: float = 10.0,
+        on_acquire: LeaseCallback = _nothing,
+        on_release: LeaseCallback = _nothing,
+    ) -> None:
+        if not owner:
+            raise ValueError("a lease needs an owner")
+        self._engine = engine
+        self._kind = kind
+        self._keys = list(keys)
+        self._owner = owner
+        self._clock = clock
+        self._ttl_seconds = ttl_seconds
+        self._on_acquire = on_acquire
+        self._on_release = on_release
+        self._held: dict[str, Lease] = {}
+        self._deadlines: dict[Lease, float] = {}
+
+    @property
+    def held(self) -> dict[str, Lease]:
+        """The leases by key, also those that ran out and were not given up yet: ask `valid` before acting."""
+        return dict(self._held)
+
+    def valid(self, lease: Lease) -> bool:
+        """Whether the lease still stands by the local clock, with a margin: cheap, and no substitute for the fence."""
+        return self._clock.monotonic() < self._deadlines.get(lease, -math.inf)
+
+    def replace_keys(self, keys: Sequence[str]) -> None:
+        """The keys to share from the next round on; held ones that are gone are released."""
+        self._keys = list(keys)
+
+    async def run(self) -> None:
+        """Keeps the leases until cancelled, then ends the work and hands them over."""
+        try:
+            while True:
+                try:
+                    await self.refresh()
+                except DomainError as error:
+                    log.warning("lease_refresh_failed", kind=self._kind, owner=self._owner, error=str(error))
+                    await self._give_up(self._run_out())
+                await asyncio.sleep(self._ttl_seconds / RENEWALS_PER_TTL)
+        finally:
+            await self.release_all()
+
+    async def refresh(self) -> None:
+        """One round: heartbeat, renew, give up what was lost or is too much, take what is free up to the fair share."""
+        asked_at = self._clock.monotonic()
+        async with transaction(self._engine) as tx:
+            await tx.execute(HEARTBEAT, self._row(ttl=self._ttl_seconds))
+            alive = (await tx.execute(COUNT_ALIVE, self._row())).scalar_one()
+            renewed = await self._renew(tx)
+        for key in renewed:
+            self._extend(self._held[key], asked_at)
+        await self._give_up([lease for key, lease in self._held.items() if key not in renewed])
+        share = math.ceil(len(self._keys) / alive)
+        await self._release(self._surplus(share))
+        if len(self._held) < share:
+            await self._take(share - len(self._held))
+
+    async def release_all(self) -> None:
+        """Ends the work of all keys and hands the leases over at once, instead of letting others wait for their end."""
+        try:
+            await self._release(list(self._held.values()))
+            async with transaction(self._engine) as tx:
+                await tx.execute(LEAVE, self._row())
+        except DomainError as error:  # the leases run out by themselves
+            log.warning("lease_release_failed", kind=self._kind, owner=self._owner, error=str(error))
+
+    async def _renew(self, tx: AsyncConnection) -> set[str]:
+        if not self._held:
+            return set()
+        row = self._row(ttl=self._ttl_seconds, **_columns(self._held.values()))
+        return set((await tx.execute(RENEW, row)).scalars())
+
+    async def _take(self, count: int) -> None:
+        free = [key for key in self._keys if key not in self._held]
+        asked_at = self._clock.monotonic()
+        async with transaction(self._engine) as tx:
+            await tx.execute(ADD_KEYS, self._row(keys=free))
+            taken = (await tx.execute(TAKE, self._row(keys=free, count=count, ttl=self._ttl_seconds))).all()
+        leases = [Lease(self._kind, key, self._owner, epoch) for key, epoch in taken]
+        for lease in leases:
+            self._held[lease.key] = lease
+            self._extend(lease, asked_at)
+            log.info("lease_acquired", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
+        await self._call(self._on_acquire, leases)
+
+    async def _release(self, leases: Sequence[Lease]) -> None:
+        """Ends the work first: the next owner may start the moment the lease is free."""
+        if not leases:
+            return
+        await self._give_up(leases)
+        async with transaction(self._engine) as tx:
+            await tx.execute(RELEASE, self._row(**_columns(leases)))
+
+    async def _give_up(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            del self._deadlines[lease]
+            del self._held[lease.key]
+            log.info("lease_given_up", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
+        await self._call(self._on_release, leases)
+
+    async def _call(self, callback: LeaseCallback, leases: Sequence[Lease]) -> None:
+        """All at once, and no longer than the leases that stay can wait for their renewal."""
+        try:
+            async with asyncio.timeout(self._ttl_seconds / 2):
+                await asyncio.gather(*(callback(lease) for lease in leases))
+        except TimeoutError:
+            log.error("lease_callback_too_slow", kind=self._kind, keys=[lease.key for lease in leases])
+
+    def _surplus(self, share: int) -> list[Lease]:
+        """Keys that are no longer shared, then the youngest leases."""
+        gone = [lease for key, lease in self._held.items() if key not in set(self._keys)]
+        kept = [lease for lease in self._held.values() if lease not in gone]
+        return gone + kept[share:]
+
+    def _run_out(self) -> list[Lease]:
+        return [lease for lease in self._held.values() if not self.valid(lease)]
+
+    def _extend(self, lease: Lease, asked_at: float) -> None:
+        """Counted from before the question, so the local end always comes before the database's."""
+        self._deadlines[lease] = asked_at + self._ttl_seconds * (1 - MARGIN_SHARE)
+
+    def _row(self, **values: object) -> dict[str, object]:
+        return {"kind": self._kind, "owner": self._owner, **values}
+
+
+def _columns(leases: Iterable[Lease]) -> dict[str, object]:
+    held = list(leases)
+    return {"keys": [lease.key for lease in held], "epochs": [lease.epoch for lease in held]}

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import StaleEpoch
+from apportion.runtime.clock import Clock, FixedClock, SystemClock
+from apportion.storage import create_engine, transaction
+from apportion.storage.leases import Lease, LeaseKeeper, check_fence
+from apportion.testing.polling import eventually
+
+KEYS = [str(key) for key in range(8)]
+
+
+class Worker:
+    """A keeper with a record of what it was told."""
+
+    def __init__(self, engine: AsyncEngine, owner: str, clock: Clock, ttl_seconds: float = 10.0) -> None:
+        self.working: set[Lease] = set()
+        self.clock = clock
+        self.keeper = LeaseKeeper(
+            engine,
+            "partition",
+            KEYS,
+            owner,
+            clock=clock,
+            ttl_seconds=ttl_seconds,
+            on_acquire=self._start,
+            on_release=self._end,
+        )
+
+    async def _start(self, lease: Lease) -> None:
+        self.working.add(lease)
+
+    async def _end(self, lease: Lease) -> None:
+        self.working.remove(lease)
+
+    @property
+    def keys(self) -> set[str]:
+        assert self.working == set(self.keeper.held.values())
+        return set(self.keeper.held)
+
+
+@pytest.fixture
+def a(engine: AsyncEngine, clock: FixedClock) -> Worker:
+    return Worker(engine, "a", clock)
+
+
+@pytest.fixture
+def b(engine: AsyncEngine, clock: FixedClock) -> Worker:
+    return Worker(engine, "b", clock)
+
+
+async def run_out(engine: AsyncEngine, owner: str) -> None:
+    """The worker was stopped for longer than its leases live, by the only clock that counts."""
+    async with transaction(engine) as tx:
+        for table, column in (("leases", "lease_until"), ("workers", "alive_until")):
+            statement = f"UPDATE {table} SET {column} = clock_timestamp() - interval '1 ms' WHERE owner = :owner"
+            await tx.execute(text(statement), {"owner": owner})
+
+
+async def write(engine: AsyncEngine, lease: Lease) -> None:
+    async with transaction(engine) as tx:
+        await check_fence(tx, lease)
+
+
+async def test_a_worker_alone_takes_everything_and_keeps_its_epochs(a: Worker) -> None:
+    await a.keeper.refresh()
+    first = a.keeper.held
+    assert {lease.epoch for lease in first.values()} == {1}
+    await a.keeper.refresh()
+    assert a.keeper.held == first
+    assert a.keys == set(KEYS)
+
+
+async def test_a_second_worker_gets_its_half_with_the_next_epoch(a: Worker, b: Worker) -> None:
+    await a.keeper.refresh()
+    await b.keeper.refresh()
+    assert b.keys == set()
+    await a.keeper.refresh()
+    await b.keeper.refresh()
+    assert len(a.keys) == len(b.keys) == 4
+    assert a.keys | b.keys == set(KEYS)
+    assert {lease.epoch for lease in b.keeper.held.values()} == {2}
+    assert {lease.epoch for lease in a.keeper.held.values()} == {1}
+
+
+async def test_a_worker_that_leaves_hands_over_at_once(a: Worker, b: Worker) -> None:
+    await a.keeper.refresh()
+    await a.keeper.release_all()
+    assert a.keys == set()
+    await b.keeper.refresh()
+    assert b.keys == set(KEYS)
+
+
+async def test_a_stopped_worker_loses_all_and_can_do_no_harm_when_it_wakes(
+    engine: AsyncEngine, a: Worker, b: Worker, clock: FixedClock
+) -> None:
+    await a.keeper.refresh()
+    lost = a.keeper.held["3"]
+    await write(engine, lost)
+    assert a.keeper.valid(lost)
+
+    clock.advance(10)
+    await run_out(engine, "a")
+    await b.keeper.refresh()
+
+    assert not a.keeper.valid(lost)
+    with pytest.raises(StaleEpoch) as caught:
+        await write(engine, lost)
+    assert caught.value.metadata == {"leaseKind": "partition", "leaseKey": "3", "epoch": "1"}
+    await write(engine, b.keeper.held["3"])
+    await a.keeper.refresh()
+    assert a.keys == set()
+
+
+async def test_a_lease_that_ran_out_and_was_not_taken_comes_back_with_the_next_epoch(
+    engine: AsyncEngine, a: Worker
+) -> None:
+    await a.keeper.refresh()
+    await run_out(engine, "a")
+    await a.keeper.refresh()
+    assert {lease.epoch for lease in a.keeper.held.values()} == {2}
+    assert a.keys == set(KEYS)
+
+
+async def test_the_local_end_comes_before_the_databases(a: Worker, clock: FixedClock) -> None:
+    await a.keeper.refresh()
+    lease = a.keeper.held["0"]
+    clock.advance(8.9)
+    assert a.keeper.valid(lease)
+    clock.advance(0.2)
+    assert not a.keeper.valid(lease)
+    assert not a.keeper.valid(Lease("partition", "0", "a", 99))
+
+
+async def test_a_lease_cannot_pass_on_between_fence_and_commit(engine: AsyncEngine, a: Worker, b: Worker) -> None:
+    await a.keeper.refresh()
+    await run_out(engine, "a")
+    async with transaction(engine) as tx:
+        await check_fence(tx, a.keeper.held["3"])
+        await b.keeper.refresh()
+        assert b.keys == set(KEYS) - {"3"}
+    await b.keeper.refresh()
+    assert b.keys == set(KEYS)
+
+
+async def test_a_renewal_waits_for_a_writer_and_keeps_the_lease(engine: AsyncEngine, a: Worker) -> None:
+    await a.keeper.refresh()
+    async with transaction(engine) as tx:
+        await check_fence(tx, a.keeper.held["3"])
+        renewal = asyncio.create_task(a.keeper.refresh())
+        await asyncio.wait([renewal], timeout=0.1)
+        assert not renewal.done()
+    await renewal
+    assert a.keys == set(KEYS)
+
+
+async def test_keys_come_and_go(a: Worker) -> None:
+    await a.keeper.refresh()
+    a.keeper.replace_keys(["7", "8"])
+    await a.keeper.refresh()
+    assert a.keys == {"7", "8"}
+    assert a.keeper.held["7"].epoch == 1
+
+
+async def test_running_workers_share_and_a_cancelled_one_hands_over(engine: AsyncEngine) -> None:
+    workers = [Worker(engine, owner, SystemClock(), ttl_seconds=0.8) for owner in "abc"]
+    tasks = [asyncio.create_task(worker.keeper.run()) for worker in workers]
+    await eventually(lambda: sorted(len(worker.keys) for worker in workers) == [2, 3, 3], 20)
+    tasks[0].cancel()
+    await eventually(lambda: [len(worker.keys) for worker in workers] == [0, 4, 4], 20)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(not worker.keys for worker in workers)
+
+
+async def test_without_a_database_the_work_ends_when_the_leases_do(url: str, clock: FixedClock) -> None:
+    engine = create_engine(url)
+    worker = Worker(engine, "a", clock, ttl_seconds=0.1)
+    task = asyncio.create_task(worker.keeper.run())
+    await eventually(lambda: worker.keys == set(KEYS))
+    async with transaction(engine) as tx:
+        await tx.execute(text("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE"))
+        clock.advance(1)
+        await eventually(lambda: worker.keys == set(), 10)
+    await eventually(lambda: worker.keys == set(KEYS), 10)
+    task.cancel()
+    await asyncio.wait([task])
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_order_of_pauses_lets_two_owners_write(engine: AsyncEngine, seed: int) -> None:
+    """Whatever happens, the epochs of a key's committed writes never fall and each epoch has one owner."""
+    chance = random.Random(seed)
+    workers = [Worker(engine, owner, FixedClock(SystemClock().now())) for owner in "abc"]
+    remembered: list[Lease] = []
+    written: dict[str, int] = {}
+    owners: dict[tuple[str, int], str] = {}
+    outcomes: Counter[str] = Counter()
+    for _ in range(120):
+        worker = chance.choice(workers)
+        action = chance.choice(["refresh", "refresh", "stop", "leave", "write", "write", "write"])
+        if action == "refresh":
+            await worker.keeper.refresh()
+            remembered += worker.keeper.held.values()
+        elif action == "stop":
+            await run_out(engine, chance.choice("abc"))
+        elif action == "leave":
+            await worker.keeper.release_all()
+        elif remembered:
+            lease = chance.choice(remembered[-40:])
+            try:
+                await write(engine, lease)
+            except StaleEpoch:
+                outcomes["refused"] += 1
+                continue
+            outcomes["written"] += 1
+            assert written.setdefault(lease.key, lease.epoch) <= lease.epoch
+            written[lease.key] = lease.epoch
+            assert owners.setdefault((lease.key, lease.epoch), lease.owner) == lease.owner
+    assert outcomes["refused"]
+    assert outcomes["written"]
