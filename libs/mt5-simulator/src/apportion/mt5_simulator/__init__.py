@@ -1,0 +1,1 @@
+"""A simulated MetaTrader 5 server that speaks the Web API."""

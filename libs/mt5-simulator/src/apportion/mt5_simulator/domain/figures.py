@@ -1,0 +1,51 @@
+"""Exact decimal figures as Python integers: prices, rates and volumes in 1e-8, money in minor units."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+E8 = 100_000_000
+SCALE_DIGITS = 8
+
+
+def divide_half_up(numerator: int, denominator: int) -> int:
+    """Integer quotient rounded to nearest, halves away from zero, as MT5 rounds money. `denominator` > 0."""
+    quotient, remainder = divmod(abs(numerator), denominator)
+    if 2 * remainder >= denominator:
+        quotient += 1
+    return quotient if numerator >= 0 else -quotient
+
+
+def parse_scaled(text: str, digits: int) -> int:
+    """`"1.115"` at 8 digits → 111500000. ValueError for anything that is not such a number, or needs more digits."""
+    try:
+        scaled = Decimal(text.strip()).scaleb(digits)
+    except InvalidOperation as error:
+        raise ValueError(f"not a number: {text!r}") from error
+    if not scaled.is_finite() or scaled != scaled.to_integral_value():
+        raise ValueError(f"more than {digits} digits: {text!r}")
+    return int(scaled)
+
+
+def format_scaled(value: int, digits: int) -> str:
+    """26000_00 at 2 digits → `"26000.00"`."""
+    if digits == 0:
+        return str(value)
+    sign = "-" if value < 0 else ""
+    whole, fraction = divmod(abs(value), 10**digits)
+    return f"{sign}{whole}.{fraction:0{digits}d}"
+
+
+def format_price(price_e8: int, digits: int) -> str:
+    """A price or rate in 1e-8, printed at `digits` ≤ 8."""
+    return format_scaled(divide_half_up(price_e8, 10 ** (SCALE_DIGITS - digits)), digits)
+
+
+def profit_minor(contract_size: int, volume_e8: int, difference_e8: int, rate_e8: int, currency_digits: int) -> int:
+    """Contract size × volume × price difference × conversion rate, in minor units of the account currency."""
+    return divide_half_up(contract_size * volume_e8 * difference_e8 * rate_e8, 10 ** (24 - currency_digits))
+
+
+def margin_minor(contract_size: int, volume_e8: int, rate_e8: int, leverage: int, currency_digits: int) -> int:
+    """Forex margin: contract size × volume ÷ leverage × conversion rate, in minor units of the account currency."""
+    return divide_half_up(contract_size * volume_e8 * rate_e8, leverage * 10 ** (16 - currency_digits))

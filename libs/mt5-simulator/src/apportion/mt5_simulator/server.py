@@ -1,0 +1,133 @@
+"""The running server: engine, clock, state on disk. Everything that changes the engine goes through here to be saved."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from apportion.mt5_simulator.domain.clock import ServerClock
+from apportion.mt5_simulator.domain.engine import Engine
+from apportion.mt5_simulator.domain.feed import Feed
+from apportion.mt5_simulator.domain.settings import ServerSettings
+from apportion.mt5_simulator.faults import Faults
+from apportion.mt5_simulator.storage import Moment, Store
+
+PRICE_INTERVAL_SECONDS = 0.1
+_LARGEST_STEP_MS = 60_000
+"""Server time between two looks at the prices, so that a fast clock does not jump over stops."""
+
+_SAVE_MOMENT_SECONDS = 1.0
+_STEPS_BETWEEN_PAUSES = 200
+
+
+class Server:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        feed: Feed,
+        *,
+        start_utc_ms: int,
+        speed: float = 1.0,
+        paused: bool = False,
+        data_folder: Path | None = None,
+        execution_delay_seconds: float = 0.002,
+    ) -> None:
+        """With state on disk the clock goes on where it was; `start_utc_ms` is for a new server."""
+        self.settings = settings
+        self.engine = Engine(settings, feed)
+        self.faults = Faults()
+        self.execution_delay_seconds = execution_delay_seconds
+        self.next_request = 1
+        self._store = None if data_folder is None else Store(data_folder)
+        moment = self._store.load(self.engine.ledger) if self._store else None
+        utc_ms = start_utc_ms if moment is None else moment.utc_ms
+        self.clock = ServerClock(settings.zone, utc_ms, speed, paused, time.monotonic())
+        if moment is not None:
+            self._restore(moment)
+        self._stepping = asyncio.Lock()
+        self._last_ms = self.now_ms()
+        self._moment_saved_at = time.monotonic()
+        self.engine.step(self._last_ms)
+        self.save()
+
+    def now_ms(self) -> int:
+        """Server time: milliseconds since 1970 on its civil clock."""
+        return self.clock.server_ms(time.monotonic())
+
+    def utc_ms(self) -> int:
+        return self.clock.utc_ms(time.monotonic())
+
+    def _restore(self, moment: Moment) -> None:
+        engine, board = self.engine, self.engine.board
+        engine.day = moment.day
+        engine.ledger.next_login = max(engine.ledger.next_login, moment.next_login)
+        self.next_request = moment.next_request
+        for quote in moment.quotes:
+            if quote.symbol in board.symbols:
+                board.set(quote.symbol, quote.bid_e8, quote.ask_e8, quote.time_ms)
+        board.frozen = moment.frozen
+        board.pinned = set(moment.pinned)
+        for symbol, mode in moment.trade_modes.items():
+            if symbol in board.symbols:
+                board.symbols[symbol].trade_mode = mode
+        engine.watch.watch_all()
+
+    def _moment(self) -> Moment:
+        board = self.engine.board
+        return Moment(
+            utc_ms=self.utc_ms(),
+            day=self.engine.day,
+            quotes=sorted(board.quotes.values(), key=lambda quote: quote.change),
+            pinned=sorted(board.pinned),
+            frozen=board.frozen,
+            trade_modes={name: symbol.trade_mode for name, symbol in board.symbols.items()},
+            next_login=self.engine.ledger.next_login,
+            next_request=self.next_request,
+        )
+
+    def save(self, *, always: bool = False) -> None:
+        """Write what changed. Called before anything that changed the engine is answered."""
+        changes = self.engine.ledger.take_changes()
+        if self._store is not None and (changes or always):
+            self._store.save(changes, self._moment())
+            self._moment_saved_at = time.monotonic()
+
+    def close(self) -> None:
+        self.save(always=True)
+        if self._store is not None:
+            self._store.close()
+
+    async def keep_prices(self) -> None:
+        """For ever: bring prices to the server's time."""
+        while True:
+            async with self._stepping:
+                await self._step_to_now()
+            self.save(always=time.monotonic() - self._moment_saved_at > _SAVE_MOMENT_SECONDS)
+            await asyncio.sleep(PRICE_INTERVAL_SECONDS)
+
+    async def _step_to_now(self) -> None:
+        steps = 0
+        while True:
+            now_ms = self.now_ms()
+            self._last_ms = now_ms = min(now_ms, self._last_ms + _LARGEST_STEP_MS)
+            self.engine.step(now_ms)
+            if now_ms >= self.now_ms():
+                return
+            steps += 1
+            if steps % _STEPS_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
+
+    async def advance(self, milliseconds: int) -> None:
+        """Move the clock forward step by step."""
+        async with self._stepping:
+            left, steps = milliseconds, 0
+            while left > 0:
+                step = min(left, _LARGEST_STEP_MS)
+                self.clock.change(time.monotonic(), advance_ms=step)
+                left -= step
+                await self._step_to_now()
+                steps += 1
+                if steps % _STEPS_BETWEEN_PAUSES == 0:
+                    await asyncio.sleep(0)
+        self.save(always=True)

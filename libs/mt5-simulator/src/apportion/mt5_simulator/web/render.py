@@ -1,0 +1,278 @@
+"""Records as the Web API prints them: every scalar a string."""
+
+from __future__ import annotations
+
+from apportion.mt5_simulator.codes import MARGIN_MODE_HEDGING, ORDER_STATE_FILLED
+from apportion.mt5_simulator.domain.figures import format_price, format_scaled
+from apportion.mt5_simulator.domain.quotes import Quote
+from apportion.mt5_simulator.domain.records import Deal, Order, Position, User
+from apportion.mt5_simulator.domain.settings import GroupSettings, ServerSettings, SymbolSettings
+from apportion.mt5_simulator.domain.valuation import AccountState, Valuation
+
+Object = dict[str, object]
+
+
+def render_user(user: User, digits: int) -> Object:
+    first, _, last = user.name.partition(" ")
+    return {
+        "Login": str(user.login),
+        "Group": user.group,
+        "CertSerialNumber": "0",
+        "Rights": str(user.rights),
+        "Registration": str(user.registration_ms // 1000),
+        "LastAccess": str(user.registration_ms // 1000),
+        "LastPassChange": str(user.registration_ms // 1000),
+        "Name": user.name,
+        "FirstName": first,
+        "LastName": last,
+        "Leverage": str(user.leverage),
+        "Balance": format_scaled(user.balance_minor, digits),
+        "Credit": format_scaled(user.credit_minor, digits),
+        **{field: user.profile.get(field, "") for field in USER_TEXTS},
+        "ApiData": [],
+    }
+
+
+USER_TEXTS = (
+    "MiddleName", "Company", "Account", "Country", "Language", "City", "State", "ZIPCode", "Address", "Phone", "Email",
+    "ID", "Status", "Comment", "Color", "PhonePassword", "Agent", "LeadSource", "LeadCampaign",
+)  # fmt: skip
+
+
+def render_account(state: AccountState) -> Object:
+    digits = state.currency_digits
+    return {
+        "Login": str(state.login),
+        "CurrencyDigits": str(digits),
+        "Balance": format_scaled(state.balance_minor, digits),
+        "Credit": format_scaled(state.credit_minor, digits),
+        "Margin": format_scaled(state.margin_minor, digits),
+        "MarginFree": format_scaled(state.margin_free_minor, digits),
+        "MarginLevel": f"{state.margin_level_percent:.2f}",
+        "MarginLeverage": str(state.leverage),
+        "MarginInitial": format_scaled(0, digits),
+        "MarginMaintenance": format_scaled(0, digits),
+        "Profit": format_scaled(state.profit_minor, digits),
+        "Storage": format_scaled(state.storage_minor, digits),
+        "Floating": format_scaled(state.floating_minor, digits),
+        "Equity": format_scaled(state.equity_minor, digits),
+        "SOActivation": str(int(state.activation)),
+        "SOTime": "0",
+        "SOLevel": "0.00",
+        "SOEquity": format_scaled(0, digits),
+        "SOMargin": format_scaled(0, digits),
+        "BlockedCommission": format_scaled(0, digits),
+        "BlockedProfit": format_scaled(0, digits),
+        "Assets": format_scaled(state.equity_minor, digits),
+        "Liabilities": format_scaled(0, digits),
+    }
+
+
+def _volume(name: str, volume_e8: int) -> Object:
+    return {name: str(volume_e8 // 10_000), f"{name}Ext": str(volume_e8)}
+
+
+def _times(name: str, time_ms: int) -> Object:
+    return {name: str(time_ms // 1000), f"{name}Msc": str(time_ms)}
+
+
+class Renderer:
+    """Prints what needs the symbol's and the currency's digits."""
+
+    def __init__(self, valuation: Valuation) -> None:
+        self._valuation = valuation
+        self._symbols = valuation.board.symbols
+
+    def _digits(self, login: int) -> int:
+        user = self._valuation.ledger.users.get(login)
+        return 2 if user is None else self._valuation.groups[user.group].currency_digits
+
+    def user(self, user: User) -> Object:
+        return render_user(user, self._digits(user.login))
+
+    def position(self, position: Position) -> Object:
+        symbol = self._symbols[position.symbol]
+        group = self._valuation.group_of(position.login)
+        digits, money = symbol.digits, group.currency_digits
+        return {
+            "Position": str(position.position),
+            "ExternalID": "",
+            "Login": str(position.login),
+            "Dealer": str(position.dealer),
+            "Symbol": position.symbol,
+            "Action": str(int(position.side)),
+            "Digits": str(digits),
+            "DigitsCurrency": str(money),
+            "Reason": str(int(position.reason)),
+            "ContractSize": f"{symbol.contract_size}.00",
+            **_times("TimeCreate", position.time_create_ms),
+            **_times("TimeUpdate", position.time_update_ms),
+            "ModificationFlags": "0",
+            "PriceOpen": format_price(position.price_open_e8, digits),
+            "PriceCurrent": format_price(self._valuation.close_price_e8(position), digits),
+            "PriceSL": format_price(position.price_sl_e8, digits),
+            "PriceTP": format_price(position.price_tp_e8, digits),
+            **_volume("Volume", position.volume_e8),
+            "Profit": format_scaled(self._valuation.position_profit_minor(position, group), money),
+            "Storage": format_scaled(position.storage_minor, money),
+            "RateProfit": format_price(self._valuation.rate_profit_e8(position.symbol, group), 8),
+            "RateMargin": format_price(position.rate_margin_e8, 8),
+            "ExpertID": "0",
+            "ExpertPositionID": "0",
+            "Comment": position.comment,
+            "ActivationMode": "0",
+            "ActivationTime": "0",
+            "ActivationPrice": format_price(0, digits),
+            "ActivationFlags": "0",
+            "ApiData": position.api_data,
+        }
+
+    def order(self, order: Order) -> Object:
+        symbol = self._symbols[order.symbol]
+        digits = symbol.digits
+        return {
+            "Order": str(order.order),
+            "ExternalID": "",
+            "Login": str(order.login),
+            "Dealer": str(order.dealer),
+            "Symbol": order.symbol,
+            "Digits": str(digits),
+            "DigitsCurrency": str(self._digits(order.login)),
+            "ContractSize": f"{symbol.contract_size}.00",
+            "State": str(ORDER_STATE_FILLED),
+            "Reason": str(int(order.reason)),
+            **_times("TimeSetup", order.time_setup_ms),
+            "TimeExpiration": "0",
+            **_times("TimeDone", order.time_done_ms),
+            "Type": str(int(order.side)),
+            "TypeFill": "0",
+            "TypeTime": "0",
+            "PriceOrder": format_price(order.price_e8, digits),
+            "PriceTrigger": format_price(0, digits),
+            "PriceCurrent": format_price(order.price_e8, digits),
+            "PriceSL": format_price(order.price_sl_e8, digits),
+            "PriceTP": format_price(order.price_tp_e8, digits),
+            **_volume("VolumeInitial", order.volume_e8),
+            **_volume("VolumeCurrent", 0),
+            "ExpertID": "0",
+            "PositionID": str(order.position),
+            "PositionByID": "0",
+            "Comment": order.comment,
+            "ModificationFlags": "0",
+            "ApiData": order.api_data,
+        }
+
+    def deal(self, deal: Deal) -> Object:
+        symbol = self._symbols.get(deal.symbol)
+        digits = symbol.digits if symbol else 0
+        money = self._digits(deal.login)
+        return {
+            "Deal": str(deal.deal),
+            "ExternalID": "",
+            "Login": str(deal.login),
+            "Dealer": str(deal.dealer),
+            "Order": str(deal.order),
+            "Action": str(deal.action),
+            "Entry": str(deal.entry),
+            "Reason": str(int(deal.reason)),
+            "Digits": str(digits),
+            "DigitsCurrency": str(money),
+            "ContractSize": f"{symbol.contract_size if symbol else 0}.00",
+            **_times("Time", deal.time_ms),
+            "Symbol": deal.symbol,
+            "Price": format_price(deal.price_e8, digits),
+            "PriceSL": format_price(deal.price_sl_e8, digits),
+            "PriceTP": format_price(deal.price_tp_e8, digits),
+            "PricePosition": format_price(deal.price_position_e8, digits),
+            **_volume("Volume", deal.volume_e8),
+            **_volume("VolumeClosed", deal.volume_closed_e8),
+            "Profit": format_scaled(deal.profit_minor, money),
+            "ProfitRaw": format_scaled(deal.profit_minor, money),
+            "Value": format_scaled(0, money),
+            "Storage": format_scaled(deal.storage_minor, money),
+            "Commission": format_scaled(deal.commission_minor, money),
+            "RateProfit": format_price(deal.rate_profit_e8, 8),
+            "RateMargin": format_price(deal.rate_margin_e8, 8),
+            "ExpertID": "0",
+            "PositionID": str(deal.position),
+            "Comment": deal.comment,
+            "TickValue": "0.00000",
+            "TickSize": "0.00000",
+            "Flags": "0",
+            "Gateway": "",
+            "PriceGateway": format_price(0, digits),
+            "MarketBid": format_price(deal.bid_e8, digits),
+            "MarketAsk": format_price(deal.ask_e8, digits),
+            "MarketLast": format_price(0, digits),
+            "ModificationFlags": "0",
+            "ApiData": deal.api_data,
+        }
+
+
+def render_group(group: GroupSettings, server: ServerSettings) -> Object:
+    return {
+        "Group": group.name,
+        "Server": "1",
+        "PermissionsFlags": "2",
+        "AuthMode": "0",
+        "AuthPasswordMin": "8",
+        "Company": server.name,
+        "Currency": group.currency,
+        "CurrencyDigits": str(group.currency_digits),
+        "MarginMode": str(MARGIN_MODE_HEDGING),
+        "MarginSOMode": "0",
+        "MarginCall": f"{group.margin_call_percent}.00",
+        "MarginStopOut": f"{group.stop_out_percent}.00",
+        "TradeFlags": "0",
+        "DemoLeverage": str(group.leverage),
+        "LimitOrders": "0",
+        "LimitPositions": str(group.limit_positions),
+        "Commissions": [],
+        "Symbols": [],
+    }
+
+
+def render_symbol(symbol: SymbolSettings) -> Object:
+    return {
+        "Symbol": symbol.name,
+        "Path": symbol.path,
+        "Description": f"{symbol.base} vs {symbol.profit}",
+        "CurrencyBase": symbol.base,
+        "CurrencyProfit": symbol.profit,
+        "CurrencyMargin": symbol.base,
+        "Digits": str(symbol.digits),
+        "Point": format_price(symbol.point_e8, 8),
+        "TradeMode": str(int(symbol.trade_mode)),
+        "CalcMode": "0",
+        "ExecMode": "2",
+        "FillFlags": "3",
+        "OrderFlags": "127",
+        "ContractSize": f"{symbol.contract_size}.00000000",
+        "TickSize": format_price(symbol.point_e8, 8),
+        "TickValue": format_price(0, 8),
+        **_volume("VolumeMin", symbol.volume_min_e8),
+        **_volume("VolumeMax", symbol.volume_max_e8),
+        **_volume("VolumeStep", symbol.volume_step_e8),
+        **_volume("VolumeLimit", 0),
+        "StopsLevel": "0",
+        "FreezeLevel": "0",
+        "SpreadBalance": "0",
+        "SwapMode": "1",
+        "SwapLong": format_price(symbol.swap_long_e8, 8),
+        "SwapShort": format_price(symbol.swap_short_e8, 8),
+        "Swap3Day": str(symbol.swap_3day),
+    }
+
+
+def render_tick(quote: Quote, digits: int) -> Object:
+    return {
+        "Symbol": quote.symbol,
+        "Digits": str(digits),
+        "Datetime": str(quote.time_ms // 1000),
+        "DatetimeMsc": str(quote.time_ms),
+        "Bid": format_price(quote.bid_e8, digits),
+        "Ask": format_price(quote.ask_e8, digits),
+        "Last": format_price(0, digits),
+        "Volume": "0",
+        "VolumeReal": "0.00",
+    }
