@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from apportion.devstack.certificates import create_authority, issue
+from apportion.devstack.certificates import issue
 from apportion.devstack.clients import Clients
 from apportion.devstack.ports import free_port
 from apportion.devstack.postgres import EmbeddedPostgres
@@ -59,7 +59,7 @@ class Stack:
         self._settings = dict(settings or {})
         self._split = dict(split or {})
         self._addresses = {name: f"127.0.0.1:{free_port()}" for name in SERVICES}
-        self._certificates = folder / "certificates"
+        self._tls: dict[str, Tls] = {}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,11 +77,11 @@ class Stack:
     def clients(self, label: int) -> Clients:
         """Operator's stubs for one broker; the caller closes them."""
         addresses = {name: address for name, address in self._addresses.items() if name != GATEWAY}
-        return Clients(addresses, self._tls(OPERATOR), label)
+        return Clients(addresses, self._tls[OPERATOR], label)
 
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        create_authority(self._certificates)
+        self._tls = {name: issue(self.folder / "certificates", name) for name in (*SERVICES, OPERATOR)}
         await self.postgres.start()
         redis_url = await self.valkey.start()
         secrets_of_services = self._secrets()
@@ -113,7 +113,7 @@ class Stack:
 
     def _environment(self, name: str, database_url: str, redis_url: str) -> dict[str, str]:
         prefix = name.upper().replace("-", "_") + "_"
-        tls = self._tls(name)
+        tls = self._tls[name]
         common = {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
@@ -137,6 +137,3 @@ class Stack:
                 file.chmod(0o600)
             made[name] = {variable: file.read_text()}
         return made
-
-    def _tls(self, name: str) -> Tls:
-        return issue(self._certificates, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -22,8 +22,9 @@ def _host_and_port(address: str) -> str:
 Address = Annotated[str, AfterValidator(_host_and_port)]
 
 
-def _worker_id() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+def _unique(worker_id: str) -> str:
+    """A restarted process must not be taken for the one before it, so each start has a name of its own."""
+    return f"{worker_id}-{secrets.token_hex(4)}"
 
 
 class ServiceSettings(BaseSettings):
@@ -39,7 +40,11 @@ class ServiceSettings(BaseSettings):
     tls_key_file: Path | None = Field(default=None, description="PEM private key")
     tls_ca_file: Path | None = Field(default=None, description="PEM of the authority that signs all services")
     insecure: bool = Field(default=False, description="serve and call without TLS: tests and benchmarks only")
-    worker_id: str = Field(default_factory=_worker_id, description="owner name in leases, unique per process")
+    worker_id: Annotated[str, AfterValidator(_unique)] = Field(
+        default_factory=socket.gethostname,
+        validate_default=True,
+        description="owner in leases; a suffix is added per start",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level logged")
     ready_file: Path | None = Field(default=None, description="JSON file that exists while the service is ready")
     drain_seconds: float = Field(default=25.0, ge=0, description="time given to calls in flight at a stop")
