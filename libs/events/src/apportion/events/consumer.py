@@ -1,0 +1,215 @@
+"""The consumer of one service: shares the partitions among its workers and applies events exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import DomainError
+from apportion.events import metrics
+from apportion.events.inbox import AggregateKey, Cursor, list_parked, load_cursors
+from apportion.events.lane import Handler, Lane, LaneSettings
+from apportion.events.received_event import ReceivedEvent
+from apportion.events.redis import Redis
+from apportion.events.redis_memory import RedisMemory
+from apportion.events.replay import Head, ReplayPort
+from apportion.events.stream_reader import StreamReader
+from apportion.runtime import Clock
+from apportion.storage import PARTITIONS, transaction
+from apportion.storage.leases import Lease, LeaseKeeper
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 30.0
+SWEEP_SECONDS_WITHOUT_REDIS = 1.0
+CHECK_SECONDS = 1.0
+RELEASE_GRACE_SHARE = 0.25  # of the lease, which must outlive the grace
+LEASE_SECONDS = 10.0
+CONCURRENT_TRANSACTIONS = 4
+CONCURRENT_SWEEPS = 8
+
+
+@dataclass
+class HeldPartition:
+    """A partition that this worker owns, with a lane for each aggregate seen in it."""
+
+    number: int
+    lease: Lease
+    lanes: dict[AggregateKey, Lane] = field(default_factory=dict)
+
+
+class Consumer:
+    """Applies the events of some topics, each exactly once and in the order of its aggregate.
+
+    `name` is the consumer's identity in the inbox: one per service. `topics` names the owner of each topic,
+    `handlers` takes the full name of a payload message to the function that applies it inside the transaction that
+    moves the cursor. Several events of an aggregate may share a transaction, and a transaction may be repeated after
+    a rollback: a handler has no effects but through `tx`, and returns what is to be done after the commit, if anything.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        redis: Redis,
+        *,
+        name: str,
+        topics: Mapping[str, ReplayPort],
+        handlers: Mapping[str, Handler],
+        owner: str,
+        clock: Clock,
+        partitions: int = PARTITIONS,
+        lease_seconds: float = LEASE_SECONDS,
+        sweep_seconds: float = SWEEP_SECONDS,
+        concurrent_transactions: int = CONCURRENT_TRANSACTIONS,
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._topics = topics
+        self._sweep_seconds = sweep_seconds
+        self._release_grace_seconds = lease_seconds * RELEASE_GRACE_SHARE
+        self._held: dict[int, HeldPartition] = {}
+        self._sweeps_due: set[int] = set()
+        self._sweep_wanted = asyncio.Event()
+        self._reader = StreamReader(redis, list(topics), on_event=self._offer, on_joined=self._want_sweep)
+        self._memory = RedisMemory(redis, f"consumer:{name}:{owner}")
+        self._keeper = LeaseKeeper(
+            engine,
+            f"consumer:{name}",
+            [str(partition) for partition in range(partitions)],
+            owner,
+            clock=clock,
+            ttl_seconds=lease_seconds,
+            on_acquire=self._acquired,
+            on_release=self._released,
+        )
+        self._lanes = LaneSettings(
+            engine=engine,
+            consumer=name,
+            handlers=handlers,
+            owners=topics,
+            clock=clock,
+            slots=asyncio.Semaphore(concurrent_transactions),
+            leases=self._keeper,
+        )
+
+    @property
+    def held_partitions(self) -> frozenset[int]:
+        """The partitions this worker owns now."""
+        return frozenset(self._held)
+
+    async def run(self) -> None:
+        """Consume for ever; cancelled, it finishes the transactions at hand and gives its leases back."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keeper.run(), name=f"{self._name}_leases")
+            group.create_task(self._reader.run(), name=f"{self._name}_streams")
+            group.create_task(self._sweep_for_ever(), name=f"{self._name}_sweep")
+            group.create_task(self._check_for_ever(), name=f"{self._name}_check")
+
+    async def _acquired(self, lease: Lease) -> None:
+        number = int(lease.key)
+        if number in self._held:
+            await self._close(number)
+        self._held[number] = HeldPartition(number, lease)
+        metrics.HELD.labels(self._name).set(len(self._held))
+        self._reader.follow(number)
+        if not self._reader.is_up:
+            self._want_sweep({number})
+
+    async def _released(self, lease: Lease) -> None:
+        held = self._held.get(int(lease.key))
+        if held is not None and held.lease == lease:
+            await self._close(held.number)
+
+    async def _close(self, number: int) -> None:
+        self._reader.leave(number)
+        held = self._held.pop(number)
+        metrics.HELD.labels(self._name).set(len(self._held))
+        await asyncio.gather(*(lane.close(self._release_grace_seconds) for lane in held.lanes.values()))
+
+    def _offer(self, partition: int, event: ReceivedEvent) -> None:
+        held = self._held.get(partition)
+        if held is not None:
+            key = AggregateKey(event.label, event.aggregate_type, event.aggregate_id)
+            self._lane(held, key, None).offer(event)
+
+    def _lane(self, held: HeldPartition, key: AggregateKey, cursor: Cursor | None) -> Lane:
+        lane = held.lanes.get(key)
+        if lane is None:
+            lane = held.lanes[key] = Lane(self._lanes, held.lease, key, cursor)
+        return lane
+
+    def _want_sweep(self, partitions: set[int]) -> None:
+        self._sweeps_due |= partitions
+        self._sweep_wanted.set()
+
+    async def _sweep_for_ever(self) -> None:
+        """Compare heads with the owners: at once where asked for, now and then everywhere."""
+        while True:
+            pause = self._sweep_seconds if self._reader.is_up else SWEEP_SECONDS_WITHOUT_REDIS
+            try:
+                async with asyncio.timeout(pause):
+                    await self._sweep_wanted.wait()
+            except TimeoutError:
+                self._sweeps_due |= self._held.keys()
+            self._sweep_wanted.clear()
+            due, self._sweeps_due = self._sweeps_due, set()
+            slots = asyncio.Semaphore(CONCURRENT_SWEEPS)
+            await asyncio.gather(
+                *(self._sweep(number, topic, slots) for number in sorted(due) for topic in self._topics)
+            )
+
+    async def _sweep(self, number: int, topic: str, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            held = self._held.get(number)
+            if held is None:
+                return
+            try:
+                async for heads in self._topics[topic].heads(topic, number):
+                    await self._offer_heads(held, topic, heads)
+            except DomainError as error:
+                metrics.SWEEP_FAILED.labels(self._name, topic).inc()
+                log.warning("sweep_failed", consumer=self._name, topic=topic, partition=number, cause=str(error))
+                asyncio.get_running_loop().call_later(CHECK_SECONDS, self._want_sweep, {number})
+
+    async def _offer_heads(self, held: HeldPartition, topic: str, heads: list[Head]) -> None:
+        keys = {AggregateKey(head.label, topic, head.aggregate_id): head.sequence for head in heads}
+        unseen = [key for key in keys if key not in held.lanes]
+        cursors: dict[AggregateKey, Cursor] = {}
+        if unseen:
+            async with transaction(self._engine) as tx:
+                cursors = await load_cursors(tx, self._name, topic, unseen)
+        if self._held.get(held.number) is held:
+            for key, sequence in keys.items():
+                self._lane(held, key, cursors.get(key)).offer_head(sequence)
+
+    async def _check_for_ever(self) -> None:
+        """Each second: did Redis lose its memory, was an aggregate un-parked, how far are we behind."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                if self._reader.is_up:
+                    await self._check_memory()
+                await self._check_parked()
+            except DomainError as error:
+                log.warning("consumer_check_failed", consumer=self._name, cause=str(error))
+            metrics.STREAM_UP.labels(self._name).set(self._reader.is_up)
+            metrics.LAG.labels(self._name).set(sum(lane.distance for lane in self._lanes.busy))
+
+    async def _check_memory(self) -> None:
+        if not await self._memory.is_intact():
+            await self._memory.begin_restoring()
+            self._reader.rejoin()
+            await self._memory.confirm()
+
+    async def _check_parked(self) -> None:
+        here = [lane for held in self._held.values() for lane in held.lanes.values() if lane.is_parked]
+        metrics.PARKED.labels(self._name).set(len(here))
+        if here:
+            parked = set(await list_parked(self._engine, self._name))
+            for lane in here:
+                if lane.key not in parked:
+                    lane.reopen()

@@ -1,0 +1,277 @@
+"""One aggregate at one consumer: its events are applied one after another, whatever happens to other aggregates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion.errors import DomainError, Kind
+from apportion.events import metrics
+from apportion.events.inbox import AggregateKey, Cursor, advance_cursor, count_failure, load_cursors, park
+from apportion.events.received_event import ReceivedEvent
+from apportion.events.replay import ReplayPort
+from apportion.runtime import Clock
+from apportion.storage import transaction
+from apportion.storage.leases import Lease, check_fence
+
+log = structlog.get_logger()
+
+AfterCommit = Callable[[], Awaitable[None]]
+Handler = Callable[[AsyncConnection, ReceivedEvent], Awaitable[AfterCommit | None]]
+
+FAILURES_TO_PARK = 5
+BATCH_EVENTS = 20
+FIRST_DELAY_SECONDS = 0.05
+LONGEST_DELAY_SECONDS = 5.0
+BUFFER_BYTES_PER_LANE = 1 << 20
+BUFFER_BYTES = 64 << 20
+ERROR_LENGTH = 2_000
+TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT})
+"""Kinds of failure that are not the event's fault: tried again for as long as they last."""
+
+
+class EventsMissing(DomainError):
+    """The owner announced an event that it cannot replay."""
+
+    kind = Kind.PRECONDITION
+    reason = "EVENTS_MISSING"
+    cure = "Restore the owner's outbox, or agree on the state by hand and set the consumer's cursor."
+
+
+class LeaseHolder(Protocol):
+    """Knows by its own clock whether a lease can still be ours."""
+
+    def valid(self, lease: Lease) -> bool: ...
+
+
+@dataclass
+class LaneSettings:
+    """What all lanes of a consumer share."""
+
+    engine: AsyncEngine
+    consumer: str
+    handlers: Mapping[str, Handler]
+    owners: Mapping[str, ReplayPort]
+    clock: Clock
+    slots: asyncio.Semaphore
+    leases: LeaseHolder
+    busy: set[Lane] = field(default_factory=set)
+    buffered_bytes: int = 0
+
+
+class Lane:
+    """Knows how far the aggregate is applied (`cursor`) and how far it goes (`head`), and closes the distance.
+
+    A stream entry only says "there is a number n, and here it is if you want it": entries wait in a bounded buffer,
+    and what is not there, for whatever reason, is pulled from the owner.
+    """
+
+    def __init__(self, settings: LaneSettings, lease: Lease, key: AggregateKey, cursor: Cursor | None) -> None:
+        self.key = key
+        self.head = 0
+        self.cursor = cursor
+        self._settings = settings
+        self._lease = lease
+        self._buffer: dict[int, ReceivedEvent] = {}
+        self._buffered_bytes = 0
+        self._batch_limit = BATCH_EVENTS
+        self._attempt: list[ReceivedEvent] = []
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def is_parked(self) -> bool:
+        return self.cursor is not None and self.cursor.is_parked
+
+    @property
+    def distance(self) -> int:
+        """Events known and not applied."""
+        return max(0, self.head - (self.cursor.last_sequence if self.cursor else 0))
+
+    def offer(self, event: ReceivedEvent) -> None:
+        """Take an event from the stream; repeats are dropped here, without the database."""
+        if self.cursor is not None and event.sequence <= self.cursor.last_sequence:
+            metrics.REPEATED.labels(self._settings.consumer).inc()
+            return
+        settings, size = self._settings, len(event.payload)
+        fits = self._buffered_bytes + size <= BUFFER_BYTES_PER_LANE and settings.buffered_bytes + size <= BUFFER_BYTES
+        if fits and not self.is_parked and event.sequence not in self._buffer:
+            self._buffer[event.sequence] = event
+            self._buffered_bytes += size
+            settings.buffered_bytes += size
+        self.offer_head(event.sequence)
+
+    def offer_head(self, sequence: int) -> None:
+        """Hear of the newest number, and start working when it is news."""
+        self.head = max(self.head, sequence)
+        if self._task is None and not self._closed and not self.is_parked and self.distance:
+            self._settings.busy.add(self)
+            self._task = asyncio.create_task(self._close_distance(), name=f"lane {self.key}")
+
+    def reopen(self) -> None:
+        """The aggregate was un-parked, or somebody else moved the cursor: read it again."""
+        self.cursor = None
+        self.offer_head(self.head)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Finish the transaction at hand, at most for the grace given, and do nothing after it."""
+        self._closed = True
+        if self._task is not None:
+            _, late = await asyncio.wait([self._task], timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+                await asyncio.wait([task])
+        self._drop_buffer(self.head)
+
+    async def _close_distance(self) -> None:
+        delay = FIRST_DELAY_SECONDS
+        try:
+            while not self._closed and not self.is_parked and (self.cursor is None or self.distance):
+                try:
+                    await self._step()
+                    delay = FIRST_DELAY_SECONDS
+                except Exception as error:
+                    metrics.RETRIED.labels(self._settings.consumer, getattr(error, "reason", "BUG")).inc()
+                    if not await self._is_to_be_tried_at_once(error):
+                        await asyncio.sleep(delay)
+                        delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+        finally:
+            self._task = None
+            self._settings.busy.discard(self)
+            if self.is_parked:
+                self._drop_buffer(self.head)
+
+    async def _step(self) -> None:
+        """Apply the next events, or find out where we stand."""
+        self._attempt = []
+        if not self._settings.leases.valid(self._lease):
+            await asyncio.sleep(FIRST_DELAY_SECONDS)
+            return
+        if self.cursor is None:
+            self.cursor = await self._load_cursor()
+            return
+        events = self._next_buffered(self.cursor.last_sequence)
+        if not events:
+            events = await self._pull(self.cursor.last_sequence)
+        self._attempt = events
+        hooks = await self._apply(self.cursor.last_sequence, events)
+        if hooks is None:
+            self.cursor = None
+            return
+        self.cursor = Cursor(events[-1].sequence, is_parked=False)
+        for event in events:
+            self._drop(event.sequence)
+        self._batch_limit = BATCH_EVENTS
+        self._observe(events)
+        for hook in hooks:
+            await self._run_hook(hook)
+
+    async def _load_cursor(self) -> Cursor:
+        settings = self._settings
+        async with settings.slots, transaction(settings.engine) as tx:
+            cursors = await load_cursors(tx, settings.consumer, self.key.aggregate_type, [self.key])
+        cursor = cursors[self.key]
+        self._drop_buffer(cursor.last_sequence)
+        return cursor
+
+    def _next_buffered(self, last_sequence: int) -> list[ReceivedEvent]:
+        events: list[ReceivedEvent] = []
+        while len(events) < self._batch_limit and (event := self._buffer.get(last_sequence + len(events) + 1)):
+            events.append(event)
+        return events
+
+    async def _pull(self, last_sequence: int) -> list[ReceivedEvent]:
+        """The stream lacks the next event: ask the owner."""
+        settings, topic = self._settings, self.key.aggregate_type
+        metrics.GAPS.labels(settings.consumer, topic).inc()
+        events = await settings.owners[topic].events(self.key.label, topic, self.key.aggregate_id, last_sequence + 1)
+        if not events or events[0].sequence != last_sequence + 1:
+            raise EventsMissing(f"event {last_sequence + 1} of {self.key} is gone", sequence=last_sequence + 1)
+        metrics.REPLAYED.labels(settings.consumer, topic).inc(len(events))
+        for event in events:
+            self.offer(event)
+        return events[: self._batch_limit]
+
+    async def _apply(self, last_sequence: int, events: list[ReceivedEvent]) -> list[AfterCommit] | None:
+        """One transaction for the events; None when the cursor stands elsewhere than we thought."""
+        settings = self._settings
+        hooks: list[AfterCommit] = []
+        async with settings.slots, transaction(settings.engine) as tx:
+            await check_fence(tx, self._lease)
+            if not await advance_cursor(tx, settings.consumer, self.key, last_sequence, events[-1].sequence):
+                return None
+            for event in events:
+                handler = settings.handlers.get(event.type)
+                if handler is None:
+                    metrics.UNKNOWN.labels(settings.consumer, event.type).inc()
+                elif (hook := await handler(tx, event)) is not None:
+                    hooks.append(hook)
+        return hooks
+
+    async def _run_hook(self, hook: AfterCommit) -> None:
+        """After the commit a failure is no longer the inbox's business: a hook only hurries what a loop will do."""
+        try:
+            await hook()
+        except Exception:
+            metrics.HOOK_FAILED.labels(self._settings.consumer).inc()
+            log.exception("after_commit_failed", consumer=self._settings.consumer, aggregate=str(self.key))
+
+    async def _is_to_be_tried_at_once(self, error: Exception) -> bool:
+        """Decide what a failure means: wait it out, find the culprit in the batch, or count and in the end park."""
+        fields = {"consumer": self._settings.consumer, "aggregate": str(self.key)}
+        is_transient = isinstance(error, DomainError) and error.kind in TRANSIENT
+        if is_transient or not (self._attempt or isinstance(error, EventsMissing)):
+            log.warning("event_delayed", **fields, cause=str(error))
+            return False
+        if len(self._attempt) > 1:
+            self._batch_limit = 1
+            return True
+        log.error("event_failed", **fields, exc_info=error)
+        try:
+            await self._count_failure(error)
+        except Exception as failure:
+            log.warning("event_failure_not_counted", **fields, cause=str(failure))
+        return False
+
+    async def _count_failure(self, error: Exception) -> None:
+        settings, cursor = self._settings, self.cursor
+        if cursor is None:
+            return
+        cause = _storable(f"{type(error).__name__}: {error}")
+        culprit = self._attempt[0] if self._attempt else None
+        async with settings.slots, transaction(settings.engine) as tx:
+            await check_fence(tx, self._lease)
+            count = await count_failure(tx, settings.consumer, self.key, cursor.last_sequence)
+            if count >= FAILURES_TO_PARK:
+                await park(tx, settings.consumer, self.key, culprit, cause, settings.clock.now())
+        if count >= FAILURES_TO_PARK:
+            self.cursor = Cursor(cursor.last_sequence, is_parked=True)
+            metrics.PARKED_TOTAL.labels(settings.consumer, self.key.aggregate_type).inc()
+            log.error("aggregate_parked", consumer=settings.consumer, aggregate=str(self.key), cause=cause)
+
+    def _observe(self, events: list[ReceivedEvent]) -> None:
+        settings, now = self._settings, self._settings.clock.now()
+        metrics.APPLIED.labels(settings.consumer, self.key.aggregate_type).inc(len(events))
+        delay = metrics.APPLY_DELAY.labels(settings.consumer)
+        for event in events:
+            delay.observe(max(0.0, (now - event.occurred_time).total_seconds()))
+
+    def _drop_buffer(self, last_sequence: int) -> None:
+        for sequence in [sequence for sequence in self._buffer if sequence <= last_sequence]:
+            self._drop(sequence)
+
+    def _drop(self, sequence: int) -> None:
+        event = self._buffer.pop(sequence, None)
+        if event is not None:
+            self._buffered_bytes -= len(event.payload)
+            self._settings.buffered_bytes -= len(event.payload)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes neither NUL nor lone surrogates, and an error text may hold the poison itself."""
+    return text[:ERROR_LENGTH].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,141 @@
+"""One connection to Redis or Valkey: requests go out at once, answers come back in order (automatic pipelining)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+
+from apportion.errors import UpstreamUnavailable
+
+DEFAULT_PORT = 6379
+CONNECT_SECONDS = 2.0
+
+Word = str | bytes | int
+Reply = Any  # bytes, int, None or a list of replies, as the command says
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """What `redis://user:password@host:port/database` says; `rediss://` asks for TLS."""
+
+    host: str
+    port: int
+    database: int
+    username: str | None
+    password: str | None
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise ValueError("a Redis URL looks like redis://host:6379/0 or rediss://user:password@host:6379/0")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or DEFAULT_PORT,
+            database=int(parts.path.strip("/") or 0),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=parts.scheme == "rediss",
+        )
+
+
+class RedisConnection(asyncio.Protocol):
+    """Answers are matched to requests by their order; with `on_push`, as after SUBSCRIBE, all of them go there."""
+
+    def __init__(self, on_push: Callable[[Reply], None] | None = None) -> None:
+        self._reader = hiredis.Reader()
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._on_push = on_push
+        self._transport: asyncio.Transport | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(cls, address: RedisAddress, on_push: Callable[[Reply], None] | None = None) -> Self:
+        """Connect, authenticate, select the database. Raises UpstreamUnavailable."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    cls,
+                    address.host,
+                    address.port,
+                    ssl=ssl.create_default_context() if address.tls else None,
+                )
+                try:
+                    await connection._greet(address)
+                except BaseException:
+                    connection.close()
+                    raise
+        except (OSError, TimeoutError) as error:
+            raise unavailable(f"cannot connect: {error!r}") from error
+        connection._on_push = on_push
+        return connection
+
+    async def _greet(self, address: RedisAddress) -> None:
+        greetings: list[Sequence[Word]] = []
+        if address.password is not None:
+            greetings.append(("AUTH", *([address.username] if address.username else []), address.password))
+        if address.database:
+            greetings.append(("SELECT", address.database))
+        for reply in await asyncio.gather(*self.send(greetings)):
+            checked(reply)
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self.lost.done()
+
+    def send(self, commands: Sequence[Sequence[Word]]) -> list[asyncio.Future[Reply]]:
+        """Write the commands in one go; one future per command, in order. An error reply is a value: see `checked`."""
+        if self._transport is None or self.lost.done():
+            raise unavailable("connection lost")
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[Reply]] = [loop.create_future() for _ in commands]
+        if self._on_push is None:
+            self._waiting.extend(answers)
+        self._transport.write(b"".join([hiredis.pack_command(tuple(words)) for words in commands]))  # type: ignore[arg-type]
+        return answers
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            if self._waiting:
+                answer = self._waiting.popleft()
+                if not answer.done():
+                    answer.set_result(reply)
+            elif self._on_push is not None:
+                self._on_push(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+        while self._waiting:
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(unavailable("connection lost"))
+                answer.exception()  # a caller that was cancelled will not look
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, or UpstreamUnavailable when it is an error (LOADING, OOM, READONLY, ...)."""
+    if isinstance(reply, hiredis.ReplyError):
+        raise unavailable(str(reply))
+    return reply
+
+
+def unavailable(cause: str) -> UpstreamUnavailable:
+    return UpstreamUnavailable(f"redis: {cause}", service="redis")
