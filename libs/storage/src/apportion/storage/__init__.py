@@ -11,14 +11,17 @@ from apportion.storage.migrations import migrate, newest_version, schema_version
 from apportion.storage.outbox import PARTITIONS, append_event, partition_of
 from apportion.storage.pages import decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
+from apportion.storage.schema import SchemaMismatch, check_schema
 from apportion.storage.transaction import transaction
 
 __all__ = [
     "PARTITIONS",
     "DatabaseNotDurable",
     "RequestKey",
+    "SchemaMismatch",
     "append_event",
     "check_durability",
+    "check_schema",
     "claim_request",
     "constraint_errors",
     "copy_rows",

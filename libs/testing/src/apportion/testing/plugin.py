@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +19,8 @@ from apportion.runtime.clock import FixedClock
 from apportion.storage import create_engine
 from apportion.testing.databases import Databases
 from apportion.testing.session_servers import SessionServers
+
+SERVICE_NAMES = ("allocation", "fees", "risk", "platform-groups", "auth-gateway", "operator")
 
 servers_key = pytest.StashKey[SessionServers]()
 
@@ -92,3 +95,14 @@ async def redis_url(pytestconfig: pytest.Config) -> str:
     async with redis.asyncio.Redis.from_url(url) as client:
         await client.flushdb()
     return url
+
+
+@pytest.fixture
+def tls_dir(tmp_path: Path) -> Path:
+    """An authority (`ca.pem`) and an identity for each service and the operator: `fees.pem`, `fees-key.pem`, …"""
+    from apportion.devstack.certificates import issue
+
+    folder = tmp_path / "tls"
+    for name in SERVICE_NAMES:
+        issue(folder, name)
+    return folder
