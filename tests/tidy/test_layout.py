@@ -49,9 +49,7 @@ def test_every_distribution_has_the_same_parts() -> None:
     missing = [
         f"{home}: {part}" for home in homes for part in ("README.md", "tests") if not (ROOT / home / part).exists()
     ]
-    typed = [
-        f"{home}: py.typed" for home in homes if not list((ROOT / home / "src/apportion").glob("*/py.typed"))
-    ]
+    typed = [f"{home}: py.typed" for home in homes if not list((ROOT / home / "src/apportion").glob("*/py.typed"))]
     refuse(missing + typed, "give each lib and service a README.md, a tests folder and a py.typed marker")
 
 

@@ -8,8 +8,16 @@ from pathlib import Path
 from tree import python_sources, refuse, text, tree
 
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("time", "time"), ("time", "time_ns"), ("date", "today")}
-CHANCE = {("uuid", "uuid4"), ("uuid", "uuid1"), ("random", "random"), ("os", "urandom"), ("secrets", "token_bytes"),
-          ("secrets", "token_hex"), ("secrets", "token_urlsafe"), ("secrets", "choice")}
+CHANCE = {
+    ("uuid", "uuid4"),
+    ("uuid", "uuid1"),
+    ("random", "random"),
+    ("os", "urandom"),
+    ("secrets", "token_bytes"),
+    ("secrets", "token_hex"),
+    ("secrets", "token_urlsafe"),
+    ("secrets", "choice"),
+}
 
 
 def _inner(path: Path) -> bool:
@@ -69,7 +77,7 @@ def test_domain_books_no_float() -> None:
         for path in python_sources()
         if _inner(path) and "domain" in path.parts
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Name) and node.id == "float"
-        or isinstance(node, ast.Constant) and isinstance(node.value, float)
+        if (isinstance(node, ast.Name) and node.id == "float")
+        or (isinstance(node, ast.Constant) and isinstance(node.value, float))
     ]
     refuse(found, "money, volumes, prices and ratios are integers; durations live in settings")

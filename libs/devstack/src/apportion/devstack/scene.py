@@ -1,0 +1,62 @@
+"""A stack with a simulated server and a world on it: what the demo shows and the process tests play in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from apportion.devstack.clients import Clients
+from apportion.devstack.day import START
+from apportion.devstack.room import Room, create_broker
+from apportion.devstack.stack import Stack
+from apportion.devstack.world import World, build_world
+from apportion.mt5_simulator.process import SimulatorProcess
+
+LABEL = 1
+SETTINGS = {
+    # The simulated server stands on the loopback.
+    "PLATFORM_GROUPS_ALLOW_LOOPBACK_SERVERS": "true",
+    # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
+    "ALLOCATION_OPEN_MAX_AGE_SECONDS": "120",
+    "PLATFORM_GROUPS_REQUEST_TIMEOUT_SECONDS": "2",
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    stack: Stack
+    simulator: SimulatorProcess
+    clients: Clients
+    world: World
+    # The broker's trader's room, with the first manager in front of it.
+    room: Room
+
+
+@asynccontextmanager
+async def open_scene(
+    folder: Path,
+    *,
+    investor_count: int,
+    seed: int = 1,
+    speed: float = 1.0,
+    paused: bool = True,
+    at_once: int = 16,
+    split: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Scene]:
+    """Everything started and the world built; stopped in order at the end. Data and logs lie in `folder`.
+
+    `at_once` 1 gives every account the same login in each run.
+    """
+    simulator = SimulatorProcess(folder / "simulator", start=START, seed=seed, paused=paused, speed=speed)
+    async with simulator, Stack(folder, SETTINGS, split) as stack:
+        room = await create_broker(stack, LABEL)
+        clients = stack.clients(LABEL)
+        try:
+            world = await build_world(clients, simulator, investor_count, seed, at_once, progress)
+            first = next(iter(world.masters.values()))
+            yield Scene(stack, simulator, clients, world, room.of(first.wallet_login))
+        finally:
+            await clients.close()

@@ -1,0 +1,79 @@
+"""kill -9 of any process at any moment of the day: the same final books."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from apportion.devstack.books import audit, final_books
+from apportion.devstack.day import Day
+from apportion.devstack.ledger import read_ledger
+from apportion.devstack.scene import Scene, open_scene
+from apportion.devstack.stack import SERVICES
+
+INVESTOR_COUNT = 6
+# Longest time into a step before the process is killed.
+KILL_SECONDS = 1.0
+
+Interrupt = Callable[[Scene, str], Awaitable[None]]
+
+
+async def _nothing(scene: Scene, step: str) -> None:
+    return None
+
+
+async def _play(folder: Path, interrupt: Interrupt) -> dict[str, object]:
+    """The scripted day, with `interrupt` called at the beginning of each step; audited."""
+    async with open_scene(folder, investor_count=INVESTOR_COUNT, at_once=1) as scene:
+        await Day(scene.world, scene.clients, scene.simulator, lambda step: interrupt(scene, step)).play()
+        ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
+        findings = await audit(scene.world, scene.clients, ledger)
+        assert not [problem for finding in findings for problem in finding.problems]
+        return final_books(scene.world, ledger)
+
+
+class Killer:
+    """Kills each process once, in a random order, at random steps and moments, and starts it again at once."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._victims = [*SERVICES, "postgres", "valkey", "simulator"]
+        self._chance.shuffle(self._victims)
+        self.killed: list[str] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, scene: Scene, step: str) -> None:
+        if self._running is not None:
+            await self._running
+        self._running = None
+        if self._victims and self._chance.random() < 0.7:
+            self._running = asyncio.create_task(self._kill(scene, self._victims.pop()))
+
+    async def _kill(self, scene: Scene, victim: str) -> None:
+        await asyncio.sleep(self._chance.random() * KILL_SECONDS)  # the random moment, not a wait for anything
+        self.killed.append(victim)
+        if victim == "simulator":
+            await scene.simulator.kill()
+            await scene.simulator.start()
+            return
+        process = {"postgres": scene.stack.postgres, "valkey": scene.stack.valkey}.get(victim)
+        if process is not None:
+            process.kill()
+            await process.start()
+            return
+        scene.stack.services[victim].kill()
+        await scene.stack.services[victim].start()
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("seed", [1])
+async def test_the_books_are_the_same_after_crashes(tmp_path: Path, seed: int) -> None:
+    calm = await _play(tmp_path / "calm", _nothing)
+    killer = Killer(seed)
+    stormy = await _play(tmp_path / "stormy", killer)
+    assert len(killer.killed) >= 6, killer.killed
+    assert stormy == calm, f"killed {killer.killed}"

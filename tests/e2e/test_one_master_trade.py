@@ -1,0 +1,137 @@
+"""One master's trade, through every service, on a real wire."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import aiohttp
+
+from apportion.api.allocation.v1 import allocations_pb2
+from apportion.devstack.day import Day
+from apportion.devstack.ledger import ServerBook, read_ledger, read_server
+from apportion.devstack.scene import Scene
+from apportion.devstack.world import E8, TRADE_FEE_MINOR
+
+LOT_STEP = Fraction(1, 100)
+
+
+async def test_the_investors_follow_and_the_manager_is_paid(scene: Scene) -> None:
+    day = _day(scene)
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await day.settle("the market opens")
+    before = await _books(scene)
+    master = scene.world.masters["copy"]
+    followers = scene.world.followers["copy"]
+
+    await scene.simulator.buy(master.login, "EURUSD", "1.00")
+    await day.settle("the master buys 1.00")
+    books = await _books(scene)
+    opened = {follower.key: _open_lots(books[follower.login]) for follower in followers}
+    assert opened == {
+        follower.key: _half_up(Fraction(follower.deposit_minor, before[master.login].equity_minor))
+        for follower in followers
+    }
+    assert any(opened.values()), "somebody is big enough to follow"
+
+    position = (await scene.simulator.admin.positions(master.login))[0]["Position"]
+    await scene.simulator.close(master.login, position, "0.40")
+    await day.settle("the master closes 0.40")
+    books = await _books(scene)
+    for follower in followers:
+        left = opened[follower.key] - _half_up(opened[follower.key] * Fraction(40, 100))
+        assert _open_lots(books[follower.login]) == left, follower.key
+
+    await scene.simulator.close(master.login, position)
+    await day.settle("the master closes the rest")
+    books = await _books(scene)
+    assert not any(books[follower.login].positions for follower in followers)
+
+    fees = sum(_fee(books[follower.login]) for follower in followers)
+    assert fees > 0
+    assert books[master.wallet_login].balance_minor == fees
+    for follower in followers:
+        profit = sum(int(Decimal(deal["Profit"]) * 100) for deal in books[follower.login].trades)
+        expected = follower.deposit_minor + profit - _fee(books[follower.login])
+        assert books[follower.login].balance_minor == expected, follower.key
+
+
+async def test_a_pooled_trade_is_divided_to_the_last_step(scene: Scene) -> None:
+    day = _day(scene)
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await day.settle("the market opens")
+    await scene.simulator.sell(scene.world.masters["pooled"].login, "EURUSD", "1.37")
+    await day.settle("the pooled master sells 1.37")
+    books = await _books(scene)
+    followers = scene.world.followers["pooled"]
+    assert sum(_open_lots(books[follower.login]) for follower in followers) == Fraction(137, 100)
+    total = sum(follower.deposit_minor for follower in followers)
+    for follower in followers:
+        exact = Fraction(follower.deposit_minor, total) * Fraction(137, 100)
+        assert abs(_open_lots(books[follower.login]) - exact) <= Fraction(3, 2) * LOT_STEP, follower.key
+        assert all(position["Action"] == "1" for position in books[follower.login].positions), "a sale stays a sale"
+
+
+async def test_each_allocation_explains_itself(scene: Scene) -> None:
+    day = _day(scene)
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await day.settle("the market opens")
+    for key in scene.world.masters:
+        await scene.simulator.buy(scene.world.masters[key].login, "EURUSD", "0.77")
+    await day.settle("all masters buy")
+    ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
+    for key, allocations in ledger.allocations.items():
+        [allocation] = allocations
+        request = allocations_pb2.ExplainAllocationRequest(allocation_id=allocation.allocation_id, page_size=100)
+        explained = await scene.clients.call(scene.clients.allocations.ExplainAllocation, request)
+        assert explained.agrees
+        assert len(explained.children) == len(scene.world.followers[key])
+        for child in explained.children:
+            exact = Fraction(int(child.exact_numerator), int(child.exact_denominator)) / E8
+            assert abs(Fraction(child.stored_volume_e8, E8) - exact) <= 2 * LOT_STEP or child.skip_reason
+
+
+async def test_the_published_request_signs_a_user_in_once(scene: Scene) -> None:
+    answer = await scene.room.sign_in()
+    assert answer["id"] is None
+    token = answer["result"]["token"]
+    assert re.fullmatch(r"[0-9a-f]{32}", token)
+    first, second = await _exchange(scene, token), await _exchange(scene, token)
+    assert "result" in first, first
+    assert second["error"]["data"]["reason"] == "TOKEN_INVALID"
+
+
+async def _exchange(scene: Scene, token: str) -> dict[str, object]:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "session.exchange", "params": {"token": token}}
+    async with aiohttp.ClientSession() as session, session.post(f"{scene.room.gateway_url}/dx", json=body) as response:
+        answer: dict[str, object] = await response.json()
+    return answer
+
+
+def _day(scene: Scene) -> Day:
+    async def quiet(_: str) -> None:
+        return None
+
+    return Day(scene.world, scene.clients, scene.simulator, quiet)
+
+
+async def _books(scene: Scene) -> dict[int, ServerBook]:
+    logins = [account.login for account in scene.world.accounts]
+    wallets = [account.wallet_login for account in scene.world.accounts]
+    return await read_server(scene.simulator, [*logins, *wallets])
+
+
+def _open_lots(book: ServerBook) -> Fraction:
+    return Fraction(sum(int(position["VolumeExt"]) for position in book.positions), E8)
+
+
+def _half_up(lots: Fraction) -> Fraction:
+    """To whole lot steps, each child alone."""
+    return Fraction((lots / LOT_STEP + Fraction(1, 2)).__floor__()) * LOT_STEP
+
+
+def _fee(book: ServerBook) -> int:
+    """Per closing deal, as the trade fee is charged."""
+    closed = [int(deal["VolumeExt"]) for deal in book.trades if deal["Entry"] == "1"]
+    return sum((TRADE_FEE_MINOR * volume + E8 // 2) // E8 for volume in closed)
