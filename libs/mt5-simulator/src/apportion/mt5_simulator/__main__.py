@@ -82,7 +82,7 @@ def serve(
             https_port=https_port,
             admin_port=admin_port,
             tls=server_context(certificate, host, now),
-            ca_file=certificate,
+            ca_file=certificate.resolve(),
             ready_file=ready_file,
         )
 
@@ -141,9 +141,7 @@ def play(
     seed: int = 1,
     symbols: str = "EURUSD,GBPUSD,USDJPY",
     holding_seconds: Annotated[float, typer.Option(help="Mean time between two trades.")] = 600.0,
-    move_clock: Annotated[
-        bool, typer.Option(help="Pass the time by moving the server's clock; accounts in turn.")
-    ] = False,
+    move_clock: Annotated[bool, typer.Option(help="Pass the time by moving the server's clock; in turn.")] = False,
     flat: Annotated[bool, typer.Option(help="Close everything at the end.")] = True,
 ) -> None:
     """Let a seeded strategy trade the accounts; prints a summary."""

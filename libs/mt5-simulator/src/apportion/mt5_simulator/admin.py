@@ -22,7 +22,7 @@ from apportion.mt5_simulator.server import Server
 from apportion.mt5_simulator.web.application import WebFront
 from apportion.mt5_simulator.web.render import Renderer, render_account
 
-_PASSWORD = "Trader1!"
+_PASSWORD = "Trader1!"  # noqa: S105 - simulated accounts hold nothing
 """Main and investor password of accounts made here."""
 
 

@@ -51,7 +51,7 @@ class _Armed:
         self.fault = fault
         self.skip = fault.skip
         self.left = fault.count
-        self.random = random.Random(fault.seed)
+        self.random = random.Random(fault.seed)  # noqa: S311 - must be repeatable
 
     def fires(self, endpoint: str, login: int | None) -> bool:
         fault = self.fault

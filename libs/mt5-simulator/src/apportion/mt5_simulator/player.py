@@ -53,7 +53,7 @@ class StrategyPlayer:
         self.summary = Summary()
         self._terminal = terminal
         self._strategy = strategy
-        self._random = random.Random(f"{seed}:{login}")
+        self._random = random.Random(f"{seed}:{login}")  # noqa: S311 - must be repeatable
         self._held: list[_Held] = []
 
     async def play(self, wait: Wait, *, trades: int | None = None, until: Callable[[], bool] | None = None) -> Summary:

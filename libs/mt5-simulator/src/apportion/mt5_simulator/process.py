@@ -27,7 +27,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -163,10 +163,10 @@ class SimulatorProcess:
         options: Sequence[str] = (),
         ready_seconds: float = 30.0,
     ) -> None:
-        """`start` is server-local time; `prices` is ecb, walk or csv:<folder>; `options` are further flags of `serve`."""
+        """`start` is server-local time; `prices` is ecb, walk or csv:<folder>; `options` are more flags of `serve`."""
         self.folder = folder
         self.manager_login = 1000
-        self.manager_password = "Manager1!"
+        self.manager_password = "Manager1!"  # noqa: S105 - the documented default of a simulator
         self.https_url = ""
         self.admin_url = ""
         self.ca_file = folder / "simulator.pem"
@@ -190,12 +190,14 @@ class SimulatorProcess:
 
     @property
     def pid(self) -> int:
-        assert self._process is not None, "the simulator is not running"
+        if self._process is None:
+            raise RuntimeError("the simulator is not running")
         return self._process.pid
 
     @property
     def admin(self) -> AdminClient:
-        assert self._admin is not None, "the simulator is not running"
+        if self._admin is None:
+            raise RuntimeError("the simulator is not running")
         return self._admin
 
     async def start(self) -> None:
@@ -209,20 +211,23 @@ class SimulatorProcess:
             arguments += ["--admin-port", self.admin_url.rsplit(":", 1)[1]]
         with (self.folder / "simulator.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(*arguments, stdout=log, stderr=log)
-        ready = await self._wait_ready(ready_file)
+        await self._wait_ready(ready_file.exists)
+        ready = json.loads(ready_file.read_text())
         self.https_url, self.admin_url, self.ca_file = ready["https_url"], ready["admin_url"], Path(ready["ca_file"])
         self._admin = AdminClient(self.admin_url)
 
-    async def _wait_ready(self, ready_file: Path) -> dict[str, str]:
+    async def _wait_ready(self, ready: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._ready_seconds
-        while not ready_file.exists():
+        while not ready():
             if self._process is None or self._process.returncode is not None or loop.time() > give_up:
-                log = (self.folder / "simulator.log").read_text()[-4000:]
                 await self.kill()
-                raise RuntimeError(f"the simulator did not become ready:\n{log}")
+                raise RuntimeError(f"the simulator did not become ready:\n{self.log_tail()}")
             await asyncio.sleep(0.02)
-        return dict(json.loads(ready_file.read_text()))
+
+    def log_tail(self) -> str:
+        """The end of what the process wrote."""
+        return (self.folder / "simulator.log").read_text()[-4000:]
 
     async def stop(self) -> None:
         """SIGTERM and wait; no-op when not running."""

@@ -1,4 +1,4 @@
-"""The running server: engine, clock, state on disk. Everything that changes the engine goes through here to be saved."""
+"""The running server: engine, clock, state on disk. What changes the engine is saved before it is answered."""
 
 from __future__ import annotations
 

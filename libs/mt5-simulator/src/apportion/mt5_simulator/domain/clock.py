@@ -28,8 +28,7 @@ class ServerClock:
         return utc_ms + 1000 * self.offset_seconds(utc_ms)
 
     def offset_seconds(self, utc_ms: int) -> int:
-        offset = (_EPOCH + timedelta(milliseconds=utc_ms)).astimezone(self.zone).utcoffset()
-        assert offset is not None
+        offset = (_EPOCH + timedelta(milliseconds=utc_ms)).astimezone(self.zone).utcoffset() or timedelta()
         return int(offset.total_seconds())
 
     def standard_offset_seconds(self, utc_ms: int) -> int:

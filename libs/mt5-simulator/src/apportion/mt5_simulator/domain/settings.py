@@ -51,22 +51,6 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     password: str
 
 
-class ServerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    name: str = "Simulator-Demo"
-    zone: str = "Europe/Helsinki"
-    """IANA name of the server's civil time."""
-    first_login: int = 500_001
-    request_id_key: str = "id"
-    """Name of a dealer request's id in the answer; the documentation prints `ID`, clients in the field read `id`."""
-    results_under_answer: bool = True
-    """Where the results of dealer requests stand: under `answer`, or at the top of the reply as documented."""
-    managers: list[ManagerSettings] = msgspec.field(
-        default_factory=lambda: [ManagerSettings(login=1000, password="Manager1!")]
-    )
-    groups: list[GroupSettings] = msgspec.field(default_factory=default_groups)
-    symbols: list[SymbolSettings] = msgspec.field(default_factory=default_symbols)
-
-
 def default_groups() -> list[GroupSettings]:
     return [
         GroupSettings(name="demo\\forex-hedge-usd", currency="USD"),
@@ -105,6 +89,22 @@ def default_symbols() -> list[SymbolSettings]:
         _forex("EURCHF", "Crosses", 17, 19, -71),
         _forex("GBPJPY", "Crosses", 22, 96, -241, digits=3),
     ]
+
+
+class ServerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    name: str = "Simulator-Demo"
+    zone: str = "Europe/Helsinki"
+    """IANA name of the server's civil time."""
+    first_login: int = 500_001
+    request_id_key: str = "id"
+    """Name of a dealer request's id in the answer; the documentation prints `ID`, clients in the field read `id`."""
+    results_under_answer: bool = True
+    """Where the results of dealer requests stand: under `answer`, or at the top of the reply as documented."""
+    managers: list[ManagerSettings] = msgspec.field(
+        default_factory=lambda: [ManagerSettings(login=1000, password="Manager1!")]  # noqa: S106 - the documented default of a simulator
+    )
+    groups: list[GroupSettings] = msgspec.field(default_factory=default_groups)
+    symbols: list[SymbolSettings] = msgspec.field(default_factory=default_symbols)
 
 
 def load_settings(document: bytes) -> ServerSettings:

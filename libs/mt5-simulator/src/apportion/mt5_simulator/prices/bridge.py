@@ -49,7 +49,9 @@ class BridgeFeed:
         generator = np.random.default_rng([self._seed & 0xFFFF_FFFF, *currency.encode(), first_day & 0xFFFF_FFFF])
         path = np.cumsum(generator.standard_normal(count)) * (DAILY_VOLATILITY / DAY_SECONDS**0.5)
         along = np.arange(1, count + 1) / count
-        span = np.exp(path - along * path[-1] + np.log(first_rate) * (1 - along) + np.log(last_rate) * along)
+        span: NDArray[np.float64] = np.exp(
+            path - along * path[-1] + np.log(first_rate) * (1 - along) + np.log(last_rate) * along
+        )
         if len(self._spans) >= _KEPT_SPANS:
             self._spans.pop(next(iter(self._spans)))
         self._spans[currency, first_day] = span

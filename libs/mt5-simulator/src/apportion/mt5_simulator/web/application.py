@@ -54,8 +54,7 @@ class WebFront(web.Server):
     def _session(self, request: web.BaseRequest) -> Session:
         session = self._sessions.get(request.protocol)
         if session is None:
-            transport = request.transport
-            assert isinstance(transport, asyncio.Transport)
+            transport = self._connections[request.protocol]
             session = self._sessions[request.protocol] = Session(transport.abort)
         return session
 
