@@ -74,6 +74,10 @@ class Stack:
     def gateway_url(self) -> str:
         return f"http://{self._addresses[GATEWAY]}"
 
+    def address(self, name: str) -> str:
+        """host:port of a service, the same after every restart."""
+        return self._addresses[name]
+
     def clients(self, label: int) -> Clients:
         """Operator's stubs for one broker; the caller closes them."""
         addresses = {name: address for name, address in self._addresses.items() if name != GATEWAY}
