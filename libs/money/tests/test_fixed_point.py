@@ -13,6 +13,7 @@ from apportion.money import (
     INT64_MAX,
     INT64_MIN,
     Rounding,
+    exact_sum,
     floor_residual,
     mul_div,
     mul_div_floor,
@@ -100,3 +101,10 @@ def test_divisor_must_be_above_zero(divisor_value, error):
 def test_scalar_zero_division():
     with pytest.raises(ZeroDivisionError):
         mul_div(1, 1, 0, Rounding.DOWN)
+
+
+@given(values=st.lists(int64, max_size=20))
+@example(values=[INT64_MAX, INT64_MAX])
+@example(values=[INT64_MIN, INT64_MIN, -1])
+def test_sums_never_wrap(values):
+    assert exact_sum(np.array(values, dtype=np.int64)) == sum(values)

@@ -85,6 +85,12 @@ def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int
     return quotient, residual
 
 
+def exact_sum(values: Int64Array) -> int:
+    """Σ values as a Python integer, also where it leaves int64: there int64 addition would wrap silently."""
+    near_edge = abs(float(values.sum(dtype=np.float64))) >= 2.0**62
+    return sum(values.tolist()) if near_edge else int(values.sum())
+
+
 def _floor_residual_of_big(a: Int64Array, b: Int64Array, c: Int64Array) -> tuple[Int64Array, Int64Array]:
     rows = np.broadcast(a, b, c)
     pairs = [divmod(int(x) * int(y), int(z)) for x, y, z in rows]

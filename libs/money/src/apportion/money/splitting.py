@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from apportion.money.fixed_point import Int64Array, floor_residual
+from apportion.money.fixed_point import Int64Array, exact_sum, floor_residual
 
 # Below this many weights plain integers beat numpy's fixed cost per call.
 SMALL_COUNT = 80
@@ -58,9 +58,7 @@ def nearest_largest(total: int, weights: Int64Array) -> Int64Array:
 def _checked_sum(weights: Int64Array) -> int:
     if weights.size == 0 or int(weights.min()) < 0:
         raise ValueError("weights must not be empty or negative")
-    # int64 addition wraps silently: near the edge only Python's integers tell the truth.
-    near_edge = float(weights.sum(dtype=np.float64)) >= _MAX_WEIGHT_SUM
-    weight_sum = sum(weights.tolist()) if near_edge else int(weights.sum())
+    weight_sum = exact_sum(weights)
     if weight_sum == 0:
         raise ValueError("the weights add up to 0")
     return weight_sum

@@ -1,0 +1,1 @@
+"""Ports to other services over gRPC, and to the weather."""

@@ -1,0 +1,46 @@
+"""What we know of trading accounts, which platform-groups owns."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from apportion.allocation.errors import AccountKindMismatch, AccountNotOpen
+from apportion.money import Int64Array
+
+
+class AccountKind(enum.IntEnum):
+    WALLET = 1
+    MASTER = 2
+    INVESTMENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    account_id: int
+    kind: AccountKind
+    is_open: bool
+    login: int
+    trading_server_id: int
+    currency_code: str
+    wallet_account_id: int
+    equity_minor: int | None
+    """None while the connector has not seen the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStates:
+    """The newest state of all accounts of a trading server: columns of one length, sorted by account id."""
+
+    observed_time: datetime
+    account_ids: Int64Array
+    equities_minor: Int64Array
+
+
+def check_account(account: Account, kind: AccountKind) -> None:
+    """Raises AccountKindMismatch or AccountNotOpen."""
+    if account.kind is not kind:
+        raise AccountKindMismatch(account_id=account.account_id, kind=account.kind.name, needed=kind.name)
+    if not account.is_open:
+        raise AccountNotOpen(account_id=account.account_id)

@@ -1,0 +1,90 @@
+"""An allocation: the durable decision how one master trade is divided, with the inputs it was computed from."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.reasons import SkipReason
+from apportion.money import Int64Array
+
+
+class AllocationKind(enum.IntEnum):
+    OPEN = 1
+    CLOSE = 2
+
+
+class DispatchState(enum.IntEnum):
+    """How far the child orders of an allocation are on their way to platform-groups."""
+
+    PENDING = 1
+    STARTED = 2
+    DONE = 3
+    CANCELLED = 4
+    """Opens that must not be sent (any more): the master was halted, or their time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterTrade:
+    """One deal of a master as the trading server reported it."""
+
+    deal_ticket: int
+    position_ticket: int
+    symbol: str
+    volume_e8: int
+    """Signed: above 0 bought."""
+    price_e8: int
+    server_time_ms: int
+    """Raw server time of the deal, in the server's zone; 0 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """The row of a decision without its columns."""
+
+    allocation_id: int
+    label: int
+    master_id: int
+    kind: AllocationKind
+    trade: MasterTrade
+    wave: int
+    """0: the decision on the deal. Above: a later close of what the deal's decision could not reach at its time."""
+    before_volume_e8: int
+    """Of a close: what the master had open before it."""
+    method: AllocationMethod
+    rounding: RoundingPolicy
+    grid: SymbolGrid
+    master_basis: int
+    blanket_reason: SkipReason
+    set_version: int
+    halt_epoch: int
+    row_count: int
+    child_count: int
+    """Rows with a volume."""
+    skipped_count: int
+    volume_sum_e8: int
+    """Of the children, signed."""
+    decide_time: datetime
+    not_after_time: datetime | None
+    """Opens only: orders that could not be sent by then are given up."""
+    dispatch_state: DispatchState
+    dispatch_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationColumns:
+    """The columns of an allocation, of one length."""
+
+    volumes_e8: Int64Array
+    """Magnitudes, 0 where skipped."""
+    reasons: NDArray[np.int8]
+    bases: Int64Array
+    """The figure of each child that the method used (for a close: its open volume); empty where it used none."""
+    child_trade_ids: Int64Array
+    """Of a close. An open's are computed from its id; empty then."""

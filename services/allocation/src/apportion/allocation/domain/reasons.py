@@ -1,0 +1,22 @@
+"""Why a subscription got nothing, or less than its share."""
+
+from __future__ import annotations
+
+import enum
+
+
+class SkipReason(enum.IntEnum):
+    """The numbers are those of the protos and of the stored columns."""
+
+    NONE = 0
+    INACTIVE = 1
+    FILTERED = 2
+    BELOW_MIN_LOT = 3
+    CAPPED = 4
+    MARGIN_GATE = 5
+    NO_EQUITY = 6
+    PAUSED_BY_RISK = 7
+    STALE_STATE = 8
+    SYMBOL_UNMAPPED = 9
+    TOO_LATE = 10
+    MARKET_CLOSED = 11

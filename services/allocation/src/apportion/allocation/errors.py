@@ -1,0 +1,193 @@
+"""What the allocation service refuses, and why.
+
+DomainError
+├── INVALID
+│   ├── SelfSubscription        SELF_SUBSCRIPTION
+│   ├── RatioRange              RATIO_RANGE
+│   └── VolumeStep              VOLUME_STEP
+├── ALREADY_EXISTS
+│   ├── NameTaken               MASTER_NAME_TAKEN
+│   ├── MasterAccountTaken      MASTER_ACCOUNT_TAKEN
+│   └── SubscriptionExists      SUBSCRIPTION_EXISTS
+├── CONFLICT
+│   └── (shared) VersionConflict
+└── PRECONDITION
+    ├── MethodNotAvailable      METHOD_NOT_AVAILABLE
+    ├── AccountTypeNotAvailable ACCOUNT_TYPE_NOT_AVAILABLE
+    ├── MethodNotAllowed        METHOD_NOT_ALLOWED
+    ├── RoundingNotAllowed      ROUNDING_NOT_ALLOWED
+    ├── AccountKindMismatch     ACCOUNT_KIND_MISMATCH
+    ├── AccountNotOpen          ACCOUNT_NOT_OPEN
+    ├── CurrencyMismatch        CURRENCY_MISMATCH
+    ├── TradingServerMismatch   TRADING_SERVER_MISMATCH
+    ├── SeveralMasters          SEVERAL_MASTERS
+    ├── FollowerEquity          FOLLOWER_EQUITY
+    ├── HaltCauseMismatch       HALT_CAUSE_MISMATCH
+    ├── SymbolUnknown           SYMBOL_UNKNOWN
+    ├── ZeroBase                ZERO_BASE
+    └── DealConflict            DEAL_CONFLICT
+"""
+
+from __future__ import annotations
+
+from apportion.errors import DomainError, Kind
+
+
+class SelfSubscription(DomainError):
+    """An account cannot follow itself."""
+
+    kind = Kind.INVALID
+    reason = "SELF_SUBSCRIPTION"
+    cure = "Subscribe another account."
+
+
+class RatioRange(DomainError):
+    """The ratio is not above 0 or is greater than the greatest that is allowed."""
+
+    kind = Kind.INVALID
+    reason = "RATIO_RANGE"
+    cure = "Send a ratio within the range named in the metadata (1e-8 units)."
+
+
+class VolumeStep(DomainError):
+    """The volume is 0 or not a multiple of the symbol's lot step."""
+
+    kind = Kind.INVALID
+    reason = "VOLUME_STEP"
+    cure = "Send a volume on the symbol's grid."
+
+
+class NameTaken(DomainError):
+    """Another master of the label has this name."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "MASTER_NAME_TAKEN"
+    cure = "Choose another name."
+
+
+class MasterAccountTaken(DomainError):
+    """Another master trades this account."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "MASTER_ACCOUNT_TAKEN"
+    cure = "Use the master that exists, or another MASTER account."
+
+
+class SubscriptionExists(DomainError):
+    """The account follows this master already."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "SUBSCRIPTION_EXISTS"
+    cure = "Update the subscription that exists."
+
+
+class MethodNotAvailable(DomainError):
+    """The allocation method or rounding policy is known, but this version does not compute it yet."""
+
+    kind = Kind.PRECONDITION
+    reason = "METHOD_NOT_AVAILABLE"
+    cure = "Choose COPY_BY_EQUITY, RATIO_MULTIPLIER or DIVIDE_BY_EQUITY, with a rounding policy other than CARRY."
+
+
+class AccountTypeNotAvailable(DomainError):
+    """The account type is known, but this version does not run it yet."""
+
+    kind = Kind.PRECONDITION
+    reason = "ACCOUNT_TYPE_NOT_AVAILABLE"
+    cure = "Choose COPY or MAM."
+
+
+class MethodNotAllowed(DomainError):
+    """The account type does not allow this allocation method."""
+
+    kind = Kind.PRECONDITION
+    reason = "METHOD_NOT_ALLOWED"
+    cure = "COPY masters use COPY_BY_EQUITY; MAM masters may use any method."
+
+
+class RoundingNotAllowed(DomainError):
+    """The rounding policy does not fit the family of the allocation method."""
+
+    kind = Kind.PRECONDITION
+    reason = "ROUNDING_NOT_ALLOWED"
+    cure = "Dividing methods: NEAREST_LARGEST or LARGEST_REMAINDER; copying methods: NEAREST or DOWN."
+
+
+class AccountKindMismatch(DomainError):
+    """The account is of another kind than its part in the subscription needs."""
+
+    kind = Kind.PRECONDITION
+    reason = "ACCOUNT_KIND_MISMATCH"
+    cure = "A master trades a MASTER account, a subscription an INVESTMENT account."
+
+
+class AccountNotOpen(DomainError):
+    """The account is not open on its trading server."""
+
+    kind = Kind.PRECONDITION
+    reason = "ACCOUNT_NOT_OPEN"
+    cure = "Wait until platform-groups shows the account as OPEN."
+
+
+class CurrencyMismatch(DomainError):
+    """The account's currency differs from the master's."""
+
+    kind = Kind.PRECONDITION
+    reason = "CURRENCY_MISMATCH"
+    cure = "Subscribe an account in the master's currency."
+
+
+class TradingServerMismatch(DomainError):
+    """The account lives on another trading server than the master."""
+
+    kind = Kind.PRECONDITION
+    reason = "TRADING_SERVER_MISMATCH"
+    cure = "Subscribe an account on the master's trading server: the symbols and the lot grid are the server's."
+
+
+class SeveralMasters(DomainError):
+    """The account follows another master, and an account type involved does not allow several."""
+
+    kind = Kind.PRECONDITION
+    reason = "SEVERAL_MASTERS"
+    cure = "Use one investment account for each account type; COPY and MAM do not mix on one account."
+
+
+class FollowerEquity(DomainError):
+    """The account's equity is below what the master asks of his followers."""
+
+    kind = Kind.PRECONDITION
+    reason = "FOLLOWER_EQUITY"
+    cure = "Deposit to the account first; the metadata has both figures in minor units."
+
+
+class HaltCauseMismatch(DomainError):
+    """The master is halted, but not by the named cause."""
+
+    kind = Kind.PRECONDITION
+    reason = "HALT_CAUSE_MISMATCH"
+    cure = "Only who latched the master may release his latch; the metadata names the causes that hold it."
+
+
+class SymbolUnknown(DomainError):
+    """The trading server does not offer the symbol."""
+
+    kind = Kind.PRECONDITION
+    reason = "SYMBOL_UNKNOWN"
+    cure = "Check the symbol's name on the trading server."
+
+
+class ZeroBase(DomainError):
+    """There is nothing to compute shares from: the master's equity, or the sum of the followers', is not above 0."""
+
+    kind = Kind.PRECONDITION
+    reason = "ZERO_BASE"
+    cure = "Fund the accounts, or wait for a fresh account state."
+
+
+class DealConflict(DomainError):
+    """This deal of the master was allocated before, with other figures."""
+
+    kind = Kind.PRECONDITION
+    reason = "DEAL_CONFLICT"
+    cure = "Compare the stored allocation with the deal on the trading server; one of them is wrong."

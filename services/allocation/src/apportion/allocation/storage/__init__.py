@@ -1,0 +1,1 @@
+"""PostgreSQL: masters, subscriptions, allocations as columnar rows, child trades."""

@@ -1,0 +1,248 @@
+"""The tables of the allocation service."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from apportion.storage import infrastructure_tables
+
+metadata = MetaData()
+infrastructure_tables(metadata)
+
+masters = Table(
+    "masters",
+    metadata,
+    Column("master_id", BigInteger, Identity(always=True), nullable=False),
+    Column("label", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("account_type", SmallInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("account_login", BigInteger, nullable=False),
+    Column("trading_server_id", BigInteger, nullable=False),
+    Column("wallet_account_id", BigInteger, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("rounding", SmallInteger, nullable=False),
+    Column("listed_on_leaderboard", Boolean, nullable=False),
+    Column("min_follower_equity_minor", BigInteger, nullable=False),
+    Column("halt_causes", ARRAY(Text), nullable=False),
+    Column("halt_epoch", BigInteger, nullable=False),
+    Column("set_version", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("master_id", name="masters_pkey"),
+    UniqueConstraint("label", "name", name="masters_name_key"),
+    UniqueConstraint("label", "account_id", name="masters_account_key"),
+    CheckConstraint("min_follower_equity_minor >= 0", name="masters_min_follower_equity_check"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("subscription_id", BigInteger, Identity(always=True), nullable=False),
+    Column("label", BigInteger, nullable=False),
+    Column("master_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("account_login", BigInteger, nullable=False),
+    Column("wallet_account_id", BigInteger, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("ratio_e8", BigInteger, nullable=False),
+    Column("lot_e8", BigInteger, nullable=False),
+    Column("percent_e8", BigInteger, nullable=False),
+    Column("round_up_to_min", Boolean, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("subscription_id", name="subscriptions_pkey"),
+    UniqueConstraint("master_id", "account_id", name="subscriptions_account_key"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscriptions_master_fkey"),
+    CheckConstraint("ratio_e8 > 0", name="subscriptions_ratio_check"),
+    Index("subscriptions_label_account_idx", "label", "account_id"),
+)
+
+# The subscriptions of a master at one version, kept once for all decisions made with it.
+subscription_sets = Table(
+    "subscription_sets",
+    metadata,
+    Column("master_id", BigInteger, nullable=False),
+    Column("set_version", BigInteger, nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("subscription_ids", LargeBinary, nullable=False),  # int64, login order, as all columns here
+    Column("account_ids", LargeBinary, nullable=False),  # int64
+    Column("logins", LargeBinary, nullable=False),  # int64
+    Column("flags", LargeBinary, nullable=False),  # int8: 1 active, 2 round up to min
+    Column("ratios_e8", LargeBinary, nullable=False),  # int64
+    PrimaryKeyConstraint("master_id", "set_version", name="subscription_sets_pkey"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscription_sets_master_fkey"),
+    CheckConstraint(
+        "octet_length(subscription_ids) = row_count * 8 AND octet_length(account_ids) = row_count * 8"
+        " AND octet_length(logins) = row_count * 8 AND octet_length(flags) = row_count"
+        " AND octet_length(ratios_e8) = row_count * 8",
+        name="subscription_sets_length_check",
+    ),
+)
+
+# Durable decisions: one columnar row each, with the inputs it was computed from.
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("allocation_id", BigInteger, Identity(always=True), nullable=False),
+    Column("label", BigInteger, nullable=False),
+    Column("master_id", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),  # 1 open, 2 close
+    Column("deal_ticket", BigInteger, nullable=False),
+    Column("wave", SmallInteger, nullable=False),  # 0 the decision on the deal; above: later closes it left over
+    Column("position_ticket", BigInteger, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("master_volume_e8", BigInteger, nullable=False),  # signed: above 0 bought
+    Column("before_volume_e8", BigInteger, nullable=False),  # open on the master before a close
+    Column("price_e8", BigInteger, nullable=False),
+    Column("server_time_ms", BigInteger, nullable=False),
+    Column("method", SmallInteger, nullable=False),
+    Column("rounding", SmallInteger, nullable=False),
+    Column("volume_step_e8", BigInteger, nullable=False),
+    Column("min_volume_e8", BigInteger, nullable=False),
+    Column("max_volume_e8", BigInteger, nullable=False),
+    Column("master_basis", BigInteger, nullable=False),
+    Column("blanket_reason", SmallInteger, nullable=False),  # kept everybody out
+    Column("set_version", BigInteger, nullable=False),
+    Column("halt_epoch", BigInteger, nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("child_count", Integer, nullable=False),
+    Column("skipped_count", Integer, nullable=False),
+    Column("volume_unit_e8", BigInteger, nullable=False),  # volumes count these
+    Column("unit_sum", BigInteger, nullable=False),  # sum of volumes
+    Column("volume_bytes", SmallInteger, nullable=False),
+    Column("volumes", LargeBinary, nullable=False),  # int32 or int64 magnitudes
+    Column("reasons", LargeBinary, nullable=False),  # int8, empty when nobody has one
+    Column("basis_bytes", SmallInteger, nullable=False),
+    Column("bases", LargeBinary, nullable=False),  # int32 or int64, empty when the method uses none
+    Column("child_trade_ids", LargeBinary, nullable=False),  # int64, of closes; an open's follow from its id
+    Column("decide_time", DateTime(timezone=True), nullable=False),
+    Column("not_after_time", DateTime(timezone=True)),
+    Column("dispatch_state", SmallInteger, nullable=False),  # 1 pending, 2 started, 3 done, 4 cancelled
+    Column("dispatch_time", DateTime(timezone=True)),
+    Column("projected_time", DateTime(timezone=True)),  # when its child_trades rows were made
+    PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),
+    UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
+    CheckConstraint(
+        "volume_bytes IN (4, 8) AND octet_length(volumes) = row_count * volume_bytes", name="allocations_volumes_check"
+    ),
+    CheckConstraint("octet_length(reasons) IN (0, row_count)", name="allocations_reasons_check"),
+    CheckConstraint(
+        "basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes", name="allocations_bases_check"
+    ),
+    CheckConstraint(
+        "octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END",
+        name="allocations_child_trade_ids_check",
+    ),
+    CheckConstraint("child_count + skipped_count = row_count", name="allocations_counts_check"),
+    CheckConstraint(
+        "unit_sum >= 0 AND (kind = 2 OR method > 5 OR unit_sum * volume_unit_e8 <= abs(master_volume_e8))",
+        name="allocations_sum_check",
+    ),
+    Index("allocations_master_idx", "master_id", "allocation_id"),
+    Index("allocations_label_idx", "label", "allocation_id"),
+    Index("allocations_undispatched_idx", "allocation_id", postgresql_where=text("dispatch_state < 3")),
+    Index("allocations_unprojected_idx", "allocation_id", postgresql_where=text("projected_time IS NULL AND kind = 1")),
+)
+
+master_positions = Table(
+    "master_positions",
+    metadata,
+    Column("master_id", BigInteger, nullable=False),
+    Column("position_ticket", BigInteger, nullable=False),
+    Column("open_volume_e8", BigInteger, nullable=False),  # signed
+    Column("last_closing_deal_ticket", BigInteger, nullable=False),  # 0: nothing closed yet
+    PrimaryKeyConstraint("master_id", "position_ticket", name="master_positions_pkey"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="master_positions_master_fkey"),
+)
+
+# One row per child, made behind the decision.
+child_trades = Table(
+    "child_trades",
+    metadata,
+    Column("child_trade_id", BigInteger, nullable=False),  # allocation id × 2^20 + index in login order
+    Column("label", BigInteger, nullable=False),
+    Column("allocation_id", BigInteger, nullable=False),
+    Column("master_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("master_position_ticket", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("direction", SmallInteger, nullable=False),  # 1 bought, -1 sold; volumes are magnitudes
+    Column("volume_e8", BigInteger, nullable=False),  # decided
+    Column("target_volume_e8", BigInteger, nullable=False),  # what is to be open after all master closes so far
+    Column("filled_volume_e8", BigInteger, nullable=False),
+    Column("open_volume_e8", BigInteger, nullable=False),
+    Column("closing_volume_e8", BigInteger, nullable=False),  # ordered to close, not yet ended by a deal or refusal
+    Column("open_price_e8", BigInteger, nullable=False),
+    Column("position_ticket", BigInteger, nullable=False),  # 0 while unknown
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
+    CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
+    CheckConstraint(
+        "volume_e8 > 0 AND target_volume_e8 >= 0 AND closing_volume_e8 >= 0 AND open_volume_e8 >= 0"
+        " AND open_volume_e8 <= filled_volume_e8",
+        name="child_trades_volumes_check",
+    ),
+    Index("child_trades_master_position_idx", "master_id", "master_position_ticket"),
+    Index("child_trades_subscription_idx", "subscription_id", "child_trade_id"),
+    Index("child_trades_label_idx", "label", "child_trade_id"),
+    Index(
+        "child_trades_position_key",
+        "account_id",
+        "position_ticket",
+        unique=True,
+        postgresql_where=text("position_ticket <> 0"),
+    ),
+    Index(
+        "child_trades_excess_idx",
+        "master_id",
+        postgresql_where=text("open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0"),
+    ),
+)
+
+# Closing deals on subscribed accounts, each once: the truth about what of a child is open.
+closing_deals = Table(
+    "closing_deals",
+    metadata,
+    Column("account_id", BigInteger, nullable=False),
+    Column("deal_ticket", BigInteger, nullable=False),
+    Column("label", BigInteger, nullable=False),
+    Column("position_ticket", BigInteger, nullable=False),
+    Column("volume_e8", BigInteger, nullable=False),  # above 0
+    Column("price_e8", BigInteger, nullable=False),
+    Column("server_time_ms", BigInteger, nullable=False),
+    Column("ordered", Boolean, nullable=False),  # caused by an order of platform-groups
+    Column("child_trade_id", BigInteger),  # null until the position is known to be a child's
+    PrimaryKeyConstraint("account_id", "deal_ticket", name="closing_deals_pkey"),
+    CheckConstraint("volume_e8 > 0", name="closing_deals_volume_check"),
+    Index(
+        "closing_deals_unmatched_idx",
+        "account_id",
+        "position_ticket",
+        postgresql_where=text("child_trade_id IS NULL"),
+    ),
+)
