@@ -24,7 +24,7 @@ from apportion.rpc.admission import Admission, Context
 from apportion.rpc.caller import Caller, enter_call
 from apportion.rpc.peers import matches
 from apportion.rpc.pool import Pool
-from apportion.rpc.status import CODES, trailers_of
+from apportion.rpc.status import CODES, message_of, trailers_of
 from apportion.runtime.context import replayed
 from apportion.runtime.telemetry import tracing_on
 
@@ -139,7 +139,7 @@ class Guard:
         code = CODES[refusal.kind]
         CALLS.labels(method, code.name, refusal.reason).inc()
         trailers = trailers_of(refusal, self._domain, request_id)
-        await context.abort(code, refusal.message, trailers)
+        await context.abort(code, message_of(refusal), trailers)
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:

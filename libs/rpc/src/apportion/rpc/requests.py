@@ -17,7 +17,7 @@ class WriteRequest(Protocol):
     @property
     def request_id(self) -> str: ...
 
-    def SerializeToString(self, deterministic: bool = ...) -> bytes: ...  # noqa: N802 (protobuf's name)
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes: ...  # noqa: N802 (protobuf's name)
 
 
 def is_uuid(text: str) -> bool:

@@ -24,9 +24,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 # All trailers must stay below 8 KiB, the smallest limit a client may have; what is longer is cut.
-MESSAGE_LIMIT = 500
-VALUE_LIMIT = 200
-VIOLATIONS_LIMIT = 24
+MESSAGE_LIMIT = 300
+VALUE_LIMIT = 160
+VIOLATIONS_BYTES = 2_500
 
 CODES: dict[Kind, grpc.StatusCode] = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -50,9 +50,14 @@ KINDS: dict[grpc.StatusCode, Kind] = {code: kind for kind, code in CODES.items()
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
+def message_of(error: DomainError) -> str:
+    """The text of a refusal, no longer than what always fits."""
+    return error.message[:MESSAGE_LIMIT]
+
+
 def trailers_of(error: DomainError, domain: str, request_id: str) -> Trailers:
     """The trailing metadata of a refusal: `google.rpc.Status` with one detail of each type that applies."""
-    status = status_pb2.Status(code=CODES[error.kind].value[0], message=error.message[:MESSAGE_LIMIT])
+    status = status_pb2.Status(code=CODES[error.kind].value[0], message=message_of(error))
     for detail in _details(error, domain, request_id):
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -69,16 +74,16 @@ def _details(error: DomainError, domain: str, request_id: str) -> Iterable[Messa
     yield error_details_pb2.RequestInfo(request_id=request_id)
     if error.violations:
         bad_request = error_details_pb2.BadRequest()
-        for violation in error.violations[:VIOLATIONS_LIMIT]:
+        for violation in error.violations:
+            if bad_request.ByteSize() > VIOLATIONS_BYTES:
+                break
             bad_request.field_violations.add(
                 field=violation.field[:VALUE_LIMIT], description=violation.description[:VALUE_LIMIT]
             )
         yield bad_request
     if error.kind is Kind.PRECONDITION:
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(
-            type=error.reason, subject=metadata.get("subject", ""), description=error.message[:MESSAGE_LIMIT]
-        )
+        failure.violations.add(type=error.reason, subject=metadata.get("subject", ""), description=message_of(error))
         yield failure
     if error.retry_after_seconds is not None:
         retry = error_details_pb2.RetryInfo()
