@@ -50,7 +50,7 @@ async def copy_rows(tx: AsyncConnection, table: Table, columns: Mapping[str, Val
         await connection.copy_records_to_table(table.name, records=zip(*lists, strict=True), **target)
 
 
-async def fetch_arrays(tx: AsyncConnection, statement: str, *columns: Sequence[Any] | NDArray[Any]) -> list[Any]:
+async def fetch_arrays(tx: AsyncConnection, statement: str, *columns: Values | float) -> list[Any]:
     """Runs one statement over whole columns. Returns asyncpg's records: `row["account_id"]`.
 
     `INSERT INTO t (a, b) SELECT * FROM unnest($1::bigint[], $2::bigint[])`: one round trip for thousands of rows.

@@ -1,1 +1,1 @@
-"""Fee terms, calculations and charges."""
+"""Fees: the terms of each subscription, the calculation of every fee, and its charge."""

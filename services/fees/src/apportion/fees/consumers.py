@@ -1,0 +1,37 @@
+"""What this service does when others tell it something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.events import AfterCommit, Handler, ReceivedEvent
+from apportion.fees.domain.charge import Backoff
+from apportion.fees.operations.charge_closes import charge_closes
+from apportion.fees.operations.settle_transfers import settle_transfers
+from apportion.fees.wire import parse_closed_trades, parse_transfer_results
+from apportion.runtime import Clock
+
+
+def handlers(clock: Clock, outstanding: Backoff, wake_dispatcher: Callable[[], None]) -> Mapping[str, Handler]:
+    """By the name of the payload message. `wake_dispatcher` is called when transfers were committed."""
+
+    async def woken() -> None:
+        wake_dispatcher()
+
+    async def child_trades_closed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        closed = parse_closed_trades(event.payload)
+        started_count = await charge_closes(tx, event.label, closed, now=clock.now())
+        return woken if started_count else None
+
+    async def transfers_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        results = parse_transfer_results(event.payload)
+        if results:
+            await settle_transfers(tx, event.label, results, now=clock.now(), backoff=outstanding)
+        return None
+
+    return {
+        "apportion.api.allocation.v1.ChildTradesClosed": child_trades_closed,
+        "apportion.api.platform_groups.v1.TransfersUpdated": transfers_updated,
+    }

@@ -1,0 +1,34 @@
+"""Reasons of this service.
+
+DomainError
+├── INVALID        RateRange
+└── PRECONDITION   CurrencyMismatch, PayeeUnknown
+"""
+
+from __future__ import annotations
+
+from apportion.errors import DomainError, Kind
+
+
+class RateRange(DomainError):
+    """The trade fee per lot is negative or absurdly high."""
+
+    kind = Kind.INVALID
+    reason = "FEE_RATE_RANGE"
+    cure = "Send a trade fee from 0 to the named maximum, in minor units of the account's currency."
+
+
+class CurrencyMismatch(DomainError):
+    """The fee is in another currency than the accounts that pay and earn it."""
+
+    kind = Kind.PRECONDITION
+    reason = "FEE_CURRENCY_MISMATCH"
+    cure = "State the fee in the currency of the master."
+
+
+class PayeeUnknown(DomainError):
+    """The master has no wallet that could earn the fee, or it is the paying account itself."""
+
+    kind = Kind.PRECONDITION
+    reason = "FEE_PAYEE_UNKNOWN"
+    cure = "Give the master's account an owner with a wallet of his own."

@@ -1,0 +1,52 @@
+"""apportion.api.fees.v1.TermsService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.api.fees.v1 import terms_pb2, terms_pb2_grpc
+from apportion.fees import wire
+from apportion.fees.operations.get_terms import get_terms
+from apportion.fees.operations.list_terms import list_terms
+from apportion.fees.operations.ports import Subscriptions
+from apportion.fees.operations.set_terms import set_terms
+from apportion.rpc import caller
+from apportion.runtime import Clock
+from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class TermsServicer(terms_pb2_grpc.TermsServiceServicer):
+    """Parse, call, render."""
+
+    def __init__(self, engine: AsyncEngine, subscriptions: Subscriptions, clock: Clock) -> None:
+        self._engine = engine
+        self._subscriptions = subscriptions
+        self._clock = clock
+
+    async def SetTerms(  # noqa: N802 (the RPC's name)
+        self, request: terms_pb2.SetTermsRequest, context: Context
+    ) -> terms_pb2.SetTermsResponse:
+        command = wire.parse_set_terms(request)
+        terms = await set_terms(self._engine, self._subscriptions, command, now=self._clock.now())
+        return terms_pb2.SetTermsResponse(terms=wire.render_terms(terms))
+
+    async def GetTerms(  # noqa: N802
+        self, request: terms_pb2.GetTermsRequest, context: Context
+    ) -> terms_pb2.GetTermsResponse:
+        terms = await get_terms(self._engine, caller().label, wire.parse_get_terms(request))
+        return terms_pb2.GetTermsResponse(terms=wire.render_terms(terms))
+
+    async def ListTerms(  # noqa: N802
+        self, request: terms_pb2.ListTermsRequest, context: Context
+    ) -> terms_pb2.ListTermsResponse:
+        label, master_id, limit = caller().label, wire.parse_list_terms(request), page_size(request.page_size)
+        query = query_hash("ListTerms", label, master_id)
+        (after,) = decode_page_token(request.page_token, query) or (0,)
+        page, last = await list_terms(self._engine, label, master_id, after=int(after), limit=limit)
+        token = "" if last is None else encode_page_token(query, (last,))
+        return terms_pb2.ListTermsResponse(terms=map(wire.render_terms, page), next_page_token=token)

@@ -1,0 +1,111 @@
+"""The calculation log, and the charges that come out of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.fees.domain.calculation import Calculation, CalculationFilter
+from apportion.fees.domain.charge import ChargeState, FeeType
+from apportion.fees.domain.trade_fee import TradeFees
+from apportion.storage import fetch_arrays
+
+# One statement writes the calculations that are new, a charge for each above 0, and its first transfer. A closing deal
+# that was calculated before meets the unique key and changes nothing, whatever delivered it again.
+INSERT = f"""
+    WITH calculated AS (
+        INSERT INTO calculations
+            (label, fee_type, master_id, symbol, create_time, subscription_id, payer_account_id, payee_account_id,
+             child_trade_id, deal_ticket, closed_volume_e8, currency_code, terms_version, rate_minor, fee_minor, line,
+             server_time_ms)
+        SELECT $1, {FeeType.TRADE:d}, $2, $3, $4, rows.*
+        FROM unnest($5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[],
+                    $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::bigint[]) AS rows
+        ON CONFLICT ON CONSTRAINT calculations_close_key DO NOTHING
+        RETURNING *
+    ), charged AS (
+        INSERT INTO charges
+            (calculation_id, label, master_id, payer_account_id, payee_account_id, currency_code, amount_minor, state,
+             attempt_count, transfer_id, reason)
+        SELECT calculation_id, label, master_id, payer_account_id, payee_account_id, currency_code, fee_minor,
+               {ChargeState.PENDING:d}, 1, 0, ''
+        FROM calculated WHERE fee_minor > 0
+        RETURNING calculation_id
+    ), started AS (
+        INSERT INTO transfers
+            (calculation_id, attempt, label, state, transfer_id, reason, send_count, next_send_time, create_time)
+        SELECT calculation_id, 1, $1, 1, 0, '', 0, $4, $4 FROM charged ORDER BY calculation_id
+        RETURNING item_id
+    )
+    SELECT (SELECT count(*) FROM calculated) AS calculation_count, (SELECT count(*) FROM started) AS charge_count
+"""
+
+LIST = """
+    SELECT k.calculation_id, k.fee_type, k.subscription_id, k.master_id, k.payer_account_id, k.payee_account_id,
+           k.child_trade_id, k.deal_ticket, k.closed_volume_e8, k.currency_code, k.rate_minor, k.fee_minor, k.line,
+           k.server_time_ms, k.create_time, c.settle_time, coalesce(c.state, :nothing_due) AS charge_state,
+           coalesce(c.transfer_id, 0) AS transfer_id, coalesce(c.reason, '') AS reason
+    FROM calculations k LEFT JOIN charges c USING (calculation_id)
+    WHERE k.label = :label AND k.calculation_id < :before {conditions}
+    ORDER BY k.calculation_id DESC LIMIT :limit
+"""
+
+
+async def save_trade_fees(tx: AsyncConnection, label: int, fees: TradeFees, now: datetime) -> tuple[int, int]:
+    """Books what is new: (calculations, charges). Repeats of a closing deal change nothing."""
+    closed = fees.closed
+    rows = await fetch_arrays(
+        tx,
+        INSERT,
+        label,
+        closed.master_id,
+        closed.symbol,
+        now,
+        closed.subscription_ids,
+        closed.account_ids,
+        fees.payee_account_ids,
+        closed.child_trade_ids,
+        closed.deal_tickets,
+        closed.closed_volumes_e8,
+        fees.currency_codes,
+        fees.terms_versions,
+        fees.rates_minor,
+        fees.fees_minor,
+        list(fees.lines()),
+        closed.server_times_ms,
+    )
+    return rows[0]["calculation_count"], rows[0]["charge_count"]
+
+
+async def list_calculations(
+    tx: AsyncConnection, wanted: CalculationFilter, *, before: int, limit: int
+) -> list[Calculation]:
+    """Newest first, from the one before `before`."""
+    conditions = ""
+    if wanted.master_id:
+        conditions += " AND k.master_id = :master_id"
+    if wanted.subscription_id:
+        conditions += " AND k.subscription_id = :subscription_id"
+    if wanted.charge_state is ChargeState.NOTHING_DUE:
+        conditions += " AND k.fee_minor = 0"
+    elif wanted.charge_state is not None:
+        conditions += " AND c.label = :label AND c.state = :charge_state AND c.calculation_id < :before"
+    values = {
+        "label": wanted.label,
+        "master_id": wanted.master_id,
+        "subscription_id": wanted.subscription_id,
+        "charge_state": wanted.charge_state,
+        "nothing_due": ChargeState.NOTHING_DUE,
+        "before": before,
+        "limit": limit,
+    }
+    named = {name: value for name, value in values.items() if f":{name}" in LIST + conditions}
+    result = await tx.execute(text(LIST.format(conditions=conditions)), named)
+    return [
+        Calculation(
+            **dict(row._mapping) | {"fee_type": FeeType(row.fee_type), "charge_state": ChargeState(row.charge_state)}
+        )
+        for row in result
+    ]
