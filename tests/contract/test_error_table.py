@@ -39,11 +39,11 @@ class Wire:
         body: bytes | None = None,
         *,
         metadata: tuple[tuple[str, str], ...] = LABEL,
-        timeout: float | None = SECONDS,
+        seconds: float | None = SECONDS,
         peer: str = OPERATOR,
     ) -> tuple[grpc.StatusCode, str]:
         request = method.request().SerializeToString() if body is None else body
-        return await self.raw(method.service, method.path, request, metadata=metadata, timeout=timeout, peer=peer)
+        return await self.raw(method.service, method.path, request, metadata=metadata, seconds=seconds, peer=peer)
 
     async def raw(
         self,
@@ -52,12 +52,12 @@ class Wire:
         body: bytes,
         *,
         metadata: tuple[tuple[str, str], ...] = LABEL,
-        timeout: float | None = SECONDS,
+        seconds: float | None = SECONDS,
         peer: str = OPERATOR,
     ) -> tuple[grpc.StatusCode, str]:
         unary = self.channel(service, peer).unary_unary(path)
         try:
-            await unary(body, metadata=metadata, timeout=timeout)
+            await unary(body, metadata=metadata, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             return error.code(), reason_of(error)
         return grpc.StatusCode.OK, ""
@@ -147,7 +147,7 @@ async def test_peer_not_on_the_list(wire: Wire, method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 async def test_no_deadline(wire: Wire, method: Method) -> None:
-    answer = await wire.call(method, timeout=None)
+    answer = await wire.call(method, seconds=None)
     assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "DEADLINE_REQUIRED")
 
 
