@@ -14,6 +14,8 @@ from apportion.storage.failures import database_failure
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One READ COMMITTED transaction: commits when the block ends, rolls back when it raises.
 
+    Call no other service inside the block: it holds locks, and a lost connection is taken for the database's.
+
     Raises DatabaseUnavailable when the server cannot be reached, is lost on the way or takes too long; lost during the
     commit, the outcome is unknown and a repeat with the same request id finds it. Raises VersionConflict after a
     deadlock, a serialization failure or a lock not granted in time, Overloaded when no connection comes free.
