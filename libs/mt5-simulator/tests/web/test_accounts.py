@@ -53,8 +53,8 @@ def test_a_raw_hash_in_a_value_does_not_cut_the_request() -> None:
 
 async def test_get_and_post_are_the_same(client) -> None:
     await client.answer("user/add", NEW)
-    got, posted = (await client.ask("user/get?login=500001", method=verb) for verb in ("GET", "POST"))
-    assert got == posted
+    got = await client.ask("user/get?login=500001", method="GET")
+    assert got == await client.ask("user/get?login=500001", method="POST")
 
 
 @pytest.mark.parametrize(

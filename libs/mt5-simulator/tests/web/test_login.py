@@ -66,9 +66,9 @@ async def test_only_the_pinned_certificate_is_trusted(simulator) -> None:
 async def test_restart_drops_sessions_and_account_states(simulator, client) -> None:
     [login] = await simulator.create_accounts(GROUP, 1, deposit="100.00")
     assert (await client.answer(f"user/account/get?login={login}"))["Balance"] == "100.00"
-    await simulator.admin.restart_sessions()
+    await simulator.restart_sessions()
     with pytest.raises((aiohttp.ClientError, AssertionError)):
-        await client.ask("test/access")
+        await client.ask("test/access", method="POST")
     assert (await client.log_in())[0] == 200
     assert (await client.ask(f"user/account/get?login={login}"))["retcode"].startswith("13")
     assert (await client.answer(f"user/get?login={login}"))["Balance"] == "100.00"

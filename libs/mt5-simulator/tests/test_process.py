@@ -1,0 +1,121 @@
+"""What only a process of its own can show: its command line, its signals, its state after kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from apportion.mt5_simulator.process import AdminRefused, SimulatorProcess
+
+GROUP = "demo\\forex-hedge-usd"
+
+
+async def run_terminal(*arguments: str) -> tuple[int, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "apportion.mt5_simulator", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, error = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(out) if out else error.decode()
+
+
+async def _books(simulator: SimulatorProcess, logins: list[int]) -> list[Any]:
+    return [
+        [
+            await simulator.admin.account(login),
+            await simulator.admin.positions(login),
+            await simulator.admin.deals(login),
+        ]
+        for login in logins
+    ]
+
+
+async def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path, paused=True) as simulator:
+        where = simulator.https_url, simulator.ca_file.read_bytes()
+        logins = await simulator.create_accounts(GROUP, 3, deposit="10000")
+        deal = await simulator.buy(logins[0], "EURUSD", "0.50", sl="0.9", comment="mine")
+        await simulator.sell(logins[1], "USDJPY", "0.30")
+        await simulator.close(logins[0], deal["PositionID"], "0.20")
+        await simulator.advance(86_400)
+        await simulator.set_price("GBPUSD", "1.30000", "1.30010")
+        before, status = await _books(simulator, logins), await simulator.admin.status()
+        await simulator.kill()
+        await simulator.start()
+        assert (simulator.https_url, simulator.ca_file.read_bytes()) == where
+        assert await _books(simulator, logins) == before
+        after = await simulator.admin.status()
+        assert {**after, "utc_ms": 0, "server_time_ms": 0} == {**status, "utc_ms": 0, "server_time_ms": 0}
+        assert after["utc_ms"] == status["utc_ms"]
+        assert (await simulator.create_accounts(GROUP, 1)) == [logins[-1] + 1]
+        later = await simulator.buy(logins[2], "GBPUSD", "0.10")
+        assert later["Price"] == "1.30010"
+        assert int(later["Deal"]) > int(before[1][2][-1]["Deal"])
+
+
+async def test_killed_amid_a_stream_of_orders_it_forgets_none_it_answered(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path, paused=True) as simulator:
+        [login] = await simulator.create_accounts(GROUP, 1, deposit="100000")
+        answered: list[str] = []
+        enough = asyncio.Event()
+
+        async def trade() -> None:
+            while True:
+                answered.append((await simulator.buy(login, "EURUSD", "0.01"))["Deal"])
+                if len(answered) == 50:
+                    enough.set()
+
+        trading = asyncio.create_task(trade())
+        await asyncio.wait_for(enough.wait(), 30)
+        await simulator.kill()
+        with pytest.raises((aiohttp.ClientError, RuntimeError)):  # whichever way the connection broke
+            await trading
+        await simulator.start()
+        assert set(answered) <= {deal["Deal"] for deal in await simulator.admin.deals(login)}
+
+
+async def test_the_traders_terminal(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path, paused=True, durable=False) as simulator:
+        [login] = await simulator.create_accounts(GROUP, 1, deposit="10000")
+        where = ["--admin-url", simulator.admin_url, "--login", str(login)]
+        code, deal = await run_terminal("buy", *where, "EURUSD", "0.50", "--sl", "0.9")
+        assert (code, deal["Reason"], deal["PriceSL"]) == (0, "0", "0.90000")
+        code, position = await run_terminal("modify", *where, deal["PositionID"], "--tp", "1.9")
+        assert (position["PriceSL"], position["PriceTP"]) == ("0.00000", "1.90000")
+        code, part = await run_terminal("close", *where, deal["PositionID"], "--volume", "0.10")
+        assert (part["Entry"], part["Volume"]) == ("1", "1000")
+        code, error = await run_terminal("sell", *where, "EURUSD", "900")
+        assert code == 1
+        assert "10019" in error
+
+
+async def test_the_same_seed_plays_the_same_day(tmp_path: Path) -> None:
+    days = []
+    for folder in ("one", "two"):
+        async with SimulatorProcess(tmp_path / folder, paused=True, durable=False) as simulator:
+            logins = await simulator.create_accounts(GROUP, 2, deposit="100000")
+            names = ",".join(str(login) for login in logins)
+            where = ["--admin-url", simulator.admin_url, "--logins", names, "--trades", "15", "--seed", "7"]
+            code, summary = await run_terminal("play", *where, "--move-clock")
+            assert code == 0
+            assert summary["opened"] == summary["closed"] > 0
+            days.append((summary, await _books(simulator, logins)))
+    assert days[0] == days[1]
+
+
+async def test_a_refusal_at_the_admin_port_has_the_servers_code(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path, paused=True, durable=False) as simulator:
+        [login] = await simulator.create_accounts(GROUP, 1)
+        with pytest.raises(AdminRefused) as refused:
+            await simulator.buy(login, "EURUSD", "1.00")
+        assert (refused.value.status, refused.value.retcode) == (409, 10019)
+        with pytest.raises(AdminRefused) as refused:
+            await simulator.admin.request("POST", "/price", {"symbol": "EURUSD", "bid": "2", "ask": "1"})
+        assert refused.value.status == 400
