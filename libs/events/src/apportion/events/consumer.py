@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,6 +18,7 @@ from apportion.events.redis import Redis
 from apportion.events.redis_memory import RedisMemory
 from apportion.events.replay import Head, ReplayPort
 from apportion.events.stream_reader import StreamReader
+from apportion.events.sweep import Sweep
 from apportion.runtime import Clock
 from apportion.storage import PARTITIONS, transaction
 from apportion.storage.leases import Lease, LeaseKeeper
@@ -30,7 +31,6 @@ CHECK_SECONDS = 1.0
 RELEASE_GRACE_SHARE = 0.25  # of the lease, which must outlive the grace
 LEASE_SECONDS = 10.0
 CONCURRENT_TRANSACTIONS = 4
-CONCURRENT_SWEEPS = 8
 
 
 @dataclass
@@ -68,13 +68,21 @@ class Consumer:
     ) -> None:
         self._engine = engine
         self._name = name
-        self._topics = topics
         self._sweep_seconds = sweep_seconds
         self._release_grace_seconds = lease_seconds * RELEASE_GRACE_SHARE
         self._held: dict[int, HeldPartition] = {}
-        self._sweeps_due: set[int] = set()
-        self._sweep_wanted = asyncio.Event()
-        self._reader = StreamReader(redis, list(topics), on_event=self._offer, on_joined=self._want_sweep)
+        self._reader = StreamReader(redis, list(topics), on_event=self._offer, on_unsure=self._want_sweep)
+        self._sweeps = [
+            Sweep(
+                name,
+                topic,
+                owner_of_topic,
+                held=self._held.keys,
+                pause_seconds=self._sweep_pause_seconds,
+                on_heads=self._offer_heads,
+            )
+            for topic, owner_of_topic in topics.items()
+        ]
         self._memory = RedisMemory(redis, f"consumer:{name}:{owner}")
         self._keeper = LeaseKeeper(
             engine,
@@ -106,7 +114,8 @@ class Consumer:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.run(), name=f"{self._name}_leases")
             group.create_task(self._reader.run(), name=f"{self._name}_streams")
-            group.create_task(self._sweep_for_ever(), name=f"{self._name}_sweep")
+            for sweep in self._sweeps:
+                group.create_task(sweep.run(), name=f"{self._name}_sweep")
             group.create_task(self._check_for_ever(), name=f"{self._name}_check")
 
     async def _acquired(self, lease: Lease) -> None:
@@ -142,40 +151,17 @@ class Consumer:
             lane = held.lanes[key] = Lane(self._lanes, held.lease, key, cursor)
         return lane
 
-    def _want_sweep(self, partitions: set[int]) -> None:
-        self._sweeps_due |= partitions
-        self._sweep_wanted.set()
+    def _want_sweep(self, partitions: Collection[int]) -> None:
+        for sweep in self._sweeps:
+            sweep.want(partitions)
 
-    async def _sweep_for_ever(self) -> None:
-        """Compare heads with the owners: at once where asked for, now and then everywhere."""
-        while True:
-            pause = self._sweep_seconds if self._reader.is_up else SWEEP_SECONDS_WITHOUT_REDIS
-            try:
-                async with asyncio.timeout(pause):
-                    await self._sweep_wanted.wait()
-            except TimeoutError:
-                self._sweeps_due |= self._held.keys()
-            self._sweep_wanted.clear()
-            due, self._sweeps_due = self._sweeps_due, set()
-            slots = asyncio.Semaphore(CONCURRENT_SWEEPS)
-            await asyncio.gather(
-                *(self._sweep(number, topic, slots) for number in sorted(due) for topic in self._topics)
-            )
+    def _sweep_pause_seconds(self) -> float:
+        return self._sweep_seconds if self._reader.is_up else SWEEP_SECONDS_WITHOUT_REDIS
 
-    async def _sweep(self, number: int, topic: str, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            held = self._held.get(number)
-            if held is None:
-                return
-            try:
-                async for heads in self._topics[topic].heads(topic, number):
-                    await self._offer_heads(held, topic, heads)
-            except DomainError as error:
-                metrics.SWEEP_FAILED.labels(self._name, topic).inc()
-                log.warning("sweep_failed", consumer=self._name, topic=topic, partition=number, cause=str(error))
-                asyncio.get_running_loop().call_later(CHECK_SECONDS, self._want_sweep, {number})
-
-    async def _offer_heads(self, held: HeldPartition, topic: str, heads: list[Head]) -> None:
+    async def _offer_heads(self, partition: int, topic: str, heads: list[Head]) -> None:
+        held = self._held.get(partition)
+        if held is None:
+            return
         keys = {AggregateKey(head.label, topic, head.aggregate_id): head.sequence for head in heads}
         unseen = [key for key in keys if key not in held.lanes]
         cursors: dict[AggregateKey, Cursor] = {}

@@ -79,7 +79,7 @@ class Lane:
         self._lease = lease
         self._buffer: dict[int, ReceivedEvent] = {}
         self._buffered_bytes = 0
-        self._batch_limit = BATCH_EVENTS
+        self._singly_until = 0
         self._attempt: list[ReceivedEvent] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -166,7 +166,6 @@ class Lane:
         self.cursor = Cursor(events[-1].sequence, is_parked=False)
         for event in events:
             self._drop(event.sequence)
-        self._batch_limit = BATCH_EVENTS
         self._observe(events)
         for hook in hooks:
             await self._run_hook(hook)
@@ -181,9 +180,15 @@ class Lane:
 
     def _next_buffered(self, last_sequence: int) -> list[ReceivedEvent]:
         events: list[ReceivedEvent] = []
-        while len(events) < self._batch_limit and (event := self._buffer.get(last_sequence + len(events) + 1)):
+        while len(events) < self._batch_limit(last_sequence) and (
+            event := self._buffer.get(last_sequence + len(events) + 1)
+        ):
             events.append(event)
         return events
+
+    def _batch_limit(self, last_sequence: int) -> int:
+        """A batch that failed is gone through one by one: the good events pass, the culprit stands alone."""
+        return 1 if last_sequence < self._singly_until else BATCH_EVENTS
 
     async def _pull(self, last_sequence: int) -> list[ReceivedEvent]:
         """The stream lacks the next event: ask the owner."""
@@ -195,7 +200,7 @@ class Lane:
         metrics.REPLAYED.labels(settings.consumer, topic).inc(len(events))
         for event in events:
             self.offer(event)
-        return events[: self._batch_limit]
+        return events[: self._batch_limit(last_sequence)]
 
     async def _apply(self, last_sequence: int, events: list[ReceivedEvent]) -> list[AfterCommit] | None:
         """One transaction for the events; None when the cursor stands elsewhere than we thought."""
@@ -229,7 +234,7 @@ class Lane:
             log.warning("event_delayed", **fields, cause=str(error))
             return False
         if len(self._attempt) > 1:
-            self._batch_limit = 1
+            self._singly_until = self._attempt[-1].sequence
             return True
         log.error("event_failed", **fields, exc_info=error)
         try:

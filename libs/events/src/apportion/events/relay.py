@@ -89,12 +89,10 @@ class Relay:
             group.create_task(keeper.run(), name="relay_lease")
             group.create_task(self._publish_for_ever(), name="relay_publish")
 
-    async def _acquired(self, lease: Lease) -> None:
-        log.info("relay_acquired", owner=self._owner, epoch=lease.epoch)
+    async def _acquired(self, _lease: Lease) -> None:
         self._held.set()
 
-    async def _released(self, lease: Lease) -> None:
-        log.info("relay_released", owner=self._owner, epoch=lease.epoch)
+    async def _released(self, _lease: Lease) -> None:
         self._held.clear()
 
     async def _publish_for_ever(self) -> None:

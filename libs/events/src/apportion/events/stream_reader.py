@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from apportion.api.common.v1.events_pb2 import Event
 from apportion.errors import DomainError, UpstreamUnavailable
@@ -33,9 +34,9 @@ FROM_START = b"0-0"
 class StreamReader:
     """Follows a changing set of streams from where each ends when it is first seen.
 
-    `on_joined(partitions)` is called once the end of their streams is known: what was published before it is to be
-    learnt from the owners, what comes after it arrives by `on_event`. After each loss of the connection, and after
-    `rejoin`, all streams are joined anew.
+    `on_unsure(partitions)` is called once the end of their streams is known: what was published before it is to be
+    learnt from the owners, what comes after it arrives by `on_event`; and called when the connection is lost. After
+    each loss, and after `rejoin`, all streams are joined anew.
     """
 
     def __init__(
@@ -44,12 +45,12 @@ class StreamReader:
         topics: Sequence[str],
         *,
         on_event: Callable[[int, ReceivedEvent], None],
-        on_joined: Callable[[set[int]], None],
+        on_unsure: Callable[[set[int]], None],
     ) -> None:
         self._redis = redis
         self._topics = tuple(topics)
         self._on_event = on_event
-        self._on_joined = on_joined
+        self._on_unsure = on_unsure
         self._partitions: set[int] = set()
         self._positions: dict[bytes, bytes] = {}
         self._streams: Mapping[bytes, Stream] = {}
@@ -82,7 +83,8 @@ class StreamReader:
             except UpstreamUnavailable as error:
                 if self.is_up:
                     log.warning("stream_interrupted", cause=str(error))
-                self.is_up = False
+                    self.is_up = False
+                    self._on_unsure(set(self._partitions))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self, connection: RedisConnection) -> None:
@@ -119,13 +121,13 @@ class StreamReader:
         ends = await _answers(connection, [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in new])
         for key, entries in zip(new, ends, strict=True):
             self._positions[key] = entries[0][0] if entries else FROM_START
-        self._on_joined({self._streams[key][1] for key in new})
+        self._on_unsure({self._streams[key][1] for key in new})
 
     def _deliver(self, stream: Stream, fields: Sequence[bytes]) -> None:
         topic, partition = stream
         try:
             event = received(Event.FromString(fields[1]))
-        except (ValueError, IndexError, DomainError) as error:
+        except (DecodeError, ValueError, IndexError, DomainError) as error:
             event = None
             log.error("stream_entry_unreadable", topic=topic, partition=partition, cause=str(error))
         if event is not None and event.aggregate_type == topic:

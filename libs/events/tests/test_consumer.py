@@ -1,0 +1,207 @@
+"""Events are applied exactly once and in order, whatever the stream does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from events_sample.world import (
+    EVENT,
+    LABEL,
+    TOPIC,
+    all_applied,
+    applied,
+    apply,
+    consumer,
+    heads,
+    publish,
+    relay,
+    running,
+)
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion.errors import UpstreamUnavailable
+from apportion.events import AfterCommit, AggregateKey, ReceivedEvent, Redis, ReplayPort, list_parked, unpark
+from apportion.storage import transaction
+from apportion.testing.polling import eventually
+
+POISON = "example.Poison"
+
+
+async def write_at_random(publisher: AsyncEngine, seed: int, transactions: int, aggregates: int) -> None:
+    choice = random.Random(seed)
+    for _ in range(transactions):
+        await publish(publisher, choice.randrange(aggregates), count=choice.choice([1, 1, 1, 3]))
+
+
+async def test_many_writers_lose_nothing_and_keep_order(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    async with running(relay(publisher, redis).run, consumer(subscriber, redis, port).run):
+        await asyncio.gather(*(write_at_random(publisher, seed, 60, 90) for seed in range(16)))
+        await eventually(lambda: all_applied(publisher, subscriber), 20)
+    assert sum((await heads(publisher)).values()) >= 16 * 60
+
+
+async def test_wiped_redis_under_load(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    async def wipe() -> None:
+        for _ in range(30):
+            await redis.command("FLUSHDB")
+            await asyncio.sleep(0.02)
+
+    async with running(relay(publisher, redis).run, consumer(subscriber, redis, port).run):
+        writers = [write_at_random(publisher, seed, 40, 20) for seed in range(4)]
+        await asyncio.gather(wipe(), *writers)
+        await eventually(lambda: all_applied(publisher, subscriber), 20)
+
+
+async def test_what_was_published_before_the_first_start_is_pulled_from_the_owner(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    """No relay runs: nothing reaches a stream."""
+    for aggregate in range(5):
+        await publish(publisher, aggregate, count=130)
+    async with running(consumer(subscriber, redis, port).run):
+        await eventually(lambda: all_applied(publisher, subscriber), 10)
+
+
+async def test_lost_tail_is_found_by_the_sweep(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    worker = consumer(subscriber, redis, port, sweep_seconds=0.3)
+    async with running(worker.run):
+        await eventually(lambda: len(worker.held_partitions) == 64)
+        await publish(publisher, 3, count=2)
+        await eventually(lambda: all_applied(publisher, subscriber))
+
+
+async def test_gap_in_the_stream_is_filled_in_order(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    publishing = relay(publisher, redis)
+    async with running(publishing.run):
+        await publish(publisher, 1, count=10)
+        entries = await eventually(lambda: published(redis, f"events:{TOPIC}:1", 10))
+    await redis.command("DEL", f"events:{TOPIC}:1")
+    async with running(consumer(subscriber, redis, port, sweep_seconds=600).run):
+        await eventually(lambda: all_applied(publisher, subscriber))
+        await publish(publisher, 1, count=10)
+        async with running(relay(publisher, redis, "relay-2").run):
+            await eventually(lambda: all_applied(publisher, subscriber))
+        await publish(publisher, 1, count=5)
+        # Only the last of five numbers arrives, and an old one again.
+        async with running(relay(publisher, Redis("redis://127.0.0.1:1/0"), "relay-3").run):
+            repeat = entries[3][1]
+            await redis.command("XADD", f"events:{TOPIC}:1", "*", *repeat)
+            last = await port.events(LABEL, TOPIC, "1", 25)
+            await redis.command("XADD", f"events:{TOPIC}:1", "*", "event", wire(last[0]))
+            await eventually(lambda: all_applied(publisher, subscriber))
+
+
+async def test_unreadable_and_foreign_entries_are_passed_over(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    worker = consumer(subscriber, redis, port)
+    async with running(relay(publisher, redis).run, worker.run):
+        await eventually(lambda: len(worker.held_partitions) == 64)
+        for fields in (["event", b"\xff\xfe"], ["event", b""], ["other", "1", "event", "2"]):
+            await redis.command("XADD", f"events:{TOPIC}:2", "*", *fields)
+        await publish(publisher, 2)
+        await eventually(lambda: all_applied(publisher, subscriber))
+
+
+async def test_poison_parks_its_aggregate_only_and_unpark_goes_on_in_order(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    attempts = 0
+    cured = False
+
+    async def fail(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        nonlocal attempts
+        attempts += 1
+        await apply(tx, event)
+        if not cured:
+            raise ValueError("bad payload: \x00 \ud800")
+
+    worker = consumer(subscriber, redis, port, handlers={EVENT: apply, POISON: fail})
+    async with running(relay(publisher, redis).run, worker.run):
+        await publish(publisher, 1)
+        await publish(publisher, 1, type=POISON)
+        await publish(publisher, 1, count=30)
+        await publish(publisher, 65, count=30)  # the same partition
+        key = AggregateKey(LABEL, TOPIC, "1")
+        assert await eventually(lambda: list_parked(subscriber, "sample")) == [key]
+        await eventually(lambda: applied_counts(subscriber, {"1": 1, "65": 30}))
+        assert attempts <= 6  # five alone, one in a batch that was then taken apart
+        await publish(publisher, 65)
+        await eventually(lambda: applied_counts(subscriber, {"1": 1, "65": 31}))
+        async with transaction(subscriber) as tx:
+            parked = (await tx.execute(text("SELECT sequence, error FROM inbox_parked"))).one()
+        assert parked.sequence == 2
+        assert parked.error.startswith("ValueError: bad payload")
+        cured = True
+        await unpark(subscriber, "sample", LABEL, TOPIC, "1")
+        await eventually(lambda: all_applied(publisher, subscriber))
+        assert await list_parked(subscriber, "sample") == []
+
+
+async def test_unavailable_is_waited_out_and_never_counted(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    attempts = 0
+
+    async def refuse(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 7:
+            raise UpstreamUnavailable
+        await apply(tx, event)
+
+    async with running(relay(publisher, redis).run, consumer(subscriber, redis, port, handlers={EVENT: refuse}).run):
+        await publish(publisher, 1)
+        await eventually(lambda: all_applied(publisher, subscriber), 15)
+    assert attempts == 7
+
+
+async def test_unknown_types_are_passed_and_hooks_run_after_the_commit(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    seen_by_hook: list[int] = []
+
+    async def with_hook(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit:
+        await apply(tx, event)
+
+        async def hook() -> None:
+            sequences = (await applied(subscriber))["1"]
+            assert event.sequence in sequences
+            seen_by_hook.append(event.sequence)
+            if event.sequence == 2:
+                raise RuntimeError("a hook may fail without harm")
+
+        return hook
+
+    async with running(relay(publisher, redis).run, consumer(subscriber, redis, port, handlers={EVENT: with_hook}).run):
+        await publish(publisher, 1, count=2)
+        await publish(publisher, 1, type="example.Unknown")
+        await publish(publisher, 1, count=2)
+        await eventually(lambda: seen_by_hook == [1, 2, 4, 5])
+
+
+async def published(redis: Redis, key: str, count: int) -> list[list[object]] | None:
+    entries: list[list[object]] = await redis.command("XRANGE", key, "-", "+")
+    return entries if len(entries) >= count else None
+
+
+async def applied_counts(subscriber: AsyncEngine, wanted: dict[str, int]) -> bool:
+    return {key: len(sequences) for key, sequences in (await applied(subscriber)).items()} == wanted
+
+
+def wire(event: ReceivedEvent) -> bytes:
+    from apportion.events.replay import event_message
+
+    return event_message(
+        {name: getattr(event, name) for name in ReceivedEvent.__dataclass_fields__}
+    ).SerializeToString()
