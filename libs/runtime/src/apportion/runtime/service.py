@@ -126,9 +126,9 @@ async def _serve_until_signal(name: str, settings: SettingsT, roles: set[str], b
         ready_file = ReadyFile(settings.ready_file)
         try:
             await app.start()
-            ready_file.write(app.address(), operations.address if operations is not None else None)
             if operations is not None:
                 operations.ready = True
+            ready_file.write(app.address(), operations.address if operations is not None else None)
             log.info("service_ready", roles=sorted(roles), address=app.address(), pid=os.getpid())
             await stop.wait()
             log.info("service_draining")
