@@ -29,5 +29,5 @@ def test_figures_survive_printing(value: int, digits: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "one", "nan", "inf", "0.001", "1,5"])
 def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"not a number|more than"):
         parse_scaled(text, 2)

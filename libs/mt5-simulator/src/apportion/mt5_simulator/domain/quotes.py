@@ -93,10 +93,11 @@ class QuoteBoard:
         return known
 
     def _direct(self, source: str, target: str) -> int:
-        if name := self._pairs.get((source, target)):
-            return self.quote(name).bid_e8
-        if name := self._pairs.get((target, source)):
-            return divide_half_up(E8 * E8, self.quote(name).ask_e8)
+        """0 when no quoted pair has these two."""
+        if quote := self.quotes.get(self._pairs.get((source, target), "")):
+            return quote.bid_e8
+        if quote := self.quotes.get(self._pairs.get((target, source), "")):
+            return divide_half_up(E8 * E8, quote.ask_e8)
         return 0
 
     def _through_another(self, source: str, target: str) -> int:
