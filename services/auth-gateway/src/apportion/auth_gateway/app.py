@@ -1,0 +1,167 @@
+"""Composition root: engine, Redis, channels, operations and the HTTP server, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.auth_gateway.adapters.allocation import AllocationMasters
+from apportion.auth_gateway.adapters.platform_groups import PlatformGroupsAccounts
+from apportion.auth_gateway.adapters.wallet_memory import WalletMemory
+from apportion.auth_gateway.operations.check_password import PasswordCheck
+from apportion.auth_gateway.operations.exchange_token import SessionDesk
+from apportion.auth_gateway.operations.issue_token import TokenDesk
+from apportion.auth_gateway.operations.local_quota import LocalQuota
+from apportion.auth_gateway.operations.ports import Accounts, Masters
+from apportion.auth_gateway.settings import GatewaySettings
+from apportion.auth_gateway.storage.admissions import Admissions
+from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
+from apportion.auth_gateway.storage.redis_link import RedisLink, RedisUnavailable
+from apportion.auth_gateway.storage.sessions import Sessions
+from apportion.auth_gateway.storage.tokens import Tokens
+from apportion.auth_gateway.web.connection import GatewayServer
+from apportion.auth_gateway.web.methods import Services
+from apportion.auth_gateway.web.rpc_endpoint import RpcEndpoint
+from apportion.auth_gateway.web.site import Site
+from apportion.errors import DatabaseUnavailable
+from apportion.rpc import Tls, open_channel
+from apportion.runtime import Clock, SystemClock
+from apportion.storage import create_engine
+
+POOL_SIZE = 4
+PEER = "auth-gateway"
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What keeps state: PostgreSQL and Redis."""
+
+    engine: AsyncEngine
+    redis: RedisLink
+    directory: BrokerDirectory
+
+
+class GatewayApp:
+    """The gateway once it is put together."""
+
+    def __init__(self, settings: GatewaySettings, stores: Stores, clock: Clock, accounts: Accounts, masters: Masters):
+        self._settings = settings
+        self._stores = stores
+        self._clock = clock
+        self._accounts = accounts
+        self._masters = masters
+        self._passwords = PasswordCheck(settings.pepper.get_secret_value().encode(), clock)
+        self._server: asyncio.Server | None = None
+        self._http: GatewayServer | None = None
+        self._address: str | None = None
+        self._draining = False
+
+    async def start(self) -> None:
+        """Bind, then serve: links carry the port, and a port of 0 is known only then."""
+        host, _, port = self._settings.listen_address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+        self._address = f"{host}:{listener.getsockname()[1]}"
+        scheme = "https" if self._settings.https_certificate_file else "http"
+        site = self._build_site(self._settings.public_url.rstrip("/") or f"{scheme}://{self._address}")
+        self._http = GatewayServer(site.handle, self._settings.connection_limits)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._http, sock=listener, ssl=self._https(), backlog=BACKLOG
+        )
+
+    async def stop(self) -> None:
+        """Not ready, no new connections, then every request in flight is answered."""
+        self._draining = True
+        if self._server is not None and self._http is not None:
+            self._server.close()
+            self._http.pre_shutdown()
+            await self._http.shutdown(self._settings.drain_seconds)
+        self._passwords.close()
+
+    def address(self) -> str | None:
+        return self._address
+
+    async def ready(self) -> bool:
+        """Whether a sign-in could succeed as far as our own stores go."""
+        if self._draining:
+            return False
+        try:
+            await self._stores.directory.current()
+            await self._stores.redis.call("PING")
+        except (DatabaseUnavailable, RedisUnavailable):
+            return False
+        return True
+
+    def _build_site(self, public_url: str) -> Site:
+        settings, stores = self._settings, self._stores
+        admissions = Admissions(stores.redis, settings.attempt_limits)
+        tokens = Tokens(stores.redis)
+        token_desk = TokenDesk(
+            clock=self._clock,
+            random=os.urandom,
+            directory=stores.directory,
+            passwords=self._passwords,
+            wallets=WalletMemory(self._accounts, self._clock, settings.wallets_ttl_seconds),
+            admissions=admissions,
+            tokens=tokens,
+            local_quota=LocalQuota(settings.attempt_limits),
+            refusal_seconds=settings.refusal_seconds,
+        )
+        session_desk = SessionDesk(
+            clock=self._clock,
+            random=os.urandom,
+            directory=stores.directory,
+            admissions=admissions,
+            tokens=tokens,
+            sessions=Sessions(stores.redis, settings.calls_per_user),
+            exchanges_per_minute=settings.exchanges_per_address,
+        )
+        services = Services(token_desk, session_desk, self._accounts, self._masters, public_url)
+        return Site(settings.site_rules, RpcEndpoint(services), stores.directory, os.urandom, self.ready)
+
+    def _https(self) -> ssl.SSLContext | None:
+        if self._settings.https_certificate_file is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._settings.https_certificate_file, self._settings.https_key_file)
+        return context
+
+
+@asynccontextmanager
+async def open_app(
+    settings: GatewaySettings, _roles: set[str], clock: Clock | None = None
+) -> AsyncIterator[GatewayApp]:
+    """Open everything the gateway needs; closed in reverse. It has no consumers: every role serves."""
+    clock = clock or SystemClock()
+    tls = Tls.of(settings)
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(settings, clock))
+        platform_groups = await stack.enter_async_context(
+            open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer=PEER)
+        )
+        allocation = await stack.enter_async_context(
+            open_channel(settings.allocation_address, tls=tls, service="allocation", peer=PEER)
+        )
+        yield GatewayApp(
+            settings, stores, clock, PlatformGroupsAccounts(platform_groups), AllocationMasters(allocation)
+        )
+
+
+@asynccontextmanager
+async def open_stores(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Stores]:
+    """PostgreSQL and Redis; neither is connected before it is used."""
+    engine = create_engine(settings.database_url, pool_size=POOL_SIZE)
+    redis = RedisLink(settings.redis_url)
+    try:
+        yield Stores(engine, redis, BrokerDirectory(engine, clock, settings.brokers_ttl_seconds))
+    finally:
+        redis.close()
+        await engine.dispose()

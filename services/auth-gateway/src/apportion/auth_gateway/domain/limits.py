@@ -1,0 +1,27 @@
+"""Quotas of attempts, and the delay that grows with wrong passwords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WINDOW_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """Per 60 s, right or wrong; and wrong passwords of one (label, network) before its growing lock-out begins."""
+
+    per_login: int = 10
+    per_address: int = 30_000
+    total: int = 120_000
+    free_failures: int = 20
+    max_lock_ms: int = 15 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One la.auth: who says so, for whom, from where. `network` is the /24 or /64 of the address."""
+
+    label: int
+    login: int
+    network: str

@@ -1,0 +1,101 @@
+"""Headers in and out. One that decides who is calling must come once: of two, which one a reader takes is chance."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from apportion.auth_gateway.domain.passwords import MAX_SECRET_BYTES, secret_from_header
+from apportion.auth_gateway.errors import InvalidCredentials
+from apportion.errors import InvalidArgument, Violation
+
+COOKIE = "__Host-session"
+LA_TYPE_WALLET = "0"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_MISSING = "REQUIRED: the header did not arrive; proxies drop names with underscores unless told otherwise"
+
+SECURITY = CIMultiDict(
+    {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Strict-Transport-Security": "max-age=31536000",
+        "X-Content-Type-Options": "nosniff",
+    }
+)
+
+Headers = CIMultiDictProxy[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of a caller before anything is believed. `address` is the one behind our own proxies."""
+
+    headers: Headers
+    address: str
+    origin: str | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a room says in its headers."""
+
+    label: int
+    login: int
+    secret: bytes
+
+
+def request_id_of(headers: Headers) -> str | None:
+    """The caller's own id of the request, when it has the form of one."""
+    text = headers.get("X-Request-Id")
+    return text if text is not None and _REQUEST_ID.fullmatch(text) else None
+
+
+def read_credentials(headers: Headers) -> Credentials:
+    """Raises InvalidCredentials when a header is missing (and says which), repeated or not a number; InvalidArgument
+    for a la_type that is not served."""
+    found: dict[str, list[str]] = {name: headers.getall(name, []) for name in ("la_login", "lbl", "ManagerPass")}
+    if missing := [Violation(name, _MISSING) for name, values in found.items() if not values]:
+        raise InvalidCredentials(violations=missing)
+    types = headers.getall("la_type", [])
+    if len(types) != 1 or types[0] != LA_TYPE_WALLET:
+        problem = "RANGE: must be 0, a wallet" if types else _MISSING
+        raise InvalidArgument(violations=[Violation("la_type", problem)])
+    if any(len(values) > 1 for values in found.values()):
+        raise InvalidCredentials
+    (login,), (label,), (password,) = found.values()
+    secret = secret_from_header(password)
+    if not (_NUMBER.fullmatch(login) and _NUMBER.fullmatch(label)) or len(secret) > MAX_SECRET_BYTES:
+        raise InvalidCredentials
+    return Credentials(int(label), int(login), secret)
+
+
+def claimed_label(headers: Headers) -> int | None:
+    """The label of a `lbl` header, None without one; 0, which no broker has, for one that is not a number."""
+    values = headers.getall("lbl", ())
+    if not values:
+        return None
+    return int(values[0]) if len(values) == 1 and _NUMBER.fullmatch(values[0]) else 0
+
+
+def session_key_of(headers: Headers) -> str | None:
+    """The session key of the cookie or the bearer; None when there is none, or two that differ."""
+    bearers, cookies = headers.getall("Authorization", ()), headers.getall("Cookie", ())
+    if len(bearers) > 1 or len(cookies) > 1:
+        return None
+    keys = {value for scheme, _, value in (text.partition(" ") for text in bearers) if scheme.lower() == "bearer"}
+    for pair in cookies[0].split(";") if cookies else ():
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            keys.add(value)
+    return keys.pop() if len(keys) == 1 else None
+
+
+def session_cookie(key: str, max_age_seconds: int) -> str:
+    """Set-Cookie for a session key; an empty key with age 0 takes it away."""
+    return f"{COOKIE}={key}; Path=/; Max-Age={max_age_seconds}; Secure; HttpOnly; SameSite=Strict"

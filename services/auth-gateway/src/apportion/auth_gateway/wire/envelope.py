@@ -1,0 +1,59 @@
+"""JSON-RPC 2.0 envelopes: what was asked, and whether an answer is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apportion.auth_gateway.errors import BatchTooLarge, EnvelopeError, ParamsNotStructured, RequestInvalid
+
+MAX_BATCH = 20
+Id = str | int | float | None
+Params = dict[str, Any] | list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. Only an absent id makes a notification; an id that is present and null is answered with null."""
+
+    id: Id
+    notification: bool
+    method: str
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What is not a call: answered with the id when it could be read, else with null."""
+
+    id: Id
+    error: EnvelopeError
+
+
+def read_calls(body: object) -> list[Call | Malformed] | Call | Malformed:
+    """A list for a batch. A batch that is empty or too large is one malformed request: nothing of it is executed."""
+    if not isinstance(body, list):
+        return _read_call(body)
+    if not body:
+        return Malformed(None, RequestInvalid())
+    if len(body) > MAX_BATCH:
+        return Malformed(None, BatchTooLarge())
+    return [_read_call(item) for item in body]
+
+
+def _read_call(item: object) -> Call | Malformed:
+    if not isinstance(item, dict):
+        return Malformed(None, RequestInvalid())
+    id_ = item.get("id")
+    if isinstance(id_, bool) or not isinstance(id_, str | int | float | None):
+        return Malformed(None, RequestInvalid())
+    method = item.get("method")
+    if item.get("jsonrpc") != "2.0" or not isinstance(method, str):
+        return Malformed(id_, RequestInvalid())
+    params = item.get("params", _NO_PARAMS)
+    if not isinstance(params, dict | list):
+        return Malformed(id_, ParamsNotStructured())
+    return Call(id_, "id" not in item, method, params)
+
+
+_NO_PARAMS: dict[str, Any] = {}
