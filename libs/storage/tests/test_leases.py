@@ -42,8 +42,7 @@ class Worker:
 
     @property
     def keys(self) -> set[str]:
-        assert self.working == set(self.keeper.held.values())
-        return set(self.keeper.held)
+        return {lease.key for lease in self.working}
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ async def test_keys_come_and_go(a: Worker) -> None:
 
 
 async def test_running_workers_share_and_a_cancelled_one_hands_over(engine: AsyncEngine) -> None:
-    workers = [Worker(engine, owner, SystemClock(), ttl_seconds=0.8) for owner in "abc"]
+    workers = [Worker(engine, owner, SystemClock(), ttl_seconds=2) for owner in "abc"]
     tasks = [asyncio.create_task(worker.keeper.run()) for worker in workers]
     await eventually(lambda: sorted(len(worker.keys) for worker in workers) == [2, 3, 3], 20)
     tasks[0].cancel()
@@ -183,17 +182,45 @@ async def test_running_workers_share_and_a_cancelled_one_hands_over(engine: Asyn
 
 async def test_without_a_database_the_work_ends_when_the_leases_do(url: str, clock: FixedClock) -> None:
     engine = create_engine(url)
-    worker = Worker(engine, "a", clock, ttl_seconds=0.1)
+    worker = Worker(engine, "a", clock, ttl_seconds=1)
     task = asyncio.create_task(worker.keeper.run())
     await eventually(lambda: worker.keys == set(KEYS))
     async with transaction(engine) as tx:
         await tx.execute(text("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE"))
-        clock.advance(1)
+        clock.advance(1)  # the local end of the leases, while the keeper cannot ask
         await eventually(lambda: worker.keys == set(), 10)
     await eventually(lambda: worker.keys == set(KEYS), 10)
     task.cancel()
     await asyncio.wait([task])
     await engine.dispose()
+
+
+async def never(_lease: Lease) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_work_that_does_not_end_keeps_its_lease_from_others(
+    engine: AsyncEngine, clock: FixedClock, b: Worker
+) -> None:
+    stuck = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=3, on_release=never)
+    await stuck.refresh()
+    await stuck.release_all()
+    assert stuck.held == {}
+    await b.keeper.refresh()
+    assert b.keys == set()
+    await run_out(engine, "a")
+    await b.keeper.refresh()
+    assert b.keys == set(KEYS)
+
+
+async def test_work_that_does_not_start_ends_the_keeper_and_frees_the_leases(
+    engine: AsyncEngine, clock: FixedClock, b: Worker
+) -> None:
+    stuck = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=0.2, on_acquire=never)
+    with pytest.raises(TimeoutError):
+        await stuck.run()
+    await b.keeper.refresh()
+    assert b.keys == set(KEYS)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -215,7 +242,8 @@ async def test_no_order_of_pauses_lets_two_owners_write(engine: AsyncEngine, see
             await run_out(engine, chance.choice("abc"))
         elif action == "leave":
             await worker.keeper.release_all()
-        elif remembered:
+        assert worker.working == set(worker.keeper.held.values())
+        if action == "write" and remembered:
             lease = chance.choice(remembered[-40:])
             try:
                 await write(engine, lease)

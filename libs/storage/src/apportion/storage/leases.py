@@ -112,8 +112,9 @@ class LeaseKeeper:
 
     `owner` names this process start, not the host: a restarted worker must not find itself the owner of what its
     predecessor left half done. `on_acquire` starts the work of a key and returns at once; `on_release` ends it and
-    returns when it has ended, within half the time to live; both must not raise. After a pause longer than the time
-    to live `valid` is false at once, though `on_release` comes only with the next renewal.
+    returns when it has ended. Both have half the time to live: work that ends later keeps its lease from others until
+    that runs out, work that cannot be started, or a callback that raises, ends `run`. After a pause longer than the
+    time to live `valid` is false at once, though `on_release` comes only with the next renewal.
     """
 
     def __init__(
@@ -212,26 +213,28 @@ class LeaseKeeper:
 
     async def _release(self, leases: Sequence[Lease]) -> None:
         """Ends the work first: the next owner may start the moment the lease is free."""
-        if not leases:
+        if not leases or not await self._give_up(leases):
             return
-        await self._give_up(leases)
         async with transaction(self._engine) as tx:
             await tx.execute(RELEASE, self._row(**_columns(leases)))
 
-    async def _give_up(self, leases: Sequence[Lease]) -> None:
+    async def _give_up(self, leases: Sequence[Lease]) -> bool:
+        """False when the work did not end in time: such leases are not freed, they run out."""
         for lease in leases:
             del self._deadlines[lease]
             del self._held[lease.key]
             log.info("lease_given_up", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
-        await self._call(self._on_release, leases)
+        try:
+            await self._call(self._on_release, leases)
+        except TimeoutError:
+            log.error("lease_work_did_not_end", kind=self._kind, keys=[lease.key for lease in leases])
+            return False
+        return True
 
     async def _call(self, callback: LeaseCallback, leases: Sequence[Lease]) -> None:
         """All at once, and no longer than the leases that stay can wait for their renewal."""
-        try:
-            async with asyncio.timeout(self._ttl_seconds / 2):
-                await asyncio.gather(*(callback(lease) for lease in leases))
-        except TimeoutError:
-            log.error("lease_callback_too_slow", kind=self._kind, keys=[lease.key for lease in leases])
+        async with asyncio.timeout(self._ttl_seconds / 2):
+            await asyncio.gather(*(callback(lease) for lease in leases))
 
     def _surplus(self, share: int) -> list[Lease]:
         """Keys that are no longer shared, then the youngest leases."""
