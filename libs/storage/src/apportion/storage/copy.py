@@ -50,14 +50,14 @@ async def copy_rows(tx: AsyncConnection, table: Table, columns: Mapping[str, Val
         await connection.copy_records_to_table(table.name, records=zip(*lists, strict=True), **target)
 
 
-async def fetch_arrays(tx: AsyncConnection, statement: str, *columns: Values | float) -> list[Any]:
-    """Runs one statement over whole columns. Returns asyncpg's records: `row["account_id"]`.
+async def fetch_arrays(tx: AsyncConnection, statement: str, *arguments: object) -> list[Any]:
+    """Runs one statement over whole columns, arrays or lists, and single values. Returns records: `row["account_id"]`.
 
     `INSERT INTO t (a, b) SELECT * FROM unnest($1::bigint[], $2::bigint[])`: one round trip for thousands of rows.
     """
     connection = await driver_connection(tx)
-    arguments = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns]
-    return cast("list[Any]", await connection.fetch(statement, *arguments))
+    plain = [argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+    return cast("list[Any]", await connection.fetch(statement, *plain))
 
 
 async def driver_connection(tx: AsyncConnection) -> Any:
