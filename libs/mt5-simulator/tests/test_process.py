@@ -60,6 +60,17 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         assert int(later["Deal"]) > int(before[1][2][-1]["Deal"])
 
 
+async def test_a_running_clock_never_goes_back_and_keeps_the_speed_it_was_given(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path) as simulator:
+        await simulator.admin.set_speed(3600)
+        before = await simulator.admin.status()
+        await simulator.kill()
+        await simulator.start()
+        after = await simulator.admin.status()
+        assert after["speed"] == 3600
+        assert before["utc_ms"] <= after["utc_ms"] < before["utc_ms"] + 3600 * 60_000
+
+
 async def test_killed_amid_a_stream_of_orders_it_forgets_none_it_answered(tmp_path: Path) -> None:
     async with SimulatorProcess(tmp_path, paused=True) as simulator:
         [login] = await simulator.create_accounts(GROUP, 1, deposit="100000")

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import json
+import ssl
+
 import aiohttp
 import pytest
+from aiohttp import web
 
+from apportion.mt5_simulator.web.application import WebFront
 from apportion.mt5_simulator.web.session import Session, challenge_answer, password_hash
 
 GROUP = "demo\\forex-hedge-usd"
@@ -72,3 +78,36 @@ async def test_restart_drops_sessions_and_account_states(simulator, client) -> N
     assert (await client.log_in())[0] == 200
     assert (await client.ask(f"user/account/get?login={login}"))["retcode"].startswith("13")
     assert (await client.answer(f"user/get?login={login}"))["Balance"] == "100.00"
+
+
+async def test_an_idle_connection_is_closed(simulator, tmp_path) -> None:
+    runner = web.ServerRunner(WebFront(simulator.server, idle_seconds=0.1))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(b"GET /api/test/access HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+    assert await asyncio.wait_for(reader.read(), 5) is not None  # up to the end of the stream
+    writer.close()
+    await runner.cleanup()
+
+
+async def test_a_raw_hash_and_raw_backslashes_arrive_whole(simulator, client) -> None:
+    [login] = await simulator.create_accounts(GROUP, 1)
+    context = ssl.create_default_context(cafile=simulator.ca_file)
+    port = int(simulator.https_url.rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+
+    async def get(target: str) -> bytes:
+        writer.write(f"GET /api/{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return await reader.readexactly(length)
+
+    start = json.loads(await get("auth/start?version=484&agent=Raw&login=1000&type=manager"))
+    proof = challenge_answer(password_hash("Manager1!"), bytes.fromhex(start["srv_rand"])).hex()
+    await get(f"auth/answer?srv_rand_answer={proof}&cli_rand={'00' * 16}")
+    assert b'"0 Done"' in await get(f"user/update?login={login}&comment=ticket#7&group=demo\\wallets-usd")
+    writer.close()
+    user = await client.answer(f"user/get?login={login}")
+    assert (user["Comment"], user["Group"]) == ("ticket#7", "demo\\wallets-usd")

@@ -170,11 +170,12 @@ class SimulatorProcess:
         self.https_url = ""
         self.admin_url = ""
         self.ca_file = folder / "simulator.pem"
-        self._arguments = ["--start", start, "--speed", str(speed), "--prices", prices, "--seed", str(seed)]
+        self._arguments = ["--start", start, "--prices", prices, "--seed", str(seed)]
         self._arguments += ["--certificate", str(self.ca_file), "--ready-file", str(folder / "ready.json")]
-        self._arguments += ["--paused"] if paused else []
+        self._first_arguments = ["--speed", str(speed), "--paused" if paused else "--running"]
         self._arguments += ["--data-dir", str(folder / "state")] if durable else []
         self._arguments += options
+        self._durable = durable
         self._ready_seconds = ready_seconds
         self._process: asyncio.subprocess.Process | None = None
         self._admin: AdminClient | None = None
@@ -206,6 +207,8 @@ class SimulatorProcess:
         ready_file = self.folder / "ready.json"
         ready_file.unlink(missing_ok=True)
         arguments = [sys.executable, "-m", "apportion.mt5_simulator", "serve", *self._arguments]
+        if not self.https_url or not self._durable:
+            arguments += self._first_arguments  # later the clock goes on as it was
         if self.https_url:
             arguments += ["--https-port", self.https_url.rsplit(":", 1)[1]]
             arguments += ["--admin-port", self.admin_url.rsplit(":", 1)[1]]

@@ -17,7 +17,9 @@ PRICE_INTERVAL_SECONDS = 0.1
 _LARGEST_STEP_MS = 60_000
 """Server time between two looks at the prices, so that a fast clock does not jump over stops."""
 
-_SAVE_MOMENT_SECONDS = 1.0
+_SAVE_ALLOWANCE_SECONDS = 0.5
+"""A running clock is saved with every look at the prices, so that even a late one is within this."""
+
 _STEPS_BETWEEN_PAUSES = 200
 
 
@@ -28,12 +30,13 @@ class Server:
         feed: Feed,
         *,
         start_utc_ms: int,
-        speed: float = 1.0,
-        paused: bool = False,
+        speed: float | None = None,
+        paused: bool | None = None,
         data_folder: Path | None = None,
         execution_delay_seconds: float = 0.002,
     ) -> None:
-        """With state on disk the clock goes on where it was; `start_utc_ms` is for a new server."""
+        """With state on disk the clock goes on from where it was, unless `speed` or `paused` say otherwise;
+        `start_utc_ms` is for a new server."""
         self.settings = settings
         self.engine = Engine(settings, feed)
         self.faults = Faults()
@@ -41,13 +44,11 @@ class Server:
         self.next_request = 1
         self._store = None if data_folder is None else Store(data_folder)
         moment = self._store.load(self.engine.ledger) if self._store else None
-        utc_ms = start_utc_ms if moment is None else moment.utc_ms
-        self.clock = ServerClock(settings.zone, utc_ms, speed, paused, time.monotonic())
+        self.clock = ServerClock(settings.zone, start_utc_ms, speed or 1.0, bool(paused), time.monotonic())
         if moment is not None:
-            self._restore(moment)
+            self._restore(moment, speed, paused)
         self._stepping = asyncio.Lock()
         self._last_ms = self.now_ms()
-        self._moment_saved_at = time.monotonic()
         self.engine.step(self._last_ms)
         self.save()
 
@@ -58,7 +59,16 @@ class Server:
     def utc_ms(self) -> int:
         return self.clock.utc_ms(time.monotonic())
 
-    def _restore(self, moment: Moment) -> None:
+    def _restore(self, moment: Moment, speed: float | None, paused: bool | None) -> None:
+        # A running clock may have been read after its last save: go on from beyond that, never from before it.
+        unsaved = 0.0 if moment.paused else 1000 * moment.speed * _SAVE_ALLOWANCE_SECONDS
+        self.clock = ServerClock(
+            self.settings.zone,
+            moment.utc_ms + round(unsaved),
+            moment.speed if speed is None else speed,
+            moment.paused if paused is None else paused,
+            time.monotonic(),
+        )
         engine, board = self.engine, self.engine.board
         engine.day = moment.day
         engine.ledger.next_login = max(engine.ledger.next_login, moment.next_login)
@@ -77,6 +87,8 @@ class Server:
         board = self.engine.board
         return Moment(
             utc_ms=self.utc_ms(),
+            speed=self.clock.speed,
+            paused=self.clock.paused,
             day=self.engine.day,
             quotes=sorted(board.quotes.values(), key=lambda quote: quote.change),
             pinned=sorted(board.pinned),
@@ -91,7 +103,6 @@ class Server:
         changes = self.engine.ledger.take_changes()
         if self._store is not None and (changes or always):
             self._store.save(changes, self._moment())
-            self._moment_saved_at = time.monotonic()
 
     def close(self) -> None:
         self.save(always=True)
@@ -103,7 +114,7 @@ class Server:
         while True:
             async with self._stepping:
                 await self._step_to_now()
-            self.save(always=time.monotonic() - self._moment_saved_at > _SAVE_MOMENT_SECONDS)
+            self.save(always=not self.clock.paused)
             await asyncio.sleep(PRICE_INTERVAL_SECONDS)
 
     async def _step_to_now(self) -> None:

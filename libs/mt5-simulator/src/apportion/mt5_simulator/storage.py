@@ -25,6 +25,8 @@ class Moment(msgspec.Struct, kw_only=True):
     """What is true of the whole server at one moment: its clock, its prices, its counters."""
 
     utc_ms: int
+    speed: float
+    paused: bool
     day: int | None
     quotes: list[Quote]
     pinned: list[str]

@@ -34,8 +34,8 @@ _FIRST_TRADE_CODE = 10_000
 class WebFront(web.Server):
     """Serves the Web API; keeps a `Session` as long as its connection lives."""
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(self._serve, keepalive_timeout=IDLE_SECONDS, access_log=None)
+    def __init__(self, server: Server, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        super().__init__(self._serve, keepalive_timeout=idle_seconds, access_log=None)
         self._server = server
         self._sessions: dict[RequestHandler, Session] = {}
 

@@ -10,11 +10,8 @@ from apportion.mt5_simulator.domain.records import Deal, Order, Position
 from apportion.mt5_simulator.server import Server
 from apportion.mt5_simulator.web.call import Call, Handler, Reply
 from apportion.mt5_simulator.web.render import Renderer
-from apportion.mt5_simulator.web.selection import logins_meant, page, time_span_ms
+from apportion.mt5_simulator.web.selection import groups_meant, logins_meant, page, time_span_ms
 from apportion.mt5_simulator.web.session import Session
-
-_LARGEST_LOGIN_SELECTION = 50
-"""Below this many accounts their own lists are read; above, the log of all deals of the time span."""
 
 
 def _renderer(server: Server) -> Renderer:
@@ -158,12 +155,12 @@ def deal_get_batch(server: Server, session: Session, call: Call) -> Reply:
     if call.has("ticket"):
         return Reply([render(ledger.deals[ticket]) for ticket in call.integers("ticket") if ticket in ledger.deals])
     first, last = time_span_ms(call)
-    logins = logins_meant(server, call)
-    if len(logins) <= _LARGEST_LOGIN_SELECTION:
-        own = (deal for login in logins for deal in ledger.deals_of(login))
+    if call.has("login"):
+        own = (deal for login in logins_meant(server, call) for deal in ledger.deals_of(login))
         return Reply([render(deal) for deal in own if first <= deal.time_ms <= last])
-    wanted = set(logins)
-    return Reply([render(deal) for deal in ledger.deals_between(first, last) if deal.login in wanted])
+    groups = set(groups_meant(server, call.texts("group")))
+    recent = ((ledger.users.get(deal.login), deal) for deal in ledger.deals_between(first, last))
+    return Reply([render(deal) for user, deal in recent if user is not None and user.group in groups])
 
 
 HANDLERS: dict[str, Handler] = {
