@@ -149,15 +149,29 @@ async def test_a_lease_cannot_pass_on_between_fence_and_commit(engine: AsyncEngi
     assert b.keys == set(KEYS)
 
 
-async def test_a_renewal_waits_for_a_writer_and_keeps_the_lease(engine: AsyncEngine, a: Worker) -> None:
+async def test_writers_never_hold_up_a_renewal_which_does_not_end_their_fence(
+    engine: AsyncEngine, a: Worker, b: Worker
+) -> None:
     await a.keeper.refresh()
     async with transaction(engine) as tx:
         await check_fence(tx, a.keeper.held["3"])
-        renewal = asyncio.create_task(a.keeper.refresh())
-        await asyncio.wait([renewal], timeout=0.1)
-        assert not renewal.done()
-    await renewal
-    assert a.keys == set(KEYS)
+        await a.keeper.refresh()
+        assert a.keys == set(KEYS)
+        await a.keeper.release_all()
+        await b.keeper.refresh()
+        assert b.keys == set(KEYS) - {"3"}
+
+
+async def test_a_writer_that_meets_a_take_over_waits_and_is_refused(engine: AsyncEngine, a: Worker) -> None:
+    await a.keeper.refresh()
+    async with transaction(engine) as taking:
+        await taking.execute(text("SELECT 1 FROM leases WHERE key = '3' FOR UPDATE"))
+        await taking.execute(text("UPDATE leases SET owner = 'b', epoch = epoch + 1 WHERE key = '3'"))
+        writing = asyncio.create_task(write(engine, a.keeper.held["3"]))
+        await asyncio.wait([writing], timeout=0.1)
+        assert not writing.done()
+    with pytest.raises(StaleEpoch):
+        await writing
 
 
 async def test_keys_come_and_go(a: Worker) -> None:

@@ -73,12 +73,13 @@ RELEASE = text(
     WHERE leases.kind = :kind AND leases.key = held.key AND leases.epoch = held.epoch AND leases.owner = :owner
     """
 )
-# FOR SHARE: until the writer commits nobody can take the lease over.
+# FOR KEY SHARE lets renewals pass, which change no key, so that a busy partition cannot starve them; a take-over, which
+# locks FOR UPDATE, must wait until the writer has committed.
 FENCE = text(
     """
     SELECT true FROM leases
     WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
-    FOR SHARE
+    FOR KEY SHARE
     """
 )
 
