@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import StaleEpoch
 from apportion.runtime.clock import Clock, FixedClock, SystemClock
 from apportion.storage import create_engine, transaction
-from apportion.storage.leases import Lease, LeaseKeeper, check_fence
+from apportion.storage.leases import Lease, LeaseKeeper, check_fence, standing_leases
 from apportion.testing.polling import eventually
 
 KEYS = [str(key) for key in range(8)]
@@ -172,6 +172,15 @@ async def test_a_writer_that_meets_a_take_over_waits_and_is_refused(engine: Asyn
         assert not writing.done()
     with pytest.raises(StaleEpoch):
         await writing
+
+
+async def test_many_leases_are_fenced_at_once(engine: AsyncEngine, a: Worker) -> None:
+    await a.keeper.refresh()
+    held = a.keeper.held
+    stale = [Lease("partition", "3", "a", 9), Lease("partition", "4", "b", 1), Lease("other", "5", "a", 1)]
+    async with transaction(engine) as tx:
+        assert await standing_leases(tx, [held["7"], *stale, held["1"]]) == [held["7"], held["1"]]
+        assert await standing_leases(tx, []) == []
 
 
 async def test_keys_come_and_go(a: Worker) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.errors import DomainError, StaleEpoch
 from apportion.runtime.clock import Clock
+from apportion.storage.copy import fetch_arrays
 from apportion.storage.transaction import transaction
 
 log = structlog.get_logger()
@@ -75,13 +76,12 @@ RELEASE = text(
 )
 # FOR KEY SHARE lets renewals pass, which change no key, so that a busy partition cannot starve them; a take-over, which
 # locks FOR UPDATE, must wait until the writer has committed.
-FENCE = text(
-    """
-    SELECT true FROM leases
-    WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
-    FOR KEY SHARE
-    """
-)
+FENCE = """
+    SELECT leases.kind, leases.key FROM leases
+    JOIN unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS held (kind, key, owner, epoch)
+      ON leases.kind = held.kind AND leases.key = held.key AND leases.owner = held.owner AND leases.epoch = held.epoch
+    ORDER BY leases.kind, leases.key FOR KEY SHARE OF leases
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,16 @@ LeaseCallback = Callable[[Lease], Awaitable[None]]
 
 async def check_fence(tx: AsyncConnection, lease: Lease) -> None:
     """Raises StaleEpoch when the lease has passed on. Otherwise it cannot pass on before `tx` ends: keep `tx` short."""
-    row = {"kind": lease.kind, "key": lease.key, "owner": lease.owner, "epoch": lease.epoch}
-    if (await tx.execute(FENCE, row)).one_or_none() is None:
+    if not await standing_leases(tx, [lease]):
         raise StaleEpoch(lease_kind=lease.kind, lease_key=lease.key, epoch=lease.epoch)
+
+
+async def standing_leases(tx: AsyncConnection, leases: Sequence[Lease]) -> list[Lease]:
+    """Those of `leases` that have not passed on, and cannot before `tx` ends: keep `tx` short. No two of one key."""
+    kinds, keys = [lease.kind for lease in leases], [lease.key for lease in leases]
+    owners, epochs = [lease.owner for lease in leases], [lease.epoch for lease in leases]
+    standing = {tuple(row) for row in await fetch_arrays(tx, FENCE, kinds, keys, owners, epochs)}
+    return [lease for lease in leases if (lease.kind, lease.key) in standing]
 
 
 async def _nothing(_lease: Lease) -> None:
