@@ -47,6 +47,12 @@ def test_restored_error_keeps_its_class_whatever_its_constructor() -> None:
     assert InvalidArgument.restored("bad", {}, violations).violations == violations
 
 
+@pytest.mark.parametrize("key", ["message", "self", "violations", "retry_after_seconds", "kind"])
+def test_a_peer_may_send_any_metadata_key(key: str) -> None:
+    assert VersionConflict.restored("x", {key: "v"}).metadata == {key: "v"}
+    assert RemoteError(Kind.INVALID, "OTHER_REASON", "x", {key: "v"}).metadata == {key: "v"}
+
+
 def test_remote_error_carries_kind_and_reason_as_data() -> None:
     error = RemoteError(Kind.PRECONDITION, "ROTATION_OPEN", "a rotation is open", {"serverId": "3"})
     assert (error.kind, error.reason, error.metadata) == (Kind.PRECONDITION, "ROTATION_OPEN", {"serverId": "3"})

@@ -164,8 +164,8 @@ def test_a_call_that_arrives_too_late_is_refused_before_any_work(remaining_secon
 
 def test_the_peer_is_the_first_certified_name_on_the_list() -> None:
     allow_list = AllowList({"fees": ["/a.*"], "risk": []})
-    assert allow_list.name_of(["pod-7.cluster", "fees", "risk"]) == "fees"
-    assert allow_list.name_of(["pod-7.cluster", "localhost"]) == "pod-7.cluster"
+    assert allow_list.name_of([b"pod-7.cluster", b"fees", b"risk"]) == "fees"
+    assert allow_list.name_of([b"pod-7.cluster", b"localhost"]) == "pod-7.cluster"
     assert allow_list.name_of([]) == "anonymous"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apportion.api.common.v1 import events_pb2
-from apportion.errors import DeadlineExceeded
+from apportion.errors import DeadlineExceeded, InternalError
 from apportion.rpc import call_options
 from apportion.rpc.caller import Caller, enter_call
 from apportion.runtime import replayed
@@ -48,6 +48,18 @@ async def test_a_cancelled_call_stops_its_handler(loopback: Any) -> None:
         await call
     async with asyncio.timeout(5):
         await stopped.wait()
+
+
+async def test_a_cancelled_task_of_a_handler_is_a_bug_and_is_answered(loopback: Any) -> None:
+    async def behave(request: events_pb2.ReplayEventsRequest) -> events_pb2.ReplayEventsResponse:
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+        raise AssertionError
+
+    stub = loopback.stub(await loopback.serve(behave))
+    with pytest.raises(InternalError, match="internal error"):
+        await stub.ReplayEvents(REQUEST, **call_options(1, 5.0))
 
 
 async def test_the_place_of_a_cancelled_call_is_free_again(loopback: Any) -> None:

@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from apportion.api.common.v1 import events_pb2, events_pb2_grpc
-from apportion.errors import DatabaseUnavailable
+from apportion.errors import DatabaseUnavailable, Draining, Overloaded, UpstreamUnavailable
 from apportion.rpc import Server, call_options
 from apportion.rpc import server as server_module
+from apportion.rpc.pool import Pool
 from apportion.testing.polling import eventually
 
 REQUEST = events_pb2.ReplayEventsRequest(aggregate_type="deals")
@@ -123,6 +124,32 @@ async def test_a_drain_finishes_what_is_in_flight(loopback: Any) -> None:
     release.set()
     await call
     await drain
+
+
+async def test_a_call_cut_off_by_a_stop_may_be_repeated(loopback: Any) -> None:
+    entered = asyncio.Event()
+
+    async def behave(request: events_pb2.ReplayEventsRequest) -> events_pb2.ReplayEventsResponse:
+        entered.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stub = loopback.stub(await loopback.serve(behave))
+    call = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 5.0)))
+    await entered.wait()
+    await loopback.server.drain(0.05)
+    with pytest.raises(UpstreamUnavailable):
+        await call
+
+
+def test_a_draining_pool_takes_no_call() -> None:
+    pool = Pool(1)
+    with pool, pytest.raises(Overloaded):
+        pool.__enter__()
+    pool.draining = True
+    with pytest.raises(Draining):
+        pool.__enter__()
+    assert pool.active == 0
 
 
 async def test_a_rolling_restart_fails_no_call(loopback: Any) -> None:

@@ -27,6 +27,9 @@ class SampleApp:
     async def start(self) -> None:
         if self._behaviour == "refuse":
             raise DatabaseUnavailable("cannot reach db.example:5432", host="db.example")
+        if self._behaviour == "never":
+            print("starting", flush=True)
+            await asyncio.Event().wait()
         if self._behaviour == "crash":
             raise RuntimeError("a bug")
         print("started", *sorted(self._roles), flush=True)

@@ -95,6 +95,17 @@ async def test_a_second_signal_ends_the_process_at_once(launcher: Launcher) -> N
     assert code == 128 + signal.SIGTERM
 
 
+async def test_a_start_that_takes_too_long_can_be_stopped(launcher: Launcher) -> None:
+    process = await launcher.start("serve", behaviour="never")
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    code, out, _ = await finished(process)
+    assert code == 0
+    assert out.splitlines() == ["stopping", "closed"]
+
+
 async def test_a_start_that_is_refused_says_why_in_one_line(launcher: Launcher) -> None:
     code, _, error = await finished(await launcher.start("serve", behaviour="refuse"))
     assert code == 1

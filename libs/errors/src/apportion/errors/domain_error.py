@@ -70,9 +70,8 @@ class DomainError(Exception):
     ) -> Self:
         """Rebuild an error that crossed a wire, whatever the arguments of the subclass's own constructor."""
         error = cls.__new__(cls)
-        DomainError.__init__(
-            error, message, violations=violations, retry_after_seconds=retry_after_seconds, **dict(metadata)
-        )
+        DomainError.__init__(error, message, violations=violations, retry_after_seconds=retry_after_seconds)
+        error.metadata = dict(metadata)  # not as keywords: a peer may send any key
         return error
 
     def __str__(self) -> str:

@@ -207,9 +207,8 @@ class RemoteError(DomainError):
         violations: Sequence[Violation] = (),
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(
-            message, violations=violations, retry_after_seconds=retry_after_seconds, **dict(metadata or {})
-        )
+        super().__init__(message, violations=violations, retry_after_seconds=retry_after_seconds)
+        self.metadata = dict(metadata or {})
         self.kind = kind  # type: ignore[misc]  # the only error whose kind and reason are data, not class facts
         self.reason = reason  # type: ignore[misc]
 

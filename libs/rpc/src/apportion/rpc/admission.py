@@ -63,7 +63,7 @@ class Admission:
         identities = context.peer_identities()
         if identities is None:
             return ANONYMOUS
-        return self._allow_list.name_of([identity.decode("utf-8", "replace") for identity in identities])
+        return self._allow_list.name_of(tuple(identities))
 
 
 def _label(text: str) -> int:

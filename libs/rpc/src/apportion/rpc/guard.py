@@ -42,6 +42,8 @@ CALLS = Counter(
     "apportion_rpc_server_calls_total", "Calls answered, by gRPC code and reason.", ["method", "code", "reason"]
 )
 
+LOUD = frozenset({Kind.DENIED, Kind.UNAVAILABLE, Kind.INTERNAL})
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Work = Callable[[Any, Context], Awaitable[Any]]
 
@@ -86,7 +88,9 @@ class Guard:
                 if replayed.get():
                     context.set_trailing_metadata(REPLAYED_TRAILERS)
                 count_ok()
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
+                if not _is_cancelled():
+                    await self._refuse(method, context, call, error)
                 CALLS.labels(method, "CANCELLED", "").inc()
                 raise
             except Exception as error:
@@ -121,7 +125,7 @@ class Guard:
             return grpc.unary_unary_rpc_method_handler(answer, *serializers)
         return grpc.stream_stream_rpc_method_handler(answers, *serializers)
 
-    async def _refuse(self, method: str, context: Context, call: Caller | None, error: Exception) -> NoReturn:
+    async def _refuse(self, method: str, context: Context, call: Caller | None, error: BaseException) -> NoReturn:
         """End the call with the status of the error; the stack of a bug goes to the log, once, and nowhere else."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
@@ -131,8 +135,9 @@ class Guard:
             facts |= {"peer": call.peer, "label": str(call.label)}
         if isinstance(error, DomainError):
             refusal = error
-            level = log.warning if error.kind in (Kind.DENIED, Kind.UNAVAILABLE, Kind.INTERNAL) else log.info
-            level("call_refused", reason=error.reason, message=error.message, **facts)
+            if error.kind is not Kind.EXHAUSTED:  # an overload is counted; logging it would add to it
+                level = log.warning if error.kind in LOUD else log.info
+                level("call_refused", reason=error.reason, message=error.message, **facts)
         else:
             refusal = InternalError("internal error")
             log.error("call_failed", exc_info=error, **facts)
@@ -140,6 +145,12 @@ class Guard:
         CALLS.labels(method, code.name, refusal.reason).inc()
         trailers = trailers_of(refusal, self._domain, request_id)
         await context.abort(code, message_of(refusal), trailers)
+
+
+def _is_cancelled() -> bool:
+    """Whether this call was cancelled, rather than something it awaited: gRPC would leave that caller unanswered."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:

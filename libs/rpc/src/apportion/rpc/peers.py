@@ -20,14 +20,16 @@ class AllowList:
 
     def __init__(self, peers: Peers | None) -> None:
         self._peers = None if peers is None else {peer: tuple(patterns) for peer, patterns in peers.items()}
+        self._names = {peer.encode(): peer for peer in peers or ()}
         self._decided: dict[tuple[str, str], bool] = {}
 
-    def name_of(self, identities: Sequence[str]) -> str:
+    def name_of(self, identities: Sequence[bytes]) -> str:
         """The peer behind a certificate: its first name that is on the list, else its first name."""
-        if not identities:
-            return ANONYMOUS
-        known = self._peers or {}
-        return next((name for name in identities if name in known), identities[0])
+        for identity in identities:
+            name = self._names.get(identity)
+            if name is not None:
+                return name
+        return identities[0].decode("utf-8", "replace") if identities else ANONYMOUS
 
     def check(self, peer: str, method: str) -> None:
         """Raise PeerNotAllowed unless a pattern of this peer matches."""

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Protocol, TypeVar
 
 import structlog
@@ -119,13 +119,15 @@ def _read(settings_type: type[SettingsT]) -> SettingsT:
 async def _serve_until_signal(name: str, settings: SettingsT, roles: set[str], build: Build[SettingsT]) -> None:
     stop = _stop_signal()
     async with AsyncExitStack() as stack:
+        stack.callback(telemetry.shut_down)
         operations = None
         if settings.metrics_address is not None:
             operations = await stack.enter_async_context(OperationsEndpoint(settings.metrics_address))
         app = await stack.enter_async_context(build(settings, roles))
         ready_file = ReadyFile(settings.ready_file)
         try:
-            await app.start()
+            if not await _started(app, stop):
+                return
             if operations is not None:
                 operations.ready = True
             ready_file.write(app.address(), operations.address if operations is not None else None)
@@ -137,8 +139,19 @@ async def _serve_until_signal(name: str, settings: SettingsT, roles: set[str], b
             if operations is not None:
                 operations.ready = False
             await app.stop()
-    telemetry.shut_down()
     log.info("service_stopped")
+
+
+async def _started(app: App, stop: asyncio.Event) -> bool:
+    """False when a stop was asked for before the start had ended."""
+    starting = asyncio.ensure_future(app.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopping, starting):
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await starting
+    return not starting.cancelled()
 
 
 def _stop_signal() -> asyncio.Event:
