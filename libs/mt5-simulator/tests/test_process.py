@@ -54,6 +54,8 @@ async def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         after = await simulator.admin.status()
         assert {**after, "utc_ms": 0, "server_time_ms": 0} == {**status, "utc_ms": 0, "server_time_ms": 0}
         assert after["utc_ms"] == status["utc_ms"]
+        with pytest.raises(RuntimeError, match="database is locked"):
+            await SimulatorProcess(tmp_path, ready_seconds=20).start()  # a second server on the same state
         assert (await simulator.create_accounts(GROUP, 1)) == [logins[-1] + 1]
         later = await simulator.buy(logins[2], "GBPUSD", "0.10")
         assert later["Price"] == "1.30010"

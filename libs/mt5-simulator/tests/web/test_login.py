@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from apportion.mt5_simulator.web.application import WebFront
-from apportion.mt5_simulator.web.session import Session, challenge_answer, password_hash
+from apportion.mt5_simulator.web.session import DealerResult, Session, challenge_answer, password_hash
 
 GROUP = "demo\\forex-hedge-usd"
 
@@ -21,6 +21,15 @@ def test_the_published_example_of_the_handshake() -> None:
     assert challenge_answer(secret, challenge).hex() == "77fe51827f7fa69dd80fbec9aa33f1bb"
     client_challenge = bytes.fromhex("4db98fec17aab4dc5a240bdc659e8395")
     assert challenge_answer(secret, client_challenge).hex() == "1732021b1b332f51660b2b315eed3a35"
+
+
+def test_a_result_that_nobody_reads_is_gone_after_three_minutes() -> None:
+    session = Session(lambda: None)
+    session.results[1] = DealerResult(sent_at=100.0)
+    session.forget_old_results(280.0)
+    assert 1 in session.results
+    session.forget_old_results(280.1)
+    assert 1 not in session.results
 
 
 def _answered(after_seconds: float, times: int = 1) -> str | None:

@@ -140,7 +140,7 @@ def play(
     seconds: Annotated[float | None, typer.Option(help="Real seconds to play.")] = None,
     seed: int = 1,
     symbols: str = "EURUSD,GBPUSD,USDJPY",
-    holding_seconds: Annotated[float, typer.Option(help="Mean time between two trades.")] = 600.0,
+    holding_seconds: Annotated[float, typer.Option(help="Mean time between two trades, real or moved.")] = 600.0,
     move_clock: Annotated[bool, typer.Option(help="Pass the time by moving the server's clock; in turn.")] = False,
     flat: Annotated[bool, typer.Option(help="Close everything at the end.")] = True,
 ) -> None:

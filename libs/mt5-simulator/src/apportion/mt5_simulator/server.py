@@ -73,9 +73,7 @@ class Server:
         engine.day = moment.day
         engine.ledger.next_login = max(engine.ledger.next_login, moment.next_login)
         self.next_request = moment.next_request
-        for quote in moment.quotes:
-            if quote.symbol in board.symbols:
-                board.set(quote.symbol, quote.bid_e8, quote.ask_e8, quote.time_ms)
+        board.restore(moment.quotes, moment.change)
         board.frozen = moment.frozen
         board.pinned = set(moment.pinned)
         for symbol, mode in moment.trade_modes.items():
@@ -90,7 +88,8 @@ class Server:
             speed=self.clock.speed,
             paused=self.clock.paused,
             day=self.engine.day,
-            quotes=sorted(board.quotes.values(), key=lambda quote: quote.change),
+            quotes=list(board.quotes.values()),
+            change=board.change,
             pinned=sorted(board.pinned),
             frozen=board.frozen,
             trade_modes={name: symbol.trade_mode for name, symbol in board.symbols.items()},

@@ -29,6 +29,7 @@ class Moment(msgspec.Struct, kw_only=True):
     paused: bool
     day: int | None
     quotes: list[Quote]
+    change: int
     pinned: list[str]
     frozen: bool
     trade_modes: dict[str, TradeMode]
@@ -39,7 +40,8 @@ class Moment(msgspec.Struct, kw_only=True):
 class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(folder / "state.sqlite3", isolation_level=None)
+        self._database = sqlite3.connect(folder / "state.sqlite3", isolation_level=None, timeout=1.0)
+        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")  # one server to a folder
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=OFF")
         for table in _TABLES:

@@ -56,6 +56,14 @@ class QuoteBoard:
         except KeyError:
             raise Refused(Retcode.NO_PRICES) from None
 
+    def restore(self, quotes: Sequence[Quote], change: int) -> None:
+        """Go on from saved quotes, and count changes on from `change`."""
+        for quote in quotes:
+            if quote.symbol in self.symbols:
+                self.quotes[quote.symbol] = quote
+                self._extend_range(quote)
+        self.change = change
+
     def set(self, symbol: str, bid_e8: int, ask_e8: int, now_ms: int) -> float:
         """Quote a symbol; returns the relative move of the bid, 0.0 when nothing changed."""
         before = self.quotes.get(symbol)

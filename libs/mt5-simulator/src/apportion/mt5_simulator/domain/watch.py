@@ -2,8 +2,8 @@
 
 Stop outs are found without valuing every account at every tick. After an account was valued, the relative price move
 that could bring it to its stop-out level is known: its cushion divided by its exposure. `travel` is the sum of the
-largest moves of all ticks, an upper bound of what any price can have moved; an account is valued again only when the
-travel has used up its room.
+largest moves of all looks at the prices, an upper bound of what any price can have moved; an account is valued again
+only when the travel has used up its room.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class Watch:
         self.valuation = valuation
         self.trading = trading
         self.travel = 0.0
+        self._move = 0.0
         self._due: dict[int, float] = {}
         self._queue: list[tuple[float, int]] = []
 
     def price_moved(self, symbol: str, move: float, now_ms: int) -> list[Deal]:
         """Fire the stops of a symbol whose quote has just changed."""
-        self.travel += move
+        self._move = max(self._move, move)
         deals = []
         for position in self.ledger.guarded(symbol):
             reason = self._fired(position)
@@ -74,6 +75,7 @@ class Watch:
 
     def stop_out_due(self, now_ms: int) -> list[Deal]:
         """Value the accounts whose room is used up; close the worst positions of those below their stop-out level."""
+        self.travel, self._move = self.travel + self._move, 0.0
         deals: list[Deal] = []
         while self._queue and self._queue[0][0] <= self.travel:
             due, login = heapq.heappop(self._queue)

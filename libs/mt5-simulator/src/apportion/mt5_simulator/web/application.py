@@ -17,6 +17,9 @@ from apportion.mt5_simulator.web.call import Call, Handler, Reply
 from apportion.mt5_simulator.web.session import Session
 
 IDLE_SECONDS = 180.0
+_TARGET_LENGTH = 65_536
+"""Longest request line: lists of tickets and logins come in the query."""
+
 log = logging.getLogger(__name__)
 
 _HANDLERS: dict[str, Handler] = {
@@ -35,7 +38,7 @@ class WebFront(web.Server):
     """Serves the Web API; keeps a `Session` as long as its connection lives."""
 
     def __init__(self, server: Server, *, idle_seconds: float = IDLE_SECONDS) -> None:
-        super().__init__(self._serve, keepalive_timeout=idle_seconds, access_log=None)
+        super().__init__(self._serve, keepalive_timeout=idle_seconds, access_log=None, max_line_size=_TARGET_LENGTH)
         self._server = server
         self._sessions: dict[RequestHandler, Session] = {}
 

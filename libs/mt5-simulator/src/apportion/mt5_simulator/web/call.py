@@ -39,7 +39,6 @@ class Call:
         self.faults: dict[FaultKind, Fault] = {}
         # parse_qsl knows no fragments: a raw "#" in a value stays.
         self._values: dict[str, Any] = {_canonical(name): value for name, value in parse_qsl(query, True)}
-        self.names: list[str] = list(self._values)
         if body.strip():
             self._add_body(body)
 
@@ -55,7 +54,6 @@ class Call:
             for name, value in document.items():
                 if name[:1].isupper():  # field names in a body are case-sensitive: `Login`, never `login`
                     self._values[_canonical(name)] = value
-                    self.names.append(name)
 
     def has(self, name: str) -> bool:
         return _canonical(name) in self._values

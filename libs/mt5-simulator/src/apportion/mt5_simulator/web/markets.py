@@ -91,7 +91,7 @@ def _quotes_meant(server: Server, call: Call) -> list[Quote]:
 def tick_last(server: Server, session: Session, call: Call) -> Reply:
     """Ticks that changed since `trans_id`; 0 or none gives all."""
     since, board = call.integer("trans_id", 0), server.engine.board
-    if since > board.change:  # a number from before a restart
+    if since > board.change:  # a number from another server, or from one whose state was thrown away
         since = 0
     changed = [quote for quote in _quotes_meant(server, call) if quote.change > since]
     ticks = [render_tick(quote, board.symbols[quote.symbol].digits) for quote in changed]
