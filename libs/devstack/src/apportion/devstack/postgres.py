@@ -31,6 +31,7 @@ CONNECT_SECONDS = 2.0
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # a socket's path may not pass 107 characters, and nothing here uses one
     "max_connections": "300",
     "shared_buffers": "128MB",
     "timezone": "UTC",
@@ -54,7 +55,6 @@ class EmbeddedPostgres:
         self._fsync = fsync
         self._user = UNPRIVILEGED_USER if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self._process: ServerProcess | None = None
-        self._socket_folder: Path | None = None
         self._port = 0
 
     async def start(self) -> str:
@@ -64,9 +64,6 @@ class EmbeddedPostgres:
         data = self._data_folder()
         if not (data / "PG_VERSION").exists():
             _init_cluster(binaries, data, self._user, self._fsync)
-        # The path of a socket may not pass 107 characters, and the data folder's may be long.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        _give(self._socket_folder, self._user)
         for attempt in range(PORT_ATTEMPTS):
             self._port = self._port or free_port()
             try:
@@ -74,7 +71,6 @@ class EmbeddedPostgres:
                 break
             except ServerNotStarted as error:
                 if "Address already in use" not in str(error) or attempt == PORT_ATTEMPTS - 1:
-                    await self.stop()
                     raise
                 self._port = 0
         return self.url(SUPERUSER, "postgres")
@@ -90,9 +86,6 @@ class EmbeddedPostgres:
         if self._process is not None:
             await self._process.stop()
             self._process = None
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-            self._socket_folder = None
 
     async def create_database(self, name: str, role: str) -> str:
         """A database owned by a role that may log in and nothing more; both may exist. Returns the role's URL."""
@@ -116,7 +109,7 @@ class EmbeddedPostgres:
 
     async def _launch(self, binaries: Path, data: Path) -> None:
         settings = SETTINGS | ({} if self._fsync else THROW_AWAY_SETTINGS)
-        settings |= {"port": str(self._port), "unix_socket_directories": str(self._socket_folder)}
+        settings |= {"port": str(self._port)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._process = ServerProcess(
             [binaries / "postgres", "-D", data, *options],
