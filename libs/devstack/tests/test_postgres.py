@@ -47,6 +47,19 @@ async def test_a_role_owns_its_database_and_data_survive_a_restart(folder: Path)
         await server.stop()
 
 
+async def test_commits_survive_kills_and_the_server_is_back_at_once(folder: Path) -> None:
+    server = EmbeddedPostgres(folder, fsync=True)
+    connection = await asyncpg.connect(await server.start())
+    await connection.execute("CREATE TABLE kept (number int)")
+    for number in range(3):
+        await connection.execute("INSERT INTO kept VALUES ($1)", number)
+        server.kill()
+        connection = await asyncpg.connect(await server.start())
+        assert await connection.fetchval("SELECT count(*) FROM kept") == number + 1
+    await connection.close()
+    await server.stop()
+
+
 async def test_a_damaged_cluster_is_reported_with_the_servers_log(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     await server.start()

@@ -6,7 +6,10 @@ import asyncio
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -83,9 +86,16 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Ends the server as a power cut would."""
+        """Ends the server as a power cut would, all its processes at once."""
         self._dismiss_watchdog()
-        self._server.kill()
+        if self._server.poll() is None:
+            server = psutil.Process(self._server.pid)
+            server.suspend()  # or it would start new processes and end the others in order
+            processes = [server, *server.children(recursive=True)]
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes[1:], timeout=STOP_SECONDS)
         self._server.wait()
 
     def _dismiss_watchdog(self) -> None:
