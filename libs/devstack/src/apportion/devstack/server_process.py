@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -95,10 +96,19 @@ class ServerProcess:
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(processes[1:], timeout=STOP_SECONDS)
+            while not all(map(_has_ended, processes)):
+                time.sleep(0.001)
         self._server.wait()
 
     def _dismiss_watchdog(self) -> None:
         """Before the server ends: its process id may be another's soon after."""
         self._watchdog.kill()
         self._watchdog.communicate()
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """A dead process holds nothing any more, even before its parent has asked for it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
