@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SUITE_LABEL = 0
 """The label of calls that serve no single broker, such as a replay of events. No row carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The call being answered.
 
     `peer` is proven by its certificate. `deadline` is on the monotonic clock; `is_cut` tells that the caller

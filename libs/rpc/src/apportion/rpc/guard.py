@@ -34,12 +34,14 @@ REPLAYED_TRAILERS = (("x-replayed", "1"),)
 
 SECONDS = Histogram(
     "apportion_rpc_server_seconds",
-    "Time to answer a call.",
+    "Time to answer a call, well or not.",
     ["method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
-CALLS = Counter(
-    "apportion_rpc_server_calls_total", "Calls answered, by gRPC code and reason.", ["method", "code", "reason"]
+FAILURES = Counter(
+    "apportion_rpc_server_failures_total",
+    "Calls that did not end well, by gRPC code and reason.",
+    ["method", "code", "reason"],
 )
 
 LOUD = frozenset({Kind.DENIED, Kind.UNAVAILABLE, Kind.INTERNAL})
@@ -70,7 +72,6 @@ class Guard:
         parse = handler.request_deserializer or bytes
         render = handler.response_serializer or bytes
         observe = SECONDS.labels(method).observe
-        count_ok = CALLS.labels(method, "OK", "").inc
 
         async def answer(data: bytes, context: Context) -> bytes:
             started = time.perf_counter()
@@ -87,11 +88,10 @@ class Guard:
                     body: bytes = render(response)
                 if replayed.get():
                     context.set_trailing_metadata(REPLAYED_TRAILERS)
-                count_ok()
             except asyncio.CancelledError as error:
                 if not _is_cancelled():
                     await self._refuse(method, context, call, error)
-                CALLS.labels(method, "CANCELLED", "").inc()
+                FAILURES.labels(method, "CANCELLED", "").inc()
                 raise
             except Exception as error:
                 await self._refuse(method, context, call, error)
@@ -142,7 +142,7 @@ class Guard:
             refusal = InternalError("internal error")
             log.error("call_failed", exc_info=error, **facts)
         code = CODES[refusal.kind]
-        CALLS.labels(method, code.name, refusal.reason).inc()
+        FAILURES.labels(method, code.name, refusal.reason).inc()
         trailers = trailers_of(refusal, self._domain, request_id)
         await context.abort(code, message_of(refusal), trailers)
 

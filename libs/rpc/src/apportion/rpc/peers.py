@@ -21,7 +21,7 @@ class AllowList:
     def __init__(self, peers: Peers | None) -> None:
         self._peers = None if peers is None else {peer: tuple(patterns) for peer, patterns in peers.items()}
         self._names = {peer.encode(): peer for peer in peers or ()}
-        self._decided: dict[tuple[str, str], bool] = {}
+        self._allowed: set[tuple[str, str]] = set()
 
     def name_of(self, identities: Sequence[bytes]) -> str:
         """The peer behind a certificate: its first name that is on the list, else its first name."""
@@ -33,18 +33,11 @@ class AllowList:
 
     def check(self, peer: str, method: str) -> None:
         """Raise PeerNotAllowed unless a pattern of this peer matches."""
-        if not self._allows(peer, method):
+        if self._peers is None or (peer, method) in self._allowed:
+            return
+        if not matches(method, self._peers.get(peer, ())):
             raise PeerNotAllowed(f"{peer} may not call {method}", peer=peer, method=method)
-
-    def _allows(self, peer: str, method: str) -> bool:
-        if self._peers is None:
-            return True
-        allowed = self._decided.get((peer, method))
-        if allowed is None:
-            allowed = matches(method, self._peers.get(peer, ()))
-            if peer in self._peers:  # bounded: unknown names cannot fill the memory
-                self._decided[peer, method] = allowed
-        return allowed
+        self._allowed.add((peer, method))
 
 
 def matches(method: str, patterns: Sequence[str]) -> bool:
