@@ -97,6 +97,6 @@ def test_bad_choices_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_currency_the_history_lacks_has_no_quote() -> None:
-    symbol = SymbolSettings(name="USDXXX", path="Forex\\USDXXX", base="USD", profit="XXX")
+    symbol = SymbolSettings(name="USDQQQ", path="Forex\\USDQQQ", base="USD", profit="QQQ")
     feed = choose_feed("ecb", 1, [*SYMBOLS, symbol])
     assert feed.quote(symbol, server_ms("2026-03-03")) is None

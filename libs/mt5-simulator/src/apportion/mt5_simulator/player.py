@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from apportion.mt5_simulator.codes import Retcode
 from apportion.mt5_simulator.domain.figures import E8, format_scaled, parse_scaled
 from apportion.mt5_simulator.process import AdminClient, AdminRefused
 
@@ -66,9 +67,9 @@ class StrategyPlayer:
         return self.summary
 
     async def close_all(self) -> None:
-        """Go flat."""
-        while self._held:
-            await self._close(self._held[0], self._held[0].volume_e8)
+        """Go flat, as far as the server lets us."""
+        for held in list(self._held):
+            await self._close(held, held.volume_e8)
 
     async def _trade(self) -> None:
         full = len(self._held) >= self._strategy.open_positions
@@ -95,12 +96,21 @@ class StrategyPlayer:
         self._held.append(_Held(deal["PositionID"], volume_e8))
         self.summary.opened += 1
 
+    async def _look_up(self, held: _Held) -> None:
+        """Somebody else closed a part of a position: learn what is left of it."""
+        for position in await self._terminal.positions(self.login):
+            if position["Position"] == held.position:
+                held.volume_e8 = int(position["VolumeExt"])
+
     async def _close(self, held: _Held, volume_e8: int) -> None:
         try:
             await self._terminal.close_position(self.login, held.position, format_scaled(volume_e8, 8))
-        except AdminRefused:
+        except AdminRefused as refusal:
             self.summary.refused += 1
-            self._held.remove(held)  # closed by the server, or not ours to close any more
+            if refusal.retcode == Retcode.POSITION_CLOSED:  # by the server, or by a dealer
+                self._held.remove(held)
+            elif refusal.retcode == Retcode.INVALID_CLOSE_VOLUME:  # in part
+                await self._look_up(held)
             return
         held.volume_e8 -= volume_e8
         if held.volume_e8:

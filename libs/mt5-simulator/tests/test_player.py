@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from apportion.mt5_simulator.player import Strategy, StrategyPlayer, summary_document
+
+GROUP = "demo\\forex-hedge-usd"
+STRATEGY = Strategy(symbols=["EURUSD"], open_positions=3)
+
+
+async def no_wait(seconds: float) -> None:
+    assert seconds > 0
+
+
+async def test_a_player_trades_within_its_limits_and_goes_flat(simulator) -> None:
+    [login] = await simulator.create_accounts(GROUP, 1, deposit="100000")
+    player = StrategyPlayer(simulator, login, STRATEGY, seed=3)
+    for _ in range(40):
+        await player.play(no_wait, trades=1)
+        assert len(await simulator.positions(login)) <= 3
+    await player.close_all()
+    assert await simulator.positions(login) == []
+    summary = player.summary
+    assert (summary.opened, summary.refused) == (summary.closed, 0)
+    assert summary.partly_closed > 0
+    assert summary_document([player])["trades"] == summary.trades >= 40
+
+
+async def test_a_player_learns_what_others_closed(simulator) -> None:
+    first, second = await simulator.create_accounts(GROUP, 2, deposit="100000")
+    for login, volume in ((first, None), (second, "0.01")):
+        player = StrategyPlayer(simulator, login, STRATEGY, seed=3)
+        await player.play(no_wait, trades=1)
+        [position] = await simulator.positions(login)
+        await simulator.close_position(login, position["Position"], volume)
+        await player.close_all()
+        assert player.summary.refused == 1
+        await player.close_all()
+        assert await simulator.positions(login) == []
+
+
+async def test_a_refused_player_goes_on_trying(simulator) -> None:
+    [login] = await simulator.create_accounts(GROUP, 1)
+    player = StrategyPlayer(simulator, login, STRATEGY, seed=3)
+    summary = await player.play(no_wait, trades=5)
+    assert (summary.trades, summary.refused) == (0, 5)
