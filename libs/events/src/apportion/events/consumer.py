@@ -15,7 +15,6 @@ from apportion.events.inbox import AggregateKey, Cursor, list_parked, load_curso
 from apportion.events.lane import Handler, Lane, LaneSettings
 from apportion.events.received_event import ReceivedEvent
 from apportion.events.redis import Redis
-from apportion.events.redis_memory import RedisMemory
 from apportion.events.replay import Head, ReplayPort
 from apportion.events.stream_reader import StreamReader
 from apportion.events.sweep import Sweep
@@ -71,7 +70,13 @@ class Consumer:
         self._sweep_seconds = sweep_seconds
         self._release_grace_seconds = lease_seconds * RELEASE_GRACE_SHARE
         self._held: dict[int, HeldPartition] = {}
-        self._reader = StreamReader(redis, list(topics), on_event=self._offer, on_unsure=self._want_sweep)
+        self._reader = StreamReader(
+            redis,
+            list(topics),
+            name=f"consumer:{name}:{owner}",
+            on_event=self._offer,
+            on_unsure=self._want_sweep,
+        )
         self._sweeps = [
             Sweep(
                 name,
@@ -83,7 +88,6 @@ class Consumer:
             )
             for topic, owner_of_topic in topics.items()
         ]
-        self._memory = RedisMemory(redis, f"consumer:{name}:{owner}")
         self._keeper = LeaseKeeper(
             engine,
             f"consumer:{name}",
@@ -177,22 +181,15 @@ class Consumer:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                if self._reader.is_up:
-                    await self._check_memory()
+                await self._reader.check_memory()
                 await self._check_parked()
             except DomainError as error:
                 log.warning("consumer_check_failed", consumer=self._name, cause=str(error))
             metrics.STREAM_UP.labels(self._name).set(self._reader.is_up)
             metrics.LAG.labels(self._name).set(sum(lane.distance for lane in self._lanes.busy))
 
-    async def _check_memory(self) -> None:
-        if not await self._memory.is_intact():
-            await self._memory.begin_restoring()
-            self._reader.rejoin()
-            await self._memory.confirm()
-
     async def _check_parked(self) -> None:
-        here = [lane for held in self._held.values() for lane in held.lanes.values() if lane.is_parked]
+        here = list(self._lanes.parked)
         metrics.PARKED.labels(self._name).set(len(here))
         if here:
             parked = set(await list_parked(self._engine, self._name))

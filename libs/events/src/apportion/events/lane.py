@@ -61,6 +61,7 @@ class LaneSettings:
     slots: asyncio.Semaphore
     leases: LeaseHolder
     busy: set[Lane] = field(default_factory=set)
+    parked: set[Lane] = field(default_factory=set)
     buffered_bytes: int = 0
 
 
@@ -71,10 +72,25 @@ class Lane:
     and what is not there, for whatever reason, is pulled from the owner.
     """
 
+    __slots__ = (
+        "_attempt",
+        "_buffer",
+        "_buffered_bytes",
+        "_closed",
+        "_lease",
+        "_pausing",
+        "_settings",
+        "_singly_until",
+        "_task",
+        "cursor",
+        "head",
+        "key",
+    )
+
     def __init__(self, settings: LaneSettings, lease: Lease, key: AggregateKey, cursor: Cursor | None) -> None:
         self.key = key
         self.head = 0
-        self.cursor = cursor
+        self.cursor: Cursor | None = None
         self._settings = settings
         self._lease = lease
         self._buffer: dict[int, ReceivedEvent] = {}
@@ -83,6 +99,9 @@ class Lane:
         self._attempt: list[ReceivedEvent] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._pausing = False
+        if cursor is not None:
+            self._stand_at(cursor)
 
     @property
     def is_parked(self) -> bool:
@@ -115,18 +134,28 @@ class Lane:
 
     def reopen(self) -> None:
         """The aggregate was un-parked, or somebody else moved the cursor: read it again."""
+        self._settings.parked.discard(self)
         self.cursor = None
         self.offer_head(self.head)
 
     async def close(self, grace_seconds: float) -> None:
-        """Finish the transaction at hand, at most for the grace given, and do nothing after it."""
+        """Finish the transaction at hand, within the grace given, and do nothing after it."""
         self._closed = True
         if self._task is not None:
+            if self._pausing:
+                self._task.cancel()
             _, late = await asyncio.wait([self._task], timeout=grace_seconds)
             for task in late:
                 task.cancel()
                 await asyncio.wait([task])
         self._drop_buffer(self.head)
+        self._settings.parked.discard(self)
+
+    def _stand_at(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        if cursor.is_parked:
+            self._settings.parked.add(self)
+            self._drop_buffer(self.head)
 
     async def _close_distance(self) -> None:
         delay = FIRST_DELAY_SECONDS
@@ -138,22 +167,28 @@ class Lane:
                 except Exception as error:
                     metrics.RETRIED.labels(self._settings.consumer, getattr(error, "reason", "BUG")).inc()
                     if not await self._is_to_be_tried_at_once(error):
-                        await asyncio.sleep(delay)
+                        await self._pause(delay)
                         delay = min(delay * 2, LONGEST_DELAY_SECONDS)
         finally:
             self._task = None
             self._settings.busy.discard(self)
-            if self.is_parked:
-                self._drop_buffer(self.head)
+
+    async def _pause(self, seconds: float) -> None:
+        """The one place where a closing lane may be interrupted without losing work."""
+        self._pausing = True
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._pausing = False
 
     async def _step(self) -> None:
         """Apply the next events, or find out where we stand."""
         self._attempt = []
         if not self._settings.leases.valid(self._lease):
-            await asyncio.sleep(FIRST_DELAY_SECONDS)
+            await self._pause(FIRST_DELAY_SECONDS)
             return
         if self.cursor is None:
-            self.cursor = await self._load_cursor()
+            self._stand_at(await self._load_cursor())
             return
         events = self._next_buffered(self.cursor.last_sequence)
         if not events:
@@ -255,7 +290,7 @@ class Lane:
             if count >= FAILURES_TO_PARK:
                 await park(tx, settings.consumer, self.key, culprit, cause, settings.clock.now())
         if count >= FAILURES_TO_PARK:
-            self.cursor = Cursor(cursor.last_sequence, is_parked=True)
+            self._stand_at(Cursor(cursor.last_sequence, is_parked=True))
             metrics.PARKED_TOTAL.labels(settings.consumer, self.key.aggregate_type).inc()
             log.error("aggregate_parked", consumer=settings.consumer, aggregate=str(self.key), cause=cause)
 

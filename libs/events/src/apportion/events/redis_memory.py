@@ -37,3 +37,9 @@ class RedisMemory:
     async def confirm(self) -> bool:
         """Mark the data as complete; False when Redis was wiped since `begin_restoring`."""
         return await self._redis.command("SET", self._key, self._run_id, "XX", "EX", MARKER_SECONDS) is not None
+
+    async def renew(self) -> None:
+        """Mark this run of the server, for a reader that is about to look at all of it anew."""
+        await self.is_intact()
+        await self.begin_restoring()
+        await self.confirm()

@@ -18,6 +18,7 @@ from apportion.errors import DomainError, UpstreamUnavailable
 from apportion.events.received_event import ReceivedEvent, received, stream_key
 from apportion.events.redis import Redis
 from apportion.events.redis_connection import RedisConnection, Reply, Word, checked, unavailable
+from apportion.events.redis_memory import RedisMemory
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ class StreamReader:
 
     `on_unsure(partitions)` is called once the end of their streams is known: what was published before it is to be
     learnt from the owners, what comes after it arrives by `on_event`; and called when the connection is lost. After
-    each loss, and after `rejoin`, all streams are joined anew.
+    each loss, also of Redis's memory, all streams are joined anew. `name` must be this process's own.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class StreamReader:
         redis: Redis,
         topics: Sequence[str],
         *,
+        name: str,
         on_event: Callable[[int, ReceivedEvent], None],
         on_unsure: Callable[[set[int]], None],
     ) -> None:
         self._redis = redis
+        self._memory = RedisMemory(redis, name)
         self._topics = tuple(topics)
         self._on_event = on_event
         self._on_unsure = on_unsure
@@ -58,17 +61,22 @@ class StreamReader:
         self.is_up = False
 
     def follow(self, partition: int) -> None:
+        """Join the partition's streams, anew if they were followed before: in between nobody took their events."""
         self._partitions.add(partition)
+        for topic in self._topics:
+            self._positions.pop(stream_key(topic, partition).encode(), None)
         self._changed.set()
 
     def leave(self, partition: int) -> None:
         self._partitions.discard(partition)
         self._changed.set()
 
-    def rejoin(self) -> None:
-        """Redis may have lost entries or positions: look for the ends of the streams again."""
-        self._positions = {}
-        self._changed.set()
+    async def check_memory(self) -> None:
+        """Join again when Redis was wiped or restarted since the last join. Raises UpstreamUnavailable."""
+        if self.is_up and not await self._memory.is_intact():
+            log.warning("stream_memory_lost")
+            self._positions = {}
+            self._changed.set()
 
     async def run(self) -> None:
         """Read for ever; while Redis is away, `is_up` is False."""
@@ -105,6 +113,7 @@ class StreamReader:
                     self._positions[key] = entries[-1][0]
                     for _, fields in entries:
                         self._deliver(self._streams[key], fields)
+            await asyncio.sleep(0)  # the lanes start before the next read is packed
 
     async def _join(self, connection: RedisConnection) -> None:
         """Forget streams that were left; find the end of each new one."""
@@ -118,6 +127,8 @@ class StreamReader:
         new = [key for key in self._streams if key not in self._positions]
         if not new:
             return
+        if len(new) == len(self._streams):
+            await self._memory.renew()
         ends = await _answers(connection, [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in new])
         for key, entries in zip(new, ends, strict=True):
             self._positions[key] = entries[0][0] if entries else FROM_START
