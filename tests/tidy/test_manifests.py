@@ -12,6 +12,8 @@ import pytest
 import yaml
 from tree import ROOT, refuse
 
+from apportion.runtime import ServiceSettings
+
 BASE = ROOT / "deploy/k8s/base"
 SERVICES = ("platform-groups", "allocation", "fees", "risk", "auth-gateway")
 SCHEMA_VERSION = "1.31"
@@ -36,6 +38,17 @@ def _pods(service: str) -> list[tuple[str, Manifest]]:
     ]
 
 
+def _settings(service: str) -> type[ServiceSettings]:
+    """The one settings class of a service."""
+    module = importlib.import_module(f"apportion.{service.replace('-', '_')}.settings")
+    [found] = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings
+    ]
+    return found
+
+
 @pytest.mark.parametrize(("path", "document"), _manifests(BASE), ids=lambda value: getattr(value, "name", ""))
 def test_manifest_fits_its_schema(path: Path, document: Manifest) -> None:
     kubernetes_validate.validate(document, SCHEMA_VERSION, strict=True)
@@ -56,8 +69,7 @@ def test_each_file_is_listed_in_its_kustomization() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_environment_is_the_services_settings(service: str) -> None:
-    module = importlib.import_module(f"apportion.{service.replace('-', '_')}.settings")
-    settings = module.Settings
+    settings = _settings(service)
     prefix = service.upper().replace("-", "_") + "_"
     known = {prefix + name.upper() for name in settings.model_fields}
     required = {prefix + name.upper() for name, field in settings.model_fields.items() if field.is_required()}

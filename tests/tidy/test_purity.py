@@ -71,13 +71,32 @@ def test_only_transaction_commits() -> None:
     refuse(found, "write inside `async with transaction(engine) as tx`")
 
 
-def test_domain_books_no_float() -> None:
-    found = [
-        f"{path}:{node.lineno}"
-        for path in python_sources()
-        if _inner(path) and "domain" in path.parts
-        for node in ast.walk(tree(path))
-        if (isinstance(node, ast.Name) and node.id == "float")
-        or (isinstance(node, ast.Constant) and isinstance(node.value, float))
+def _named_floats(path: Path) -> list[str]:
+    """Names annotated as float; a function counts by its result."""
+    found = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.append((node.target.id, node.annotation, node.lineno))
+        elif isinstance(node, ast.arg):
+            found.append((node.arg, node.annotation, node.lineno))
+        elif isinstance(node, ast.FunctionDef):
+            found.append((node.name, node.returns, node.lineno))
+    return [
+        f"{path}:{line} {name}"
+        for name, annotation, line in found
+        if annotation is not None and "float" in ast.unparse(annotation) and not name.endswith("seconds")
     ]
-    refuse(found, "money, volumes, prices and ratios are integers; durations live in settings")
+
+
+def test_domain_books_no_float() -> None:
+    domains = [path for path in python_sources() if _inner(path) and "domain" in path.parts]
+    divisions = [
+        f"{path}:{node.lineno} divides"
+        for path in domains
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and "Fraction" not in text(path)
+    ]
+    refuse(
+        [name for path in domains for name in _named_floats(path)] + divisions,
+        "money, volumes, prices and ratios are integers; only durations (…_seconds) are float",
+    )
