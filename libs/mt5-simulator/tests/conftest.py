@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,19 +112,35 @@ def settings() -> ServerSettings:
     return ServerSettings()
 
 
-@pytest.fixture
-async def simulator(tmp_path: Path, settings: ServerSettings) -> AsyncIterator[RunningSimulator]:
+StartSimulator = Callable[[], Awaitable[RunningSimulator]]
+
+
+@asynccontextmanager
+async def _running(folder: Path, settings: ServerSettings) -> AsyncIterator[RunningSimulator]:
     feed = choose_feed("walk", 1, settings.symbols)
     start_ms = start_utc_ms("2026-03-03T10:00:00", settings.zone)
     server = Server(settings, feed, start_utc_ms=start_ms, paused=True)
-    certificate = tmp_path / "simulator.pem"
+    certificate = folder / "simulator.pem"
     tls = server_context(certificate, "127.0.0.1", datetime.now(UTC))
     async with listening(server, host="127.0.0.1", https_port=0, admin_port=0, tls=tls, ca_file=certificate) as ready:
         simulator = RunningSimulator(ready, server)
-        await simulator.set_price("EURUSD", "1.10000", "1.10010")
         yield simulator
         await simulator.close()
     server.close()
+
+
+@pytest.fixture
+async def start_simulator(tmp_path: Path, settings: ServerSettings) -> AsyncIterator[StartSimulator]:
+    """Starts one more simulator, each time it is called."""
+    async with AsyncExitStack() as stack:
+        yield lambda: stack.enter_async_context(_running(tmp_path, settings))
+
+
+@pytest.fixture
+async def simulator(start_simulator: StartSimulator) -> RunningSimulator:
+    simulator = await start_simulator()
+    await simulator.set_price("EURUSD", "1.10000", "1.10010")
+    return simulator
 
 
 @pytest.fixture

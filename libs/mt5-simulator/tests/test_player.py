@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from apportion.mt5_simulator.player import Strategy, StrategyPlayer, summary_document
+from apportion.mt5_simulator.player import Strategy, StrategyPlayer, play_all, summary_document
 
 GROUP = "demo\\forex-hedge-usd"
 STRATEGY = Strategy(symbols=["EURUSD"], open_positions=3)
@@ -42,3 +42,15 @@ async def test_a_refused_player_goes_on_trying(simulator) -> None:
     player = StrategyPlayer(simulator, login, STRATEGY, seed=3)
     summary = await player.play(no_wait, trades=5)
     assert (summary.trades, summary.refused) == (0, 5)
+
+
+async def test_the_same_seed_plays_the_same_day(start_simulator) -> None:
+    days = []
+    for seed in (7, 7, 8):
+        simulator = await start_simulator()
+        logins = await simulator.create_accounts(GROUP, 2, deposit="100000")
+        players = [StrategyPlayer(simulator, login, Strategy(), seed) for login in logins]
+        await play_all(players, simulator.advance, trades=15, until=lambda: False, in_turn=True)
+        days.append([await simulator.deals(login) for login in logins])
+    assert days[0] == days[1]
+    assert days[0] != days[2]

@@ -104,23 +104,13 @@ async def test_the_traders_terminal(tmp_path: Path) -> None:
         assert (position["PriceSL"], position["PriceTP"]) == ("0.00000", "1.90000")
         code, part = await run_terminal("close", *where, deal["PositionID"], "--volume", "0.10")
         assert (part["Entry"], part["Volume"]) == ("1", "1000")
+        where = ["--admin-url", simulator.admin_url, "--logins", str(login), "--trades", "3"]
+        code, summary = await run_terminal("play", *where, "--move-clock", "--symbols", "EURUSD")
+        assert (code, summary["opened"]) == (0, summary["closed"])
+        where = ["--admin-url", simulator.admin_url, "--login", str(login)]
         code, error = await run_terminal("sell", *where, "EURUSD", "900")
         assert code == 1
         assert "10019" in error
-
-
-async def test_the_same_seed_plays_the_same_day(tmp_path: Path) -> None:
-    days = []
-    for folder in ("one", "two"):
-        async with SimulatorProcess(tmp_path / folder, paused=True, durable=False) as simulator:
-            logins = await simulator.create_accounts(GROUP, 2, deposit="100000")
-            names = ",".join(str(login) for login in logins)
-            where = ["--admin-url", simulator.admin_url, "--logins", names, "--trades", "15", "--seed", "7"]
-            code, summary = await run_terminal("play", *where, "--move-clock")
-            assert code == 0
-            assert summary["opened"] == summary["closed"] > 0
-            days.append((summary, await _books(simulator, logins)))
-    assert days[0] == days[1]
 
 
 async def test_a_refusal_at_the_admin_port_has_the_servers_code(tmp_path: Path) -> None:

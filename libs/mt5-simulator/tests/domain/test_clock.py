@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from apportion.mt5_simulator.domain.clock import ServerClock, start_utc_ms
 
 
@@ -18,6 +20,15 @@ def test_time_runs_at_its_speed_and_stands_still_when_paused() -> None:
     clock.change(900.0, advance_ms=1_000)
     clock.change(900.0, paused=False, speed=1.0)
     assert _civil(clock, 902.0) == "2026-03-03 10:10:03"
+
+
+def test_time_neither_stops_by_its_speed_nor_goes_back() -> None:
+    clock = ServerClock("UTC", 0, 1, False, 0.0)
+    for speed in (0, -1, 86_401):
+        with pytest.raises(ValueError, match="speed"):
+            clock.change(0.0, speed=speed)
+    with pytest.raises(ValueError, match="forward"):
+        clock.change(0.0, advance_ms=-1)
 
 
 def test_server_time_follows_the_zones_summer_time() -> None:

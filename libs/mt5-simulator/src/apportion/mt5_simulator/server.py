@@ -23,6 +23,9 @@ _SAVE_ALLOWANCE_SECONDS = 0.5
 _STEPS_BETWEEN_PAUSES = 200
 
 
+_REQUEST_ID_GAP = 10_000
+
+
 class Server:
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Server:
         self.next_request = 1
         self._store = None if data_folder is None else Store(data_folder)
         moment = self._store.load(self.engine.ledger) if self._store else None
-        self.clock = ServerClock(settings.zone, start_utc_ms, speed or 1.0, bool(paused), time.monotonic())
+        self.clock = ServerClock(
+            settings.zone, start_utc_ms, 1.0 if speed is None else speed, bool(paused), time.monotonic()
+        )
         if moment is not None:
             self._restore(moment, speed, paused)
         self._stepping = asyncio.Lock()
@@ -72,7 +77,8 @@ class Server:
         engine, board = self.engine, self.engine.board
         engine.day = moment.day
         engine.ledger.next_login = max(engine.ledger.next_login, moment.next_login)
-        self.next_request = moment.next_request
+        # Ids given out after the last save must not come back: their results may still be asked for.
+        self.next_request = moment.next_request + _REQUEST_ID_GAP
         board.restore(moment.quotes, moment.change)
         board.frozen = moment.frozen
         board.pinned = set(moment.pinned)
@@ -129,7 +135,9 @@ class Server:
                 await asyncio.sleep(0)
 
     async def advance(self, milliseconds: int) -> None:
-        """Move the clock forward step by step."""
+        """Move the clock forward step by step. ValueError for a negative distance."""
+        if milliseconds < 0:
+            raise ValueError("the clock only moves forward")
         async with self._stepping:
             left, steps = milliseconds, 0
             while left > 0:

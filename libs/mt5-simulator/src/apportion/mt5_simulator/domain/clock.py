@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+LARGEST_SPEED = 86_400
+"""A day in a second: the prices of the day are still walked through minute by minute."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -13,7 +16,7 @@ class ServerClock:
 
     def __init__(self, zone: str, utc_ms: int, speed: float, paused: bool, monotonic_seconds: float) -> None:
         self.zone = ZoneInfo(zone)
-        self.speed = speed
+        self.speed = _checked(speed)
         self.paused = paused
         self._utc_ms = float(utc_ms)
         self._since = monotonic_seconds
@@ -39,11 +42,20 @@ class ServerClock:
     def change(
         self, monotonic_seconds: float, *, advance_ms: int = 0, speed: float | None = None, paused: bool | None = None
     ) -> None:
-        """Move on, run faster or slower, stand still: from now."""
+        """Move on, run faster or slower, stand still: from now. ValueError for a speed or a move that cannot be."""
+        speed = self.speed if speed is None else _checked(speed)
+        if advance_ms < 0:
+            raise ValueError("the clock only moves forward")
         self._utc_ms = float(self.utc_ms(monotonic_seconds) + advance_ms)
         self._since = monotonic_seconds
-        self.speed = self.speed if speed is None else speed
+        self.speed = speed
         self.paused = self.paused if paused is None else paused
+
+
+def _checked(speed: float) -> float:
+    if not 0 < speed <= LARGEST_SPEED:
+        raise ValueError(f"the speed is above 0 and at most {LARGEST_SPEED}")
+    return speed
 
 
 def start_utc_ms(text: str, zone: str) -> int:
