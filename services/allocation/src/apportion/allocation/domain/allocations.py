@@ -88,3 +88,8 @@ class AllocationColumns:
     """The figure of each child that the method used (for a close: its open volume); empty where it used none."""
     child_trade_ids: Int64Array
     """Of a close. An open's are computed from its id; empty then."""
+    position_tickets: Int64Array
+    """Of a close: 0 where the child had no position yet at the decision, so that nothing is sent. Empty for an open."""
+
+
+NO_COLUMN: Int64Array = np.empty(0, dtype=np.int64)

@@ -57,7 +57,10 @@ class Decision:
 
 
 def decide_open(inputs: OpenInputs) -> Decision:
-    """The volume of each child. Postconditions: no step below 0; a dividing method never hands out more than there is."""
+    """The volume of each child.
+
+    Postconditions: no step is below 0, and a dividing method never hands out more than there is.
+    """
     reasons = gate(inputs)
     steps = np.zeros(len(inputs.subscriptions), dtype=np.int64)
     rows = np.flatnonzero(reasons == SkipReason.NONE)

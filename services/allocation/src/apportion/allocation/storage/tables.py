@@ -136,6 +136,7 @@ allocations = Table(
     Column("basis_bytes", SmallInteger, nullable=False),
     Column("bases", LargeBinary, nullable=False),  # int32 or int64, empty when the method uses none
     Column("child_trade_ids", LargeBinary, nullable=False),  # int64, of closes; an open's follow from its id
+    Column("position_tickets", LargeBinary, nullable=False),  # int64, of closes; 0: had no position yet, is not sent
     Column("decide_time", DateTime(timezone=True), nullable=False),
     Column("not_after_time", DateTime(timezone=True)),
     Column("dispatch_state", SmallInteger, nullable=False),  # 1 pending, 2 started, 3 done, 4 cancelled
@@ -152,7 +153,8 @@ allocations = Table(
         "basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes", name="allocations_bases_check"
     ),
     CheckConstraint(
-        "octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END",
+        "octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END"
+        " AND octet_length(position_tickets) = octet_length(child_trade_ids)",
         name="allocations_child_trade_ids_check",
     ),
     CheckConstraint("child_count + skipped_count = row_count", name="allocations_counts_check"),
@@ -161,6 +163,7 @@ allocations = Table(
         name="allocations_sum_check",
     ),
     Index("allocations_master_idx", "master_id", "allocation_id"),
+    Index("allocations_position_idx", "master_id", "position_ticket"),
     Index("allocations_label_idx", "label", "allocation_id"),
     Index("allocations_undispatched_idx", "allocation_id", postgresql_where=text("dispatch_state < 3")),
     Index("allocations_unprojected_idx", "allocation_id", postgresql_where=text("projected_time IS NULL AND kind = 1")),

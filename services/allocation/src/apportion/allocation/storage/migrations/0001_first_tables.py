@@ -101,6 +101,7 @@ CREATE TABLE allocations (
     basis_bytes smallint NOT NULL,
     bases bytea NOT NULL,
     child_trade_ids bytea NOT NULL,
+    position_tickets bytea NOT NULL,
     decide_time timestamptz NOT NULL,
     not_after_time timestamptz,
     dispatch_state smallint NOT NULL,
@@ -113,12 +114,14 @@ CREATE TABLE allocations (
     CONSTRAINT allocations_bases_check
         CHECK (basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes),
     CONSTRAINT allocations_child_trade_ids_check
-        CHECK (octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END),
+        CHECK (octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END
+               AND octet_length(position_tickets) = octet_length(child_trade_ids)),
     CONSTRAINT allocations_counts_check CHECK (child_count + skipped_count = row_count),
     CONSTRAINT allocations_sum_check
         CHECK (unit_sum >= 0 AND (kind = 2 OR method > 5 OR unit_sum * volume_unit_e8 <= abs(master_volume_e8)))
 );
 CREATE INDEX allocations_master_idx ON allocations (master_id, allocation_id);
+CREATE INDEX allocations_position_idx ON allocations (master_id, position_ticket);
 CREATE INDEX allocations_label_idx ON allocations (label, allocation_id);
 CREATE INDEX allocations_undispatched_idx ON allocations (allocation_id) WHERE dispatch_state < 3;
 CREATE INDEX allocations_unprojected_idx ON allocations (allocation_id) WHERE projected_time IS NULL AND kind = 1;
@@ -180,7 +183,7 @@ CREATE INDEX closing_deals_unmatched_idx ON closing_deals (account_id, position_
 # Columns are packed numbers: compressing them costs more than all the rest of the write.
 UNCOMPRESSED = {
     "subscription_sets": ("subscription_ids", "account_ids", "logins", "flags", "ratios_e8"),
-    "allocations": ("volumes", "reasons", "bases", "child_trade_ids"),
+    "allocations": ("volumes", "reasons", "bases", "child_trade_ids", "position_tickets"),
 }
 # Rows that change soon after they were made stay on their page.
 ROOMY = {"masters": 70, "allocations": 80, "child_trades": 70, "master_positions": 70}

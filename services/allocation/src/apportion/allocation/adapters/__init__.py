@@ -1,1 +1,0 @@
-"""Ports to other services over gRPC, and to the weather."""

@@ -1,0 +1,66 @@
+"""What this service does when platform-groups tells it something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.event_wire import closing_deals, master_deals, parse_deals, parse_order_results
+from apportion.allocation.operations.apply_child_deals import apply_child_deals
+from apportion.allocation.operations.apply_order_results import apply_order_results
+from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
+from apportion.allocation.storage.masters import load_masters_of_accounts
+from apportion.events import AfterCommit, Handler, ReceivedEvent
+from apportion.runtime import Clock
+
+Dispatch = Callable[[Iterable[Allocation]], None]
+
+
+def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handler]:
+    """By the name of the payload message. `dispatch` is called with decisions that were committed."""
+
+    def after_commit(followed: Followed) -> AfterCommit:
+        async def hook() -> None:
+            for subscriptions in followed.subscriptions:
+                desk.remember(subscriptions)
+            dispatch(followed.allocations)
+
+        return hook
+
+    async def deals_observed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        deals = parse_deals(event.payload)
+        if not deals.rows.size:
+            return None
+        masters = await load_masters_of_accounts(tx, event.label, np.unique(deals.account_ids).tolist())
+        followed = Followed()
+        for account_id, master in masters.items():
+            done = await follow_master_deals(
+                tx,
+                desk,
+                master,
+                master_deals(deals, account_id),
+                observed_time=deals.observed_time,
+                now=clock.now(),
+            )
+            followed.allocations += done.allocations
+            followed.subscriptions += done.subscriptions
+        closing = closing_deals(deals, np.array(list(masters), dtype=np.int64))
+        if closing is not None:
+            await apply_child_deals(tx, event, closing, now=clock.now())
+        return after_commit(followed)
+
+    async def orders_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        parsed = parse_order_results(event.payload)
+        if parsed is None:
+            return None
+        allocation = await apply_order_results(tx, event, *parsed, now=clock.now())
+        return after_commit(Followed([allocation] if allocation else []))
+
+    return {
+        "apportion.api.platform_groups.v1.DealsObserved": deals_observed,
+        "apportion.api.platform_groups.v1.OrdersUpdated": orders_updated,
+    }

@@ -1,1 +1,0 @@
-"""The rules of allocation: pure, columns in and columns out."""

@@ -1,0 +1,158 @@
+"""Recomputing a stored decision, and each child's way to its volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns
+from apportion.allocation.domain.closing import CloseInputs, decide_close
+from apportion.allocation.domain.methods import FAMILIES, Family
+from apportion.allocation.domain.opening import OpenInputs, decide_open, gate, share_of
+from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.money import E8, Int64Array, exact_sum, format_amount
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExplanation:
+    subscription_id: int
+    account_login: int
+    basis: int
+    ratio_e8: int
+    exact_volume_e8: Fraction
+    """The share before rounding."""
+    stored_volume_e8: int
+    """Signed, as is the recomputed one."""
+    recomputed_volume_e8: int
+    reason: SkipReason
+    text: str
+
+
+def open_inputs(allocation: Allocation, columns: AllocationColumns, subscriptions: SubscriptionSet) -> OpenInputs:
+    """The inputs of an opening decision as they were stored."""
+    return OpenInputs(
+        method=allocation.method,
+        rounding=allocation.rounding,
+        grid=allocation.grid,
+        master_volume_e8=allocation.trade.volume_e8,
+        master_basis=allocation.master_basis,
+        subscriptions=subscriptions,
+        bases=columns.bases,
+        blanket_reason=allocation.blanket_reason,
+    )
+
+
+def close_inputs(allocation: Allocation, columns: AllocationColumns) -> CloseInputs:
+    """The inputs of a closing decision as they were stored."""
+    before_e8 = allocation.before_volume_e8
+    closed_e8 = min(abs(allocation.trade.volume_e8), before_e8)
+    return CloseInputs(allocation.method, allocation.grid, closed_e8, before_e8, columns.bases)
+
+
+def explain_open(
+    allocation: Allocation, columns: AllocationColumns, subscriptions: SubscriptionSet, rows: range
+) -> tuple[bool, list[ChildExplanation]]:
+    """Whether all recomputed volumes and reasons equal the stored ones, and explanations of some rows."""
+    inputs = open_inputs(allocation, columns, subscriptions)
+    decision = decide_open(inputs)
+    recomputed = decision.steps * allocation.grid.step_e8
+    agrees = np.array_equal(recomputed, columns.volumes_e8) and np.array_equal(decision.reasons, columns.reasons)
+    eligible = np.flatnonzero(gate(inputs) == SkipReason.NONE)
+    share = share_of(inputs, eligible)
+    places = np.searchsorted(eligible, np.arange(rows.start, rows.stop))
+    sign = _sign(allocation)
+    children = []
+    for row, place in zip(rows, places.tolist(), strict=True):
+        is_eligible = place < eligible.size and eligible[place] == row
+        exact = share.exact(place) if is_eligible else Fraction(0)
+        reason = SkipReason(int(columns.reasons[row]))
+        child = ChildExplanation(
+            subscription_id=int(subscriptions.subscription_ids[row]),
+            account_login=int(subscriptions.logins[row]),
+            basis=int(columns.bases[row]) if columns.bases.size else 0,
+            ratio_e8=int(subscriptions.ratios_e8[row]),
+            exact_volume_e8=exact,
+            stored_volume_e8=sign * int(columns.volumes_e8[row]),
+            recomputed_volume_e8=sign * int(recomputed[row]),
+            reason=reason,
+            text=_open_text(allocation, share.weight_divisor, columns, subscriptions, row, exact),
+        )
+        children.append(child)
+    return agrees, children
+
+
+def explain_close(
+    allocation: Allocation,
+    columns: AllocationColumns,
+    subscription_ids: Int64Array,
+    logins: Int64Array,
+    rows: range,
+) -> tuple[bool, list[ChildExplanation]]:
+    """As `explain_open`; `subscription_ids` and `logins` are those of `rows` only."""
+    inputs = close_inputs(allocation, columns)
+    recomputed = decide_close(inputs)
+    sign = _sign(allocation)
+    fraction = _closed_fraction(inputs)
+    children = []
+    for number, row in enumerate(rows):
+        open_e8 = int(columns.bases[row])
+        stored_e8 = int(columns.volumes_e8[row])
+        text = f"{_lots(open_e8)} lot open × {fraction} closed by the master → {_lots(stored_e8)} lot"
+        child = ChildExplanation(
+            subscription_id=int(subscription_ids[number]),
+            account_login=int(logins[number]),
+            basis=open_e8,
+            ratio_e8=E8,
+            exact_volume_e8=open_e8 * fraction,
+            stored_volume_e8=sign * stored_e8,
+            recomputed_volume_e8=sign * int(recomputed[row]),
+            reason=SkipReason.NONE,
+            text=text,
+        )
+        children.append(child)
+    return np.array_equal(recomputed, columns.volumes_e8), children
+
+
+def _closed_fraction(inputs: CloseInputs) -> Fraction:
+    """What part of each child is closed: the master's, or, dividing, that of the whole steps that were divided."""
+    fraction = Fraction(inputs.closed_e8, inputs.before_e8)
+    open_sum = exact_sum(inputs.open_volumes_e8 // inputs.grid.step_e8)
+    if FAMILIES[inputs.method] is Family.DIVIDING and fraction < 1 and open_sum:
+        return Fraction((2 * open_sum * fraction + 1) // 2, open_sum)
+    return fraction
+
+
+def _open_text(
+    allocation: Allocation,
+    divisor: int,
+    columns: AllocationColumns,
+    subscriptions: SubscriptionSet,
+    row: int,
+    exact: Fraction,
+) -> str:
+    reason = SkipReason(int(columns.reasons[row]))
+    stored = _lots(int(columns.volumes_e8[row]))
+    if not exact:
+        return f"0 lot: {reason.name}"
+    parts = [f"{_lots(abs(allocation.trade.volume_e8))} lot"]
+    if columns.bases.size:
+        parts.append(f"{int(columns.bases[row])} / {divisor}")
+    if FAMILIES[allocation.method] is Family.COPYING:
+        parts.append(_lots(int(subscriptions.ratios_e8[row])))
+    why = "" if reason is SkipReason.NONE else f" ({reason.name})"
+    step = _lots(allocation.grid.step_e8)
+    exact_lots = _lots(exact.numerator // exact.denominator)
+    approx = "=" if exact.denominator == 1 else "≈"
+    return f"{' × '.join(parts)} {approx} {exact_lots} → {stored} lot by {allocation.rounding.name}, step {step}{why}"
+
+
+def _lots(volume_e8: int) -> str:
+    """1e-8 lots as a plain decimal without trailing zeros."""
+    return format_amount(volume_e8, 8).rstrip("0").rstrip(".")
+
+
+def _sign(allocation: Allocation) -> int:
+    return 1 if allocation.trade.volume_e8 > 0 else -1

@@ -1,0 +1,109 @@
+"""Payloads of other services' events, read into columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from apportion.allocation.domain.allocations import AllocationKind, MasterTrade
+from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.operations.dispatch_allocation import allocation_of_source
+from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal
+from apportion.allocation.storage.child_trades import OrderResults
+from apportion.allocation.storage.closing_deals import ClosingDeals
+from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
+from apportion.money import Int64Array
+from apportion.rpc import column, from_timestamp
+
+# READY, SENDING and UNKNOWN are on the way to one of these.
+FINAL_STATES = {
+    trading_pb2.ORDER_STATE_FILLED: ChildTradeState.FILLED,
+    trading_pb2.ORDER_STATE_PARTIALLY_FILLED: ChildTradeState.PARTIALLY_FILLED,
+    trading_pb2.ORDER_STATE_REJECTED: ChildTradeState.REJECTED,
+    trading_pb2.ORDER_STATE_EXPIRED: ChildTradeState.EXPIRED,
+}
+CLOSING_ENTRIES = (DealEntry.OUT, DealEntry.OUT_BY)
+# Values of FINAL_STATES by order state, 0 where it is none.
+_CHILD_STATES = np.zeros(max(trading_pb2.OrderState.values()) + 1, dtype=np.int8)
+_CHILD_STATES[list(FINAL_STATES)] = list(FINAL_STATES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDeals:
+    """The trades of a DealsObserved, balance operations left out."""
+
+    message: events_pb2.DealsObserved
+    observed_time: datetime
+    rows: Int64Array
+    account_ids: Int64Array
+    """Of `rows`."""
+
+
+def parse_deals(payload: bytes) -> ObservedDeals:
+    message = events_pb2.DealsObserved.FromString(payload)
+    rows = np.flatnonzero(column(message.actions) == events_pb2.DEAL_ACTION_TRADE)
+    observed_time = from_timestamp(message.observed_time, "observed_time")
+    return ObservedDeals(message, observed_time, rows, column(message.account_ids)[rows])
+
+
+def master_deals(deals: ObservedDeals, account_id: int) -> list[MasterDeal]:
+    """The deals of one master's account, in ticket order."""
+    message = deals.message
+    found = []
+    for row in deals.rows[deals.account_ids == account_id].tolist():
+        trade = MasterTrade(
+            deal_ticket=message.deal_tickets[row],
+            position_ticket=message.position_tickets[row],
+            symbol=message.symbols[message.symbol_indexes[row]],
+            volume_e8=message.volumes_e8[row],
+            price_e8=message.prices_e8[row],
+            server_time_ms=message.server_times_ms[row],
+        )
+        found.append(MasterDeal(DealEntry(message.entries[row]), trade))
+    return sorted(found, key=lambda deal: deal.trade.deal_ticket)
+
+
+def closing_deals(deals: ObservedDeals, except_account_ids: Int64Array) -> ClosingDeals | None:
+    """The deals that closed something on other accounts than the masters'; None when there are none.
+
+    Investment accounts are hedging accounts: a deal closes one position, which belongs to one child.
+    """
+    message = deals.message
+    is_closing = np.isin(column(message.entries)[deals.rows], CLOSING_ENTRIES)
+    rows = deals.rows[is_closing & ~np.isin(deals.account_ids, except_account_ids)]
+    if not rows.size:
+        return None
+    return ClosingDeals(
+        account_ids=column(message.account_ids)[rows],
+        deal_tickets=column(message.deal_tickets)[rows],
+        position_tickets=column(message.position_tickets)[rows],
+        volumes_e8=np.abs(column(message.volumes_e8)[rows]),
+        prices_e8=column(message.prices_e8)[rows],
+        server_times_ms=column(message.server_times_ms)[rows],
+        ordered=column(message.order_ids)[rows] != 0,
+    )
+
+
+def parse_order_results(payload: bytes) -> tuple[int, AllocationKind, OrderResults] | None:
+    """The allocation whose orders these are, and the final results among them; None when there is nothing of ours."""
+    message = events_pb2.OrdersUpdated.FromString(payload)
+    allocation_id, orders = allocation_of_source(message.source_id), message.orders
+    if allocation_id is None:
+        return None
+    states = _CHILD_STATES[column(orders.states)]
+    rows = np.flatnonzero(states)
+    if not rows.size:
+        return None
+    is_close = message.purpose == trading_pb2.ORDER_PURPOSE_CLOSE
+    results = OrderResults(
+        child_trade_ids=column(orders.item_ids)[rows],
+        states=states[rows],
+        reasons=[orders.reasons[index] for index in column(orders.reason_indexes)[rows].tolist()],
+        volumes_e8=np.abs(column(orders.volumes_e8)[rows]),
+        filled_volumes_e8=np.abs(column(orders.filled_volumes_e8)[rows]),
+        prices_e8=column(orders.prices_e8)[rows],
+        position_tickets=column(orders.position_tickets)[rows],
+    )
+    return allocation_id, AllocationKind.CLOSE if is_close else AllocationKind.OPEN, results

@@ -1,1 +1,0 @@
-"""What the service does: one use case per file."""

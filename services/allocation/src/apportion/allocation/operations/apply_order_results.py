@@ -1,0 +1,45 @@
+"""Move child trades on by what became of their orders."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.operations.announce_closes import announce_closes
+from apportion.allocation.operations.decide_close_trade import follow_up_closes
+from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.storage.allocations import load_allocation
+from apportion.allocation.storage.child_trades import OrderResults, apply_close_results, apply_open_results
+from apportion.allocation.storage.closing_deals import match_deals
+from apportion.allocation.storage.master_positions import load_position
+from apportion.allocation.storage.masters import load_master
+from apportion.events import ReceivedEvent
+
+
+async def apply_order_results(
+    tx: AsyncConnection,
+    event: ReceivedEvent,
+    allocation_id: int,
+    kind: AllocationKind,
+    results: OrderResults,
+    *,
+    now: datetime,
+) -> Allocation | None:
+    """Books fills and refusals of one allocation's orders. Returns a further close to be sent, if one was needed.
+
+    A fill makes a child known by its position: deals that closed it and were read earlier are booked now. What was
+    filled although the master has closed meanwhile is closed at once.
+    """
+    if kind is AllocationKind.CLOSE:
+        await apply_close_results(tx, event.label, results)
+        return None
+    allocation = await load_allocation(tx, event.label, allocation_id)
+    master = await load_master(tx, event.label, allocation.master_id, lock="share")
+    # The position before its children, as the decision of a close locks them.
+    await load_position(tx, master.master_id, allocation.trade.position_ticket)
+    await project_allocation(tx, event.label, allocation_id, now=now)
+    positions = await apply_open_results(tx, event.label, results)
+    await announce_closes(tx, event, await match_deals(tx, event.label, positions), now=now)
+    return await follow_up_closes(tx, master, allocation.trade.position_ticket, now=now)

@@ -1,0 +1,161 @@
+"""Decide and store how much of each child follows when a master closes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import (
+    Allocation,
+    AllocationColumns,
+    AllocationKind,
+    DispatchState,
+    MasterTrade,
+)
+from apportion.allocation.domain.closing import CloseInputs, decide_close
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.operations.event_payloads import ALLOCATIONS, DECIDED, decided, decided_id
+from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.storage.allocations import (
+    find_allocation,
+    find_opening,
+    insert_allocation,
+    list_unprojected_of,
+    next_wave,
+)
+from apportion.allocation.storage.child_trades import (
+    FollowingChildren,
+    add_closing,
+    load_excess,
+    load_following,
+    load_routes,
+    retarget,
+)
+from apportion.allocation.storage.master_positions import change_position, load_position
+from apportion.money import Int64Array
+from apportion.storage import append_event, partition_of
+
+
+async def decide_close_trade(
+    tx: AsyncConnection, master: Master, trade: MasterTrade, *, now: datetime
+) -> Allocation | None:
+    """The stored decision on a closing deal; None when the position was never allocated, or the deal is known.
+
+    The stored openings decide who is concerned and by which method; active or halted does not matter. Children whose
+    open order has no result yet get a lower target: what fills above it is closed by `follow_up_closes`.
+    """
+    position = await load_position(tx, master.master_id, trade.position_ticket)
+    if await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.CLOSE) is not None:
+        return None
+    opening = await find_opening(tx, master.master_id, trade.position_ticket)
+    if opening is None or position.open_volume_e8 == 0:
+        return None
+    for allocation_id in await list_unprojected_of(tx, master.master_id, trade.position_ticket):
+        await project_allocation(tx, master.label, allocation_id, now=now)
+    before_e8 = abs(position.open_volume_e8)
+    closed_e8 = min(abs(trade.volume_e8), before_e8)
+    children = await load_following(tx, master.master_id, trade.position_ticket)
+    inputs = CloseInputs(opening.method, opening.grid, closed_e8, before_e8, children.volumes_e8)
+    closing_e8 = decide_close(inputs)
+    ordered_e8 = np.where(children.position_tickets != 0, closing_e8, 0)
+    await retarget(tx, children.child_trade_ids, children.volumes_e8 - closing_e8, ordered_e8)
+    closed_signed_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
+    await change_position(
+        tx, master.master_id, trade.position_ticket, closed_signed_e8, closing_deal_ticket=trade.deal_ticket
+    )
+    header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
+    return await _store(tx, master, header, children, closing_e8, now=now)
+
+
+async def follow_up_closes(
+    tx: AsyncConnection, master: Master, position_ticket: int, *, now: datetime
+) -> Allocation | None:
+    """A further close of children that have more open than they should: filled after the master closed, or their
+    close was refused. None when there are none.
+    """
+    position = await load_position(tx, master.master_id, position_ticket)
+    children = await load_excess(tx, master.master_id, position_ticket)
+    opening = await find_opening(tx, master.master_id, position_ticket)
+    if opening is None or not children.child_trade_ids.size:
+        return None
+    deal_ticket = position.last_closing_deal_ticket or opening.trade.deal_ticket
+    excess_e8 = int(children.volumes_e8.sum())
+    trade = replace(
+        opening.trade,
+        deal_ticket=deal_ticket,
+        volume_e8=-excess_e8 if opening.trade.volume_e8 > 0 else excess_e8,
+        price_e8=0,
+        server_time_ms=0,
+    )
+    wave = await next_wave(tx, master.master_id, deal_ticket)
+    await add_closing(tx, children.child_trade_ids, children.volumes_e8)
+    header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
+    return await _store(tx, master, header, children, children.volumes_e8, now=now)
+
+
+def _header(
+    opening: Allocation,
+    trade: MasterTrade,
+    wave: int,
+    before_e8: int,
+    children: FollowingChildren,
+    closing_e8: Int64Array,
+    *,
+    now: datetime,
+) -> Allocation:
+    child_count = int(np.count_nonzero(closing_e8))
+    to_send = bool(((closing_e8 > 0) & (children.position_tickets != 0)).any())
+    sign = 1 if trade.volume_e8 > 0 else -1
+    return replace(
+        opening,
+        allocation_id=0,
+        kind=AllocationKind.CLOSE,
+        trade=trade,
+        wave=wave,
+        before_volume_e8=before_e8,
+        master_basis=0,
+        row_count=int(closing_e8.size),
+        child_count=child_count,
+        skipped_count=int(closing_e8.size) - child_count,
+        volume_sum_e8=sign * int(closing_e8.sum()),
+        decide_time=now,
+        not_after_time=None,
+        dispatch_state=DispatchState.PENDING if to_send else DispatchState.DONE,
+        dispatch_time=None if to_send else now,
+    )
+
+
+async def _store(
+    tx: AsyncConnection,
+    master: Master,
+    header: Allocation,
+    children: FollowingChildren,
+    closing_e8: Int64Array,
+    *,
+    now: datetime,
+) -> Allocation:
+    step_e8 = header.grid.step_e8
+    reasons = np.zeros(closing_e8.shape, dtype=np.int8)
+    columns = AllocationColumns(
+        closing_e8, reasons, children.volumes_e8, children.child_trade_ids, children.position_tickets
+    )
+    unit_e8 = step_e8 if not (closing_e8 % step_e8).any() else 1
+    allocation = await insert_allocation(tx, header, columns, unit_e8=unit_e8)
+    if allocation is None:
+        raise AssertionError("two closes of one position were decided at once in spite of its lock")
+    routes = await load_routes(tx, children.child_trade_ids)
+    await append_event(
+        tx,
+        label=master.label,
+        aggregate_type=ALLOCATIONS,
+        aggregate_id=str(master.master_id),
+        partition=partition_of(master.account_id),
+        type=DECIDED,
+        payload=decided(allocation, routes.subscription_ids, routes.account_ids, closing_e8, reasons),
+        now=now,
+        event_id=decided_id(allocation.allocation_id),
+    )
+    return allocation

@@ -1,0 +1,159 @@
+"""Decide and store who opens how much of a master's trade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import (
+    NO_COLUMN,
+    Allocation,
+    AllocationColumns,
+    AllocationKind,
+    DispatchState,
+    MasterTrade,
+)
+from apportion.allocation.domain.child_trades import MAX_CHILDREN
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.opening import Decision, OpenInputs, decide_open, has_zero_base
+from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.allocation.errors import DealConflict, ZeroBase
+from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.event_payloads import ALLOCATIONS, DECIDED, decided, decided_id
+from apportion.allocation.storage.allocations import find_allocation, insert_allocation
+from apportion.allocation.storage.master_positions import change_position
+from apportion.storage import append_event, partition_of
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTrade:
+    """A stored decision; `subscriptions` is None when it was stored before."""
+
+    allocation: Allocation
+    subscriptions: SubscriptionSet | None
+
+
+async def decide_open_trade(
+    tx: AsyncConnection,
+    desk: Desk,
+    master: Master,
+    trade: MasterTrade,
+    grid: SymbolGrid,
+    *,
+    blanket_reason: SkipReason,
+    refuse_zero_base: bool,
+    now: datetime,
+) -> OpenedTrade:
+    """Stores the decision with its inputs and its event; the same deal again is answered from the store.
+
+    The master's row must be locked. `blanket_reason` keeps everybody out, and so does a halt of the master; nobody is
+    left out of the result. Raises DealConflict for known deals with other figures; ZeroBase, when that is wanted.
+    """
+    stored = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN)
+    if stored is not None:
+        check_same_deal(stored, trade)
+        return OpenedTrade(stored, None)
+    subscriptions = await desk.subscriptions(tx, master)
+    if len(subscriptions) > MAX_CHILDREN:
+        raise OverflowError(f"master {master.master_id} has more than {MAX_CHILDREN} subscriptions")
+    master_basis, bases = await desk.bases(master, subscriptions, now)
+    inputs = OpenInputs(
+        method=master.method,
+        rounding=master.rounding,
+        grid=grid,
+        master_volume_e8=trade.volume_e8,
+        master_basis=master_basis,
+        subscriptions=subscriptions,
+        bases=bases,
+        blanket_reason=SkipReason.PAUSED_BY_RISK if master.halted else blanket_reason,
+    )
+    if refuse_zero_base and has_zero_base(inputs):
+        raise ZeroBase(master_id=master.master_id, master_basis=master_basis)
+    decision = decide_open(inputs)
+    not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
+    header = _header(master, trade, inputs, decision, now=now, not_after_time=not_after_time)
+    allocation = await _store(tx, master, header, subscriptions, inputs, decision, now=now)
+    return OpenedTrade(allocation, subscriptions)
+
+
+def check_same_deal(stored: Allocation, trade: MasterTrade) -> None:
+    """Raises DealConflict unless the stored decision was made on the same figures."""
+    known = stored.trade
+    told = (trade.position_ticket, trade.symbol, trade.volume_e8, trade.price_e8)
+    if (known.position_ticket, known.symbol, known.volume_e8, known.price_e8) != told:
+        raise DealConflict(deal_ticket=trade.deal_ticket, allocation_id=stored.allocation_id)
+
+
+def _header(
+    master: Master,
+    trade: MasterTrade,
+    inputs: OpenInputs,
+    decision: Decision,
+    *,
+    now: datetime,
+    not_after_time: datetime,
+) -> Allocation:
+    child_count = int(np.count_nonzero(decision.steps))
+    sign = 1 if trade.volume_e8 > 0 else -1
+    return Allocation(
+        allocation_id=0,
+        label=master.label,
+        master_id=master.master_id,
+        kind=AllocationKind.OPEN,
+        trade=trade,
+        wave=0,
+        before_volume_e8=0,
+        method=inputs.method,
+        rounding=inputs.rounding,
+        grid=inputs.grid,
+        master_basis=inputs.master_basis,
+        blanket_reason=inputs.blanket_reason,
+        set_version=master.set_version,
+        halt_epoch=master.halt_epoch,
+        row_count=int(decision.steps.size),
+        child_count=child_count,
+        skipped_count=int(decision.steps.size) - child_count,
+        volume_sum_e8=sign * int(decision.steps.sum()) * inputs.grid.step_e8,
+        decide_time=now,
+        not_after_time=not_after_time,
+        dispatch_state=DispatchState.PENDING if child_count else DispatchState.DONE,
+        dispatch_time=None if child_count else now,
+    )
+
+
+async def _store(
+    tx: AsyncConnection,
+    master: Master,
+    header: Allocation,
+    subscriptions: SubscriptionSet,
+    inputs: OpenInputs,
+    decision: Decision,
+    *,
+    now: datetime,
+) -> Allocation:
+    trade, step_e8 = header.trade, header.grid.step_e8
+    volumes_e8 = decision.steps * step_e8
+    columns = AllocationColumns(volumes_e8, decision.reasons, inputs.bases, NO_COLUMN, NO_COLUMN)
+    allocation = await insert_allocation(tx, header, columns, unit_e8=step_e8)
+    if allocation is None:
+        raise DealConflict("the deal is being decided by another worker", deal_ticket=trade.deal_ticket)
+    await change_position(tx, master.master_id, trade.position_ticket, trade.volume_e8)
+    await append_event(
+        tx,
+        label=master.label,
+        aggregate_type=ALLOCATIONS,
+        aggregate_id=str(master.master_id),
+        partition=partition_of(master.account_id),
+        type=DECIDED,
+        payload=decided(
+            allocation, subscriptions.subscription_ids, subscriptions.account_ids, volumes_e8, decision.reasons
+        ),
+        now=now,
+        event_id=decided_id(allocation.allocation_id),
+    )
+    return allocation

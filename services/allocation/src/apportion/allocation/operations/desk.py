@@ -1,0 +1,83 @@
+"""What a decision is made with, kept warm between decisions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.accounts import AccountStates
+from apportion.allocation.domain.alignment import Alignment, align
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import BASES, Basis
+from apportion.allocation.domain.opening import UNKNOWN_BASIS
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.allocation.operations.ports import States, Symbols
+from apportion.allocation.storage.subscription_sets import load_set, make_set
+from apportion.money import Int64Array
+
+KEPT_SETS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times of the desk, all by our own clock."""
+
+    stale_seconds: float
+    """An account state older than this is unknown."""
+    open_seconds: float
+    """Orders of an open must be sent this long after its decision."""
+    deal_seconds: float
+    """A master's deal that was observed longer ago is not followed any more."""
+
+
+@dataclass
+class Desk:
+    """Symbols, account states and the subscription columns of the masters that trade."""
+
+    symbols: Symbols
+    states: States
+    limits: Limits
+    _sets: OrderedDict[int, SubscriptionSet] = field(default_factory=OrderedDict)
+    _alignments: dict[int, Alignment] = field(default_factory=dict)
+
+    async def subscriptions(self, tx: AsyncConnection, master: Master) -> SubscriptionSet:
+        """The set of the master's version, from memory or the database; the master's row must be locked."""
+        kept = self._sets.get(master.master_id)
+        if kept is not None and kept.set_version == master.set_version:
+            return kept
+        stored = await load_set(tx, master.master_id, master.set_version)
+        return stored or await make_set(tx, master.master_id, master.set_version)
+
+    def remember(self, subscriptions: SubscriptionSet) -> None:
+        """Keep a set for the next decision. Only after the commit: what was rolled back is not stored."""
+        self._sets[subscriptions.master_id] = subscriptions
+        self._sets.move_to_end(subscriptions.master_id)
+        if len(self._sets) > KEPT_SETS:
+            forgotten, _ = self._sets.popitem(last=False)
+            self._alignments.pop(forgotten, None)
+
+    async def bases(self, master: Master, subscriptions: SubscriptionSet, now: datetime) -> tuple[int, Int64Array]:
+        """The figure of the master and of each subscription that the master's method computes with.
+
+        (0, empty) where it uses none; UNKNOWN_BASIS where the state is missing or older than `stale_seconds`.
+        """
+        if BASES[master.method] is Basis.NONE:
+            return 0, np.empty(0, dtype=np.int64)
+        states = await self.states.newest(master.trading_server_id)
+        if states is None or (now - states.observed_time).total_seconds() > self.limits.stale_seconds:
+            return UNKNOWN_BASIS, np.full(len(subscriptions), UNKNOWN_BASIS)
+        return self._equity(states, master.account_id), self._equities(states, subscriptions)
+
+    def _equity(self, states: AccountStates, account_id: int) -> int:
+        return int(align(states.account_ids, np.array([account_id])).pick(states.equities_minor)[0])
+
+    def _equities(self, states: AccountStates, subscriptions: SubscriptionSet) -> Int64Array:
+        alignment = self._alignments.get(subscriptions.master_id)
+        if alignment is None or not alignment.fits(states.account_ids, subscriptions.account_ids):
+            alignment = align(states.account_ids, subscriptions.account_ids)
+            self._alignments[subscriptions.master_id] = alignment
+        return alignment.pick(states.equities_minor)

@@ -1,0 +1,160 @@
+"""Send the child orders of a stored decision to platform-groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion.allocation.domain.allocations import NO_COLUMN, Allocation, AllocationKind, DispatchState
+from apportion.allocation.domain.child_trades import MAX_CHILDREN, child_trade_ids
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.operations.ports import OrderBatch, Orders
+from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.storage.allocations import load_allocation, load_columns, save_dispatch
+from apportion.allocation.storage.child_trades import cancel_pending, load_routes
+from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.subscription_sets import load_set
+from apportion.errors import DomainError, Kind
+from apportion.money import Int64Array
+from apportion.runtime import Clock
+from apportion.storage import transaction
+
+log = structlog.get_logger()
+
+CHUNK_ROWS = 5_000
+TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT, Kind.INTERNAL})
+"""Kinds of refusal after which the same call may succeed: the orders stay to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOrders:
+    """What is to be sent: columns of one length."""
+
+    item_ids: Int64Array
+    account_ids: Int64Array
+    volumes_e8: Int64Array
+    position_tickets: Int64Array
+
+
+async def dispatch_allocation(
+    engine: AsyncEngine, orders: Orders, label: int, allocation_id: int, *, clock: Clock
+) -> None:
+    """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
+
+    Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
+    and that there is time left, and marks the start; otherwise the rest is given up. Closes are never given up.
+    Raises the DomainError of platform-groups when it may accept the orders later.
+    """
+    start = await _start(engine, label, allocation_id, 0, clock)
+    if start is None:
+        return
+    master, allocation = start
+    async with transaction(engine) as tx:
+        children = await _child_orders(tx, allocation)
+    for first in range(0, children.item_ids.size, CHUNK_ROWS):
+        if first and await _start(engine, label, allocation_id, int(children.item_ids[first]), clock) is None:
+            return
+        rows = slice(first, first + CHUNK_ROWS)
+        try:
+            await orders.submit(_batch(master, allocation, children, rows))
+        except DomainError as error:
+            if error.kind in TRANSIENT or allocation.kind is AllocationKind.CLOSE:
+                raise
+            log.warning("open_refused", allocation_id=allocation_id, reason=error.reason, message=error.message)
+            async with transaction(engine) as tx:
+                await _give_up(tx, allocation, int(children.item_ids[first]), error.reason, clock)
+            return
+    async with transaction(engine) as tx:
+        await save_dispatch(tx, allocation_id, DispatchState.DONE, clock.now())
+
+
+async def _start(
+    engine: AsyncEngine, label: int, allocation_id: int, first_id: int, clock: Clock
+) -> tuple[Master, Allocation] | None:
+    """Marks the start of sending from a child on; None when there is nothing (more) to send."""
+    async with transaction(engine) as tx:
+        allocation = await load_allocation(tx, label, allocation_id, for_update=True)
+        if allocation.dispatch_state >= DispatchState.DONE:
+            return None
+        master = await load_master(tx, label, allocation.master_id, lock="share")
+        reason = _obstacle(master, allocation, clock)
+        if reason is not SkipReason.NONE:
+            await _give_up(tx, allocation, first_id, reason.name, clock)
+            return None
+        await save_dispatch(tx, allocation_id, DispatchState.STARTED)
+        return master, allocation
+
+
+def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> SkipReason:
+    """Why an open must not be sent now. The epoch also finds a halt that is over: its opens are void."""
+    if allocation.kind is AllocationKind.CLOSE:
+        return SkipReason.NONE
+    if master.halted or master.halt_epoch != allocation.halt_epoch:
+        return SkipReason.PAUSED_BY_RISK
+    if allocation.not_after_time is not None and clock.now() > allocation.not_after_time:
+        return SkipReason.TOO_LATE
+    return SkipReason.NONE
+
+
+async def _give_up(tx: AsyncConnection, allocation: Allocation, first_id: int, reason: str, clock: Clock) -> None:
+    """Children before `first_id` were handed over; their states follow the orders. The others will never be sent."""
+    await project_allocation(tx, allocation.label, allocation.allocation_id, now=clock.now())
+    end_id = int(child_trade_ids(allocation.allocation_id + 1, np.zeros(1, dtype=np.intp))[0])
+    await cancel_pending(tx, max(first_id, end_id - MAX_CHILDREN), end_id, reason)
+    await save_dispatch(tx, allocation.allocation_id, DispatchState.CANCELLED)
+
+
+async def _child_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrders:
+    columns = await load_columns(tx, allocation.allocation_id)
+    sign = 1 if allocation.trade.volume_e8 > 0 else -1
+    if allocation.kind is AllocationKind.OPEN:
+        subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
+        if subscriptions is None:
+            raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
+        rows = np.flatnonzero(columns.volumes_e8)
+        return ChildOrders(
+            child_trade_ids(allocation.allocation_id, rows),
+            subscriptions.account_ids[rows],
+            sign * columns.volumes_e8[rows],
+            NO_COLUMN,
+        )
+    rows = np.flatnonzero((columns.volumes_e8 > 0) & (columns.position_tickets != 0))
+    item_ids = columns.child_trade_ids[rows]
+    routes = await load_routes(tx, item_ids)
+    return ChildOrders(item_ids, routes.account_ids, sign * columns.volumes_e8[rows], columns.position_tickets[rows])
+
+
+def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: slice) -> OrderBatch:
+    source_id = source_of(allocation.allocation_id)
+    return OrderBatch(
+        label=allocation.label,
+        request_id=uuid5(NAMESPACE_URL, f"apportion/{source_id}/{rows.start}"),
+        source_id=source_id,
+        ordering_key=master.account_id,
+        kind=allocation.kind,
+        symbol=allocation.trade.symbol,
+        item_ids=children.item_ids[rows],
+        account_ids=children.account_ids[rows],
+        volumes_e8=children.volumes_e8[rows],
+        position_tickets=children.position_tickets[rows],
+        not_after_time=allocation.not_after_time,
+    )
+
+
+SOURCE_PREFIX = "allocation/"
+
+
+def source_of(allocation_id: int) -> str:
+    """How our orders are called at platform-groups."""
+    return f"{SOURCE_PREFIX}{allocation_id}"
+
+
+def allocation_of_source(source_id: str) -> int | None:
+    """The allocation behind orders; None when they are somebody else's."""
+    number = source_id.removeprefix(SOURCE_PREFIX)
+    return int(number) if number != source_id and number.isdecimal() else None

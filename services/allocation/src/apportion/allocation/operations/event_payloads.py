@@ -1,0 +1,87 @@
+"""The facts this service tells others, as the messages they travel in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import numpy as np
+
+from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.masters import Master
+from apportion.api.allocation.v1 import allocations_pb2, events_pb2
+from apportion.money import Int64Array
+from apportion.rpc import CHUNK_ROWS, set_column, to_timestamp
+
+ALLOCATIONS = "allocations"
+CHILDREN = "children"
+DECIDED = events_pb2.AllocationDecided.DESCRIPTOR.full_name
+CLOSED = events_pb2.ChildTradesClosed.DESCRIPTOR.full_name
+
+
+def decided_id(allocation_id: int) -> UUID:
+    """The event of a decision has the same id however often its transaction is tried."""
+    return uuid5(NAMESPACE_URL, f"apportion/allocation/{allocation_id}/decided")
+
+
+def decided(
+    allocation: Allocation, subscription_ids: Int64Array, account_ids: Int64Array, volumes_e8: Int64Array, reasons: Any
+) -> bytes:
+    """AllocationDecided; the columns only where they fit into one message."""
+    event = events_pb2.AllocationDecided(allocation=allocation_message(allocation))
+    if allocation.row_count <= CHUNK_ROWS:
+        children = children_message(allocation, subscription_ids, account_ids, volumes_e8, reasons)
+        event.children.CopyFrom(children)
+    return event.SerializeToString()
+
+
+def closed(master: Master, symbol: str, deals: Sequence[Any]) -> bytes:
+    """ChildTradesClosed of records as `match_deals` gives them."""
+    event = events_pb2.ChildTradesClosed(master_id=master.master_id, currency_code=master.currency_code, symbol=symbol)
+    set_column(event, "child_trade_ids", [deal["child_trade_id"] for deal in deals])
+    set_column(event, "subscription_ids", [deal["subscription_id"] for deal in deals])
+    set_column(event, "account_ids", [deal["account_id"] for deal in deals])
+    set_column(event, "deal_tickets", [deal["deal_ticket"] for deal in deals])
+    set_column(event, "closed_volumes_e8", [deal["volume_e8"] for deal in deals])
+    set_column(event, "prices_e8", [deal["price_e8"] for deal in deals])
+    set_column(event, "server_times_ms", [deal["server_time_ms"] for deal in deals])
+    return event.SerializeToString()
+
+
+def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
+    """An allocation without its columns."""
+    trade = allocation.trade
+    message = allocations_pb2.Allocation(
+        allocation_id=allocation.allocation_id,
+        master_id=allocation.master_id,
+        kind=allocations_pb2.AllocationKind.ValueType(allocation.kind),
+        deal_ticket=trade.deal_ticket,
+        position_ticket=trade.position_ticket,
+        symbol=trade.symbol,
+        master_volume_e8=trade.volume_e8,
+        price_e8=trade.price_e8,
+        method=allocation.method,  # type: ignore[arg-type]  # the numbers are the same
+        rounding=allocation.rounding,  # type: ignore[arg-type]
+        child_count=allocation.child_count,
+        child_volume_sum_e8=allocation.volume_sum_e8,
+        skipped_count=allocation.skipped_count,
+        subscription_set_version=allocation.set_version,
+        decide_time=to_timestamp(allocation.decide_time),
+        server_time_ms=trade.server_time_ms,
+    )
+    if allocation.dispatch_time is not None:
+        message.dispatch_time.CopyFrom(to_timestamp(allocation.dispatch_time))
+    return message
+
+
+def children_message(
+    allocation: Allocation, subscription_ids: Int64Array, account_ids: Int64Array, volumes_e8: Int64Array, reasons: Any
+) -> allocations_pb2.ChildColumns:
+    """Columns of children; `volumes_e8` are magnitudes, the message has them signed."""
+    message = allocations_pb2.ChildColumns()
+    set_column(message, "subscription_ids", subscription_ids)
+    set_column(message, "account_ids", account_ids)
+    set_column(message, "volumes_e8", volumes_e8 if allocation.trade.volume_e8 > 0 else -volumes_e8)
+    set_column(message, "skip_reasons", np.asarray(reasons, dtype=np.int32))
+    return message

@@ -1,0 +1,65 @@
+"""What this service needs of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from apportion.allocation.domain.accounts import Account, AccountStates
+from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.money import Int64Array
+
+
+class Accounts(Protocol):
+    """Trading accounts at platform-groups."""
+
+    async def account(self, label: int, account_id: int) -> Account:
+        """Raises NotFound for an account that the label does not have."""
+        ...
+
+
+class Symbols(Protocol):
+    """Symbols of the trading servers."""
+
+    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
+        """Raises SymbolUnknown."""
+        ...
+
+
+class States(Protocol):
+    """The weather: the newest states of a server's accounts."""
+
+    async def newest(self, trading_server_id: int) -> AccountStates | None:
+        """None while nothing was heard of the server."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBatch:
+    """At most 5 000 child orders of one allocation: columns of one length."""
+
+    label: int
+    request_id: UUID
+    source_id: str
+    """With an item id it names an order for ever."""
+    ordering_key: int
+    kind: AllocationKind
+    symbol: str
+    item_ids: Int64Array
+    account_ids: Int64Array
+    volumes_e8: Int64Array
+    """Signed: above 0 buys."""
+    position_tickets: Int64Array
+    """Of closes; empty for opens."""
+    not_after_time: datetime | None
+
+
+class Orders(Protocol):
+    """Order commands at platform-groups."""
+
+    async def submit(self, batch: OrderBatch) -> None:
+        """Durably accepted when it returns; a repeat is no second order. Raises DomainError."""
+        ...

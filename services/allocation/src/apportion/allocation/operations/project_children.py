@@ -1,0 +1,64 @@
+"""Make the child trade rows of opening decisions: behind the hot path, or forced before they are needed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion.allocation.domain.child_trades import ChildTradeState, child_trade_ids
+from apportion.allocation.storage import tables
+from apportion.allocation.storage.allocations import claim_projection, list_unprojected, load_allocation, load_columns
+from apportion.allocation.storage.subscription_sets import load_set
+from apportion.storage import copy_rows, transaction
+
+BATCH = 20
+
+
+async def project_children(engine: AsyncEngine, *, now: datetime) -> int:
+    """Makes the rows of the oldest decisions that have none, each in a transaction of its own. Returns how many."""
+    async with transaction(engine) as tx:
+        waiting = await list_unprojected(tx, limit=BATCH)
+    for label, allocation_id in waiting:
+        async with transaction(engine) as tx:
+            await project_allocation(tx, label, allocation_id, now=now)
+    return len(waiting)
+
+
+async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int, *, now: datetime) -> None:
+    """One row for each child with a volume; does nothing when they are there."""
+    if not await claim_projection(tx, allocation_id, now):
+        return
+    allocation = await load_allocation(tx, label, allocation_id)
+    columns = await load_columns(tx, allocation_id)
+    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
+    if subscriptions is None:
+        raise LookupError(f"allocation {allocation_id} has lost its subscription set")
+    rows = np.flatnonzero(columns.volumes_e8)
+    volumes_e8 = columns.volumes_e8[rows]
+    await copy_rows(
+        tx,
+        tables.child_trades,
+        {
+            "child_trade_id": child_trade_ids(allocation_id, rows),
+            "label": label,
+            "allocation_id": allocation_id,
+            "master_id": allocation.master_id,
+            "subscription_id": subscriptions.subscription_ids[rows],
+            "account_id": subscriptions.account_ids[rows],
+            "symbol": allocation.trade.symbol,
+            "master_position_ticket": allocation.trade.position_ticket,
+            "state": int(ChildTradeState.PENDING),
+            "reason": "",
+            "direction": 1 if allocation.trade.volume_e8 > 0 else -1,
+            "volume_e8": volumes_e8,
+            "target_volume_e8": volumes_e8,
+            "filled_volume_e8": 0,
+            "open_volume_e8": 0,
+            "closing_volume_e8": 0,
+            "open_price_e8": 0,
+            "position_ticket": 0,
+            "create_time": allocation.decide_time,
+        },
+    )

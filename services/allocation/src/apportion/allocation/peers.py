@@ -1,0 +1,29 @@
+"""Who may call what."""
+
+from __future__ import annotations
+
+from apportion.rpc import Peers
+
+API = "/apportion.api.allocation.v1"
+REPLAY = "/apportion.api.common.v1.ReplayService/*"
+READS = (
+    f"{API}.MastersService/GetMaster",
+    f"{API}.MastersService/ListMasters",
+    f"{API}.SubscriptionsService/GetSubscription",
+    f"{API}.SubscriptionsService/ListSubscriptions",
+    f"{API}.AllocationsService/GetAllocation",
+    f"{API}.AllocationsService/ListAllocations",
+    f"{API}.AllocationsService/ExplainAllocation",
+    f"{API}.AllocationsService/ListChildTrades",
+)
+HALTS = (f"{API}.MastersService/HaltMaster", f"{API}.MastersService/ResumeMaster")
+
+PEERS: Peers = {
+    "operator": (f"{API}.*", REPLAY),
+    "auth-gateway": READS,
+    "fees": (*READS, REPLAY),
+    "risk": (*READS, *HALTS, REPLAY),
+    "platform-groups": (REPLAY,),
+}
+CRITICAL_METHODS = HALTS
+"""They have places of their own: a halt does not queue behind statements."""

@@ -1,1 +1,0 @@
-"""The gRPC face: parse, call, render."""

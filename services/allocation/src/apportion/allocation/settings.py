@@ -1,0 +1,34 @@
+"""Settings of the allocation service, read from ALLOCATION_… once."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from apportion.allocation.operations.desk import Limits
+from apportion.runtime import ServiceSettings
+
+
+class AllocationSettings(ServiceSettings):
+    """What the common settings lack."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLOCATION_", frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")
+    call_seconds: float = Field(default=5.0, gt=0, le=30, description="deadline of a call to platform-groups")
+    symbol_seconds: float = Field(default=60.0, gt=0, description="how long a symbol's volume grid is kept")
+    stale_seconds: float = Field(default=10.0, gt=0, description="an account state older than this is unknown")
+    open_seconds: float = Field(default=5.0, gt=0, description="time after a decision to send its opening orders")
+    deal_seconds: float = Field(
+        default=10.0, gt=0, description="a master's opening deal observed longer ago is not followed (TOO_LATE)"
+    )
+    dispatch_seconds: float = Field(default=1.0, gt=0, description="pause between looks for decisions not yet sent")
+    project_seconds: float = Field(default=0.25, gt=0, description="pause between looks for decisions without rows")
+    follow_up_seconds: float = Field(
+        default=60.0, gt=0, description="pause between comparisons of what is open with what should be"
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """The times decisions depend on."""
+        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds)

@@ -1,1 +1,0 @@
-"""PostgreSQL: masters, subscriptions, allocations as columnar rows, child trades."""

@@ -1,0 +1,270 @@
+"""Child trades: rows made behind the decision, then moved on by order results and deals, always whole batches.
+
+Every statement that changes several rows locks them first in the order of their ids, so that batches that meet wait for
+each other instead of dying in a deadlock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
+from apportion.allocation.storage.packing import from_aggregate
+from apportion.money import Int64Array
+from apportion.storage import fetch_arrays
+
+# What a child still has to follow with: what is open, but not more than what it should have; all that was decided
+# while its open order has no result.
+FOLLOWING = text(
+    """
+    SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
+           string_agg(int8send(position_ticket), '') AS position_tickets,
+           string_agg(int8send(CASE state WHEN 1 THEN target_volume_e8
+                               ELSE least(open_volume_e8, target_volume_e8) END), '') AS volumes_e8
+    FROM (
+        SELECT * FROM child_trades
+        WHERE master_id = :master_id AND master_position_ticket = :position_ticket AND state IN (1, 3, 4)
+        ORDER BY child_trade_id FOR UPDATE
+    ) AS ordered
+    """
+)
+# Filled after, or in spite of, a close of the master; nothing is on its way to close it.
+EXCESS = text(
+    """
+    SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
+           string_agg(int8send(position_ticket), '') AS position_tickets,
+           string_agg(int8send(open_volume_e8 - target_volume_e8), '') AS volumes_e8
+    FROM (
+        SELECT * FROM child_trades
+        WHERE master_id = :master_id AND master_position_ticket = :position_ticket
+          AND open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0
+        ORDER BY child_trade_id FOR UPDATE
+    ) AS ordered
+    """
+)
+EXCESS_POSITIONS = text(
+    """
+    SELECT DISTINCT label, master_id, master_position_ticket FROM child_trades
+    WHERE open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0
+    ORDER BY label, master_id, master_position_ticket LIMIT :limit
+    """
+)
+LOCK = "SELECT FROM child_trades WHERE child_trade_id = ANY($1::bigint[]) ORDER BY child_trade_id FOR UPDATE"
+RETARGET = """
+    UPDATE child_trades AS c
+    SET target_volume_e8 = n.target_e8, closing_volume_e8 = c.closing_volume_e8 + n.ordered_e8
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (child_trade_id, target_e8, ordered_e8)
+    WHERE c.child_trade_id = n.child_trade_id
+"""
+# A partial fill scales the target: the child keeps the master's ratio on what it really got, half up to the step.
+FILL = """
+    UPDATE child_trades AS c
+    SET state = r.state,
+        reason = r.reason,
+        position_ticket = r.position_ticket,
+        open_price_e8 = r.price_e8,
+        filled_volume_e8 = r.filled_e8,
+        open_volume_e8 = c.open_volume_e8 + r.filled_e8 - c.filled_volume_e8,
+        target_volume_e8 = CASE
+            WHEN r.filled_e8 >= c.volume_e8 THEN c.target_volume_e8
+            ELSE least(r.filled_e8, a.volume_step_e8 * div(
+                2 * c.target_volume_e8::numeric * r.filled_e8 + c.volume_e8 * a.volume_step_e8,
+                2 * c.volume_e8::numeric * a.volume_step_e8)) END
+    FROM unnest($2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
+         AS r (child_trade_id, state, reason, filled_e8, price_e8, position_ticket),
+         allocations AS a
+    WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND a.allocation_id = c.allocation_id
+      AND (r.filled_e8 > c.filled_volume_e8 OR (c.state = 1 AND r.filled_e8 = 0))
+    RETURNING c.account_id, c.position_ticket
+"""
+# What a close order did not do is no longer on its way; what it did is told by its deals.
+RELEASE = """
+    UPDATE child_trades AS c
+    SET closing_volume_e8 = greatest(0, c.closing_volume_e8 - r.undone_e8), reason = r.reason
+    FROM unnest($2::bigint[], $3::bigint[], $4::text[]) AS r (child_trade_id, undone_e8, reason)
+    WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND r.undone_e8 > 0
+"""
+ORDER_CLOSE = """
+    UPDATE child_trades AS c SET closing_volume_e8 = c.closing_volume_e8 + n.ordered_e8
+    FROM unnest($1::bigint[], $2::bigint[]) AS n (child_trade_id, ordered_e8)
+    WHERE c.child_trade_id = n.child_trade_id
+"""
+CANCEL = text(
+    """
+    UPDATE child_trades SET state = 6, reason = :reason, target_volume_e8 = 0
+    WHERE child_trade_id >= :first AND child_trade_id < :end AND state = 1
+    """
+)
+COLUMNS = """
+    c.child_trade_id, c.allocation_id, c.master_id, c.subscription_id, c.account_id, c.symbol, c.reason,
+    c.position_ticket,
+    CASE WHEN c.state = 1 AND a.dispatch_time IS NOT NULL THEN 2 ELSE c.state END AS state,
+    c.direction * c.volume_e8 AS volume_e8, c.direction * c.filled_volume_e8 AS filled_volume_e8,
+    c.direction * c.open_volume_e8 AS open_volume_e8, c.open_price_e8, c.create_time
+"""
+LIST = text(
+    f"""
+    SELECT {COLUMNS}
+    FROM child_trades AS c JOIN allocations AS a USING (allocation_id)
+    WHERE c.label = :label AND c.child_trade_id < :before
+      AND (:master_id = 0 OR c.master_id = :master_id)
+      AND (:allocation_id = 0 OR c.allocation_id = :allocation_id)
+      AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
+      AND (NOT :only_open OR c.open_volume_e8 > 0)
+    ORDER BY c.child_trade_id DESC LIMIT :limit
+    """
+)
+ROUTES = """
+    SELECT string_agg(int8send(c.subscription_id), '') AS subscription_ids,
+           string_agg(int8send(c.account_id), '') AS account_ids,
+           string_agg(int8send(c.account_login), '') AS logins
+    FROM (SELECT c.subscription_id, c.account_id, s.account_login
+          FROM unnest($1::bigint[]) WITH ORDINALITY AS n (child_trade_id, ordinal)
+          JOIN child_trades AS c USING (child_trade_id) JOIN subscriptions AS s USING (subscription_id)
+          ORDER BY n.ordinal) AS c
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingChildren:
+    """Columns of one length in the order of the ids, the rows locked."""
+
+    child_trade_ids: Int64Array
+    position_tickets: Int64Array
+    """0 while its open order has no result: there is nothing to close yet."""
+    volumes_e8: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRoutes:
+    """Whose the children are: columns of one length."""
+
+    subscription_ids: Int64Array
+    account_ids: Int64Array
+    logins: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResults:
+    """Final results of child orders: columns of one length, volumes as magnitudes."""
+
+    child_trade_ids: Int64Array
+    states: NDArray[np.int8]
+    """Values of ChildTradeState."""
+    reasons: list[str]
+    volumes_e8: Int64Array
+    filled_volumes_e8: Int64Array
+    prices_e8: Int64Array
+    position_tickets: Int64Array
+
+
+async def load_following(tx: AsyncConnection, master_id: int, position_ticket: int) -> FollowingChildren:
+    """The children of a master position that a close of it concerns."""
+    return await _load_children(tx, FOLLOWING, master_id, position_ticket)
+
+
+async def load_excess(tx: AsyncConnection, master_id: int, position_ticket: int) -> FollowingChildren:
+    """The children of a master position that have more open than they should; volumes are what is too much."""
+    return await _load_children(tx, EXCESS, master_id, position_ticket)
+
+
+async def list_excess_positions(tx: AsyncConnection, *, limit: int) -> list[tuple[int, int, int]]:
+    """(label, master, position) where children have more open than they should."""
+    rows = await tx.execute(EXCESS_POSITIONS, {"limit": limit})
+    return [(row.label, row.master_id, row.master_position_ticket) for row in rows]
+
+
+async def load_routes(tx: AsyncConnection, child_trade_ids: Int64Array) -> ChildRoutes:
+    """In the order of the ids given, which must exist."""
+    (row,) = await fetch_arrays(tx, ROUTES, child_trade_ids)
+    return ChildRoutes(
+        from_aggregate(row["subscription_ids"]), from_aggregate(row["account_ids"]), from_aggregate(row["logins"])
+    )
+
+
+async def retarget(
+    tx: AsyncConnection, child_trade_ids: Int64Array, targets_e8: Int64Array, ordered_e8: Int64Array
+) -> None:
+    """Sets what is to stay open of children whose rows are locked, and adds to what is on its way to be closed."""
+    await fetch_arrays(tx, RETARGET, child_trade_ids, targets_e8, ordered_e8)
+
+
+async def add_closing(tx: AsyncConnection, child_trade_ids: Int64Array, ordered_e8: Int64Array) -> None:
+    """Adds to what is on its way to be closed of children whose rows are locked."""
+    await fetch_arrays(tx, ORDER_CLOSE, child_trade_ids, ordered_e8)
+
+
+async def apply_open_results(tx: AsyncConnection, label: int, results: OrderResults) -> list[tuple[int, int]]:
+    """Moves children on by the results of their open orders; repeats change nothing.
+
+    Returns (account, position ticket) of those that changed and have a position.
+    """
+    await fetch_arrays(tx, LOCK, results.child_trade_ids)
+    rows = await fetch_arrays(
+        tx,
+        FILL,
+        label,
+        results.child_trade_ids,
+        results.states,
+        results.reasons,
+        results.filled_volumes_e8,
+        results.prices_e8,
+        results.position_tickets,
+    )
+    return [(row["account_id"], row["position_ticket"]) for row in rows if row["position_ticket"]]
+
+
+async def apply_close_results(tx: AsyncConnection, label: int, results: OrderResults) -> None:
+    """Takes what close orders did not do off what is on its way."""
+    await fetch_arrays(tx, LOCK, results.child_trade_ids)
+    undone = np.maximum(results.volumes_e8 - results.filled_volumes_e8, 0)
+    await fetch_arrays(tx, RELEASE, label, results.child_trade_ids, undone, results.reasons)
+
+
+async def cancel_pending(tx: AsyncConnection, first_id: int, end_id: int, reason: str) -> None:
+    """Gives up children with ids in [first, end) whose orders were not sent."""
+    await tx.execute(CANCEL, {"first": first_id, "end": end_id, "reason": reason})
+
+
+async def list_child_trades(
+    tx: AsyncConnection,
+    label: int,
+    *,
+    master_id: int,
+    allocation_id: int,
+    subscription_id: int,
+    only_open: bool,
+    before: int,
+    limit: int,
+) -> list[ChildTrade]:
+    """Newest first, from the one older than `before`; 0 is no filter."""
+    rows = await tx.execute(
+        LIST,
+        {
+            "label": label,
+            "master_id": master_id,
+            "allocation_id": allocation_id,
+            "subscription_id": subscription_id,
+            "only_open": only_open,
+            "before": before,
+            "limit": limit,
+        },
+    )
+    return [_child_trade(row) for row in rows]
+
+
+async def _load_children(tx: AsyncConnection, query: Any, master_id: int, position_ticket: int) -> FollowingChildren:
+    row = (await tx.execute(query, {"master_id": master_id, "position_ticket": position_ticket})).one()
+    return FollowingChildren(
+        from_aggregate(row.child_trade_ids), from_aggregate(row.position_tickets), from_aggregate(row.volumes_e8)
+    )
+
+
+def _child_trade(row: Row[Any]) -> ChildTrade:
+    return ChildTrade(**{**row._mapping, "state": ChildTradeState(row.state)})

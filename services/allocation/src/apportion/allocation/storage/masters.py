@@ -1,0 +1,119 @@
+"""Masters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
+from apportion.allocation.errors import MasterAccountTaken, NameTaken
+from apportion.allocation.storage import tables
+from apportion.errors import NotFound
+from apportion.storage import constraint_errors
+
+Lock = Literal["none", "share", "update"]
+ROWS = tables.masters
+
+
+async def insert_master(tx: AsyncConnection, master: Master) -> int:
+    """The new id. Raises NameTaken or MasterAccountTaken."""
+    taken = {
+        "masters_name_key": NameTaken(name=master.name),
+        "masters_account_key": MasterAccountTaken(account_id=master.account_id),
+    }
+    values = {column.name: getattr(master, column.name) for column in ROWS.columns if column.name != "master_id"}
+    with constraint_errors(taken):
+        master_id: int = (await tx.execute(insert(ROWS).values(values).returning(ROWS.c.master_id))).scalar_one()
+    return master_id
+
+
+async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: Lock = "none") -> Master:
+    """Raises NotFound."""
+    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id == master_id)
+    row = (await tx.execute(_locking(query, lock))).one_or_none()
+    if row is None:
+        raise NotFound("master", master_id)
+    return _master(row)
+
+
+async def load_masters_of_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Master]:
+    """Masters by the account they trade, locked against changes until the commit; other accounts are left out."""
+    query = _masters().where(ROWS.c.label == label, ROWS.c.account_id.in_(list(account_ids))).order_by(ROWS.c.master_id)
+    return {row.account_id: _master(row) for row in await tx.execute(_locking(query, "share"))}
+
+
+async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int]) -> dict[int, Master]:
+    """Masters by id."""
+    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id.in_(list(master_ids)))
+    return {row.master_id: _master(row) for row in await tx.execute(query)}
+
+
+async def list_masters(
+    tx: AsyncConnection, label: int, *, only_listed: bool, wallet_account_id: int, after: int, limit: int
+) -> list[Master]:
+    """In the order of their ids, from the one behind `after`; wallet 0: of all managers."""
+    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id > after).order_by(ROWS.c.master_id).limit(limit)
+    if only_listed:
+        query = query.where(ROWS.c.listed_on_leaderboard)
+    if wallet_account_id:
+        query = query.where(ROWS.c.wallet_account_id == wallet_account_id)
+    return [_master(row) for row in await tx.execute(query)]
+
+
+async def save_halt(tx: AsyncConnection, master: Master) -> None:
+    """Writes the latch of a master that was loaded for update."""
+    await tx.execute(
+        update(ROWS)
+        .where(ROWS.c.master_id == master.master_id)
+        .values(halt_causes=list(master.halt_causes), halt_epoch=master.halt_epoch, version=master.version)
+    )
+
+
+async def next_set_version(tx: AsyncConnection, master_id: int) -> None:
+    """Marks that the master's subscriptions changed; locks the master until the commit."""
+    await tx.execute(update(ROWS).where(ROWS.c.master_id == master_id).values(set_version=ROWS.c.set_version + 1))
+
+
+def _masters() -> Select[Any]:
+    followers = tables.subscriptions
+    active = (
+        select(func.count())
+        .where(followers.c.master_id == ROWS.c.master_id, followers.c.active)
+        .scalar_subquery()
+        .label("active_subscription_count")
+    )
+    return select(ROWS, active)
+
+
+def _locking(query: Select[Any], lock: Lock) -> Select[Any]:
+    return query if lock == "none" else query.with_for_update(read=lock == "share", of=ROWS)
+
+
+def _master(row: Row[Any]) -> Master:
+    create_time: datetime = row.create_time
+    return Master(
+        master_id=row.master_id,
+        label=row.label,
+        name=row.name,
+        account_type=AccountType(row.account_type),
+        account_id=row.account_id,
+        account_login=row.account_login,
+        trading_server_id=row.trading_server_id,
+        wallet_account_id=row.wallet_account_id,
+        currency_code=row.currency_code,
+        method=AllocationMethod(row.method),
+        rounding=RoundingPolicy(row.rounding),
+        listed_on_leaderboard=row.listed_on_leaderboard,
+        min_follower_equity_minor=row.min_follower_equity_minor,
+        halt_causes=tuple(row.halt_causes),
+        halt_epoch=row.halt_epoch,
+        set_version=row.set_version,
+        version=row.version,
+        active_subscription_count=row.active_subscription_count,
+        create_time=create_time,
+    )

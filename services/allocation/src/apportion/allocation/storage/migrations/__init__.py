@@ -1,1 +1,0 @@
-"""Schema changes, oldest first; never edited once released."""
