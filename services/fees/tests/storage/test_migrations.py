@@ -11,8 +11,8 @@ SCHEMA = "apportion.fees.storage"
 
 CALCULATION = """
     INSERT INTO calculations (label, fee_type, subscription_id, master_id, payer_account_id, payee_account_id,
-        child_trade_id, deal_ticket, symbol, closed_volume_e8, currency_code, terms_version, rate_minor, fee_minor, line,
-        server_time_ms, create_time)
+        child_trade_id, deal_ticket, symbol, closed_volume_e8, currency_code, terms_version, rate_minor, fee_minor,
+        line, server_time_ms, create_time)
     VALUES (1, 1, 7, 3, 44, 9, 99, 500, 'EURUSD', :volume, 'USD', 1, 700, :fee, 'x', 0, now())
 """
 CHARGE = """

@@ -14,12 +14,12 @@ from apportion.events import Consumer, Redis, ReplayServicer, replay_port
 from apportion.fees.adapters.allocation import AllocationSubscriptions
 from apportion.fees.adapters.platform_groups import PlatformTransfers
 from apportion.fees.consumers import handlers
-from apportion.fees.dispatcher import Dispatcher
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
 from apportion.fees.servicers.terms import TermsServicer
 from apportion.fees.settings import FeesSettings
 from apportion.fees.storage.tables import metadata
+from apportion.fees.workers.dispatcher import Dispatcher
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, SystemClock
 from apportion.runtime.service import SERVE, WORK

@@ -1,1 +1,1 @@
-"""Risk limits, trips and their evidence."""
+"""Risk: the daily limit of a master, its trips and their evidence."""

@@ -39,24 +39,6 @@ class TransferState(enum.IntEnum):
     REJECTED = 4
 
 
-CHARGE_MOVES = frozenset(
-    {
-        (ChargeState.PENDING, ChargeState.PAID),
-        (ChargeState.PENDING, ChargeState.OUTSTANDING),
-        (ChargeState.OUTSTANDING, ChargeState.PENDING),
-    }
-)
-TRANSFER_MOVES = frozenset(
-    {
-        (TransferState.READY, TransferState.SUBMITTED),
-        (TransferState.READY, TransferState.DONE),
-        (TransferState.READY, TransferState.REJECTED),
-        (TransferState.SUBMITTED, TransferState.DONE),
-        (TransferState.SUBMITTED, TransferState.REJECTED),
-    }
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Waits between attempts: the first one, doubled after each failure, up to the longest."""

@@ -1,0 +1,144 @@
+"""Puts the service together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.api.common.v1 import events_pb2_grpc
+from apportion.api.risk.v1 import limits_pb2_grpc, trips_pb2_grpc
+from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
+from apportion.risk.adapters.allocation import AllocationMasters
+from apportion.risk.adapters.platform_groups import PlatformAccounts
+from apportion.risk.adapters.weather import RedisWeather
+from apportion.risk.consumers import HANDLERS
+from apportion.risk.operations.advance_trip import TripWork
+from apportion.risk.peers import PEERS
+from apportion.risk.servicers.limits import LimitsServicer
+from apportion.risk.servicers.trips import TripsServicer
+from apportion.risk.settings import RiskSettings
+from apportion.risk.storage.tables import metadata
+from apportion.risk.wire import trip_changed_payload
+from apportion.risk.workers.closer import Closer
+from apportion.risk.workers.server_watch import WatchWork
+from apportion.risk.workers.shards import shard_keeper
+from apportion.risk.workers.watcher import Watcher
+from apportion.rpc import Server, Tls, open_channel
+from apportion.runtime import Background, SystemClock
+from apportion.runtime.service import SERVE, WORK
+from apportion.storage import check_durability, check_schema, create_engine, transaction
+from apportion.storage import migrate as migrate_database
+
+SCHEMA = "apportion.risk.storage"
+Loops = dict[str, Callable[[], Awaitable[object]]]
+
+
+class RiskApp:
+    """A built service: `start` begins, `stop` drains."""
+
+    def __init__(self, settings: RiskSettings, server: Server | None, loops: Loops) -> None:
+        self._settings = settings
+        self._server = server
+        self._loops = loops
+        self._background = Background()
+        self._address: str | None = None
+
+    async def start(self) -> None:
+        for name, run in self._loops.items():
+            self._background.spawn(name, run)
+        if self._server is not None:
+            self._address = await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.drain(self._settings.drain_seconds)
+        await self._background.stop()
+
+    def address(self) -> str | None:
+        return self._address
+
+
+@asynccontextmanager
+async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[RiskApp]:
+    """Opens database, Redis and channels in order, closes them in reverse. Refuses a database that may forget."""
+    tls = Tls.of(settings)
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        await check_durability(engine, development=settings.development or settings.insecure)
+        await check_schema(engine, metadata)
+        redis = Redis(settings.redis_url)
+        stack.push_async_callback(redis.close)
+        allocation = open_channel(settings.allocation_address, tls=tls, service="allocation", peer="risk")
+        stack.push_async_callback(allocation.close)
+        platform = open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer="risk")
+        stack.push_async_callback(platform.close)
+        masters = AllocationMasters(allocation, settings.call_seconds)
+        loops = _loops(settings, engine, redis, masters, platform) if WORK in roles else {}
+        server = _server(settings, tls, engine, redis, masters) if SERVE in roles else None
+        yield RiskApp(settings, server, loops)
+
+
+def _loops(
+    settings: RiskSettings, engine: AsyncEngine, redis: Redis, masters: AllocationMasters, platform: grpc.aio.Channel
+) -> Loops:
+    """What a worker runs, in the order of starting; leases go last at a stop, after the work they cover."""
+    clock, owner = SystemClock(), settings.worker_id
+    keeper = shard_keeper(engine, owner, clock)
+    server_days: dict[int, int] = {}
+    accounts = PlatformAccounts(platform, settings.call_seconds)
+    closer = Closer(TripWork(engine, masters, accounts, trip_changed_payload, clock), keeper, server_days)
+    watch = WatchWork(
+        engine=engine,
+        redis=redis,
+        clock=clock,
+        doubts=settings.doubts,
+        stale_seconds=settings.stale_seconds,
+        settle_ms=settings.settle_ms,
+        reload_seconds=settings.reload_seconds,
+        server_days=server_days,
+        wake_closer=closer.wake,
+    )
+    consumer = Consumer(
+        engine,
+        redis,
+        name="risk",
+        topics={"deals": replay_port(platform)},
+        handlers=HANDLERS,
+        owner=owner,
+        clock=clock,
+    )
+    return {
+        "shards": keeper.run,
+        "relay": Relay(engine, redis, owner=owner, clock=clock).run,
+        "closer": closer.run,
+        "consumer": consumer.run,
+        "watcher": Watcher(watch, keeper).run,
+    }
+
+
+def _server(
+    settings: RiskSettings, tls: Tls | None, engine: AsyncEngine, redis: Redis, masters: AllocationMasters
+) -> Server:
+    async def ready() -> bool:
+        async with transaction(engine) as tx:
+            await tx.execute(text("SELECT 1"))
+        return True
+
+    server = Server(
+        settings.listen_address, tls=tls, peers=PEERS if tls else None, domain="risk.apportion", ready=ready
+    )
+    limits = LimitsServicer(engine, masters, RedisWeather(redis), SystemClock())
+    limits_pb2_grpc.add_LimitsServiceServicer_to_server(limits, server.grpc)
+    trips_pb2_grpc.add_TripsServiceServicer_to_server(TripsServicer(engine), server.grpc)
+    events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
+    return server
+
+
+async def migrate(settings: RiskSettings) -> None:
+    """Bring the database to this version."""
+    await migrate_database(settings.database_url, SCHEMA)

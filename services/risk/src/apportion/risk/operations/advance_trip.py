@@ -1,0 +1,181 @@
+"""Take a trip one step further. Any step may be repeated by anybody, at any time, with the same effect.
+
+Each step asks others with request ids made from the trip and the step, then commits what it learnt. A crash between
+the two repeats the question, and the answer is the stored one. A failed step is tried again for ever, ever more
+slowly, and the trip shows the count and the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import DomainError, StaleEpoch
+from apportion.risk.domain.trips import LIMIT_STATES, Close, Trip, TripState
+from apportion.risk.operations.ports import Accounts, Masters, TripPayload
+from apportion.risk.operations.trip_limit import publish_trip
+from apportion.risk.storage.trips import limit_follows, load_trip, save_closes, save_progress
+from apportion.runtime import Clock
+from apportion.storage import transaction
+from apportion.storage.leases import Lease, check_fence
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.25
+DAY_POLL_SECONDS = 600.0
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 30.0
+MAX_DOUBLINGS = 10
+ERROR_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TripWork:
+    """What every step needs."""
+
+    engine: AsyncEngine
+    masters: Masters
+    accounts: Accounts
+    payload: TripPayload
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The trip after a step, and the positions that its closing round closed."""
+
+    trip: Trip
+    closes: tuple[Close, ...] = ()
+
+
+async def advance_trip(work: TripWork, lease: Lease, trip: Trip, server_day: int | None) -> Trip:
+    """One step; the trip afterwards, with the time of its next one. `server_day` is None while unknown.
+
+    Raises StaleEpoch when another worker has this server by now, and what the database raises.
+    """
+    try:
+        step = await STEPS[trip.state](work, trip, server_day)
+    except DomainError as error:
+        log.error(
+            "trip_step_failed",
+            trip_id=trip.trip_id,
+            state=trip.state.name,
+            attempt=trip.attempt_count + 1,
+            error=str(error),
+        )
+        step = Step(_failed(trip, error, work.clock.now()))
+    await _save(work, lease, trip, step)
+    return step.trip
+
+
+async def _begin_closing(work: TripWork, trip: Trip, _server_day: int | None) -> Step:
+    """The closing must not wait for the latch: if allocation cannot be reached, it is latched later."""
+    is_halted, error = await _halt(work, trip)
+    closing_id = await work.accounts.close_all(trip.label, trip.account_id, trip.cause, trip.request_id("close/1"))
+    following = replace(trip, state=TripState.CLOSING, is_halted=is_halted, closing_id=closing_id, closing_round=1)
+    return Step(_progressed(following, work.clock.now(), error))
+
+
+async def _finish_closing(work: TripWork, trip: Trip, _server_day: int | None) -> Step:
+    is_halted, error = await _halt(work, trip)
+    trip = replace(trip, is_halted=is_halted)
+    report = await work.accounts.closing(trip.label, trip.closing_id)
+    if report.flat_time is None:
+        return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, report.last_error or error))
+    await work.accounts.set_read_only(trip.label, trip.account_id, True, trip.cause, trip.request_id("read-only"))
+    if await work.accounts.has_positions(trip.label, trip.account_id):
+        return Step(await _close_again(work, trip, error), report.closes)
+    achieved_minor = await work.accounts.equity_since(trip.label, trip.account_id, report.flat_time)
+    if achieved_minor is None or not is_halted:
+        return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, error))
+    following = replace(trip, state=TripState.CLOSED, flat_time=report.flat_time, achieved_equity_minor=achieved_minor)
+    return Step(_progressed(following, work.clock.now(), ""), report.closes)
+
+
+async def _close_again(work: TripWork, trip: Trip, error: str) -> Trip:
+    """Something was opened before the account became read-only."""
+    closing_round = trip.closing_round + 1
+    request_id = trip.request_id(f"close/{closing_round}")
+    closing_id = await work.accounts.close_all(trip.label, trip.account_id, trip.cause, request_id)
+    return _progressed(replace(trip, closing_id=closing_id, closing_round=closing_round), work.clock.now(), error)
+
+
+async def _rearm(work: TripWork, trip: Trip, server_day: int | None) -> Step:
+    if server_day is None or server_day <= trip.evidence.server_day:
+        return Step(_waiting(trip, work.clock.now(), DAY_POLL_SECONDS, ""))
+    await work.accounts.set_read_only(trip.label, trip.account_id, False, trip.cause, trip.request_id("open"))
+    await work.masters.resume(trip.label, trip.master_id, trip.cause, trip.request_id("resume"))
+    now = work.clock.now()
+    return Step(_progressed(replace(trip, state=TripState.REARMED, rearm_time=now), now, ""))
+
+
+STEPS: Mapping[TripState, Callable[[TripWork, Trip, int | None], Awaitable[Step]]] = {
+    TripState.TRIPPED: _begin_closing,
+    TripState.CLOSING: _finish_closing,
+    TripState.CLOSED: _rearm,
+}
+
+
+async def _halt(work: TripWork, trip: Trip) -> tuple[bool, str]:
+    """Whether the master is latched now, and why not."""
+    if not trip.is_halted:
+        try:
+            await work.masters.halt(trip.label, trip.master_id, trip.cause, trip.request_id("halt"))
+        except DomainError as error:
+            log.error("trip_halt_failed", trip_id=trip.trip_id, error=str(error))
+            return False, str(error)[:ERROR_LENGTH]
+    return True, ""
+
+
+def _progressed(trip: Trip, now: datetime, error: str) -> Trip:
+    """Something was reached: go on at once."""
+    return replace(
+        trip,
+        attempt_count=trip.attempt_count + 1,
+        failure_count=1 if error else 0,
+        last_error=error,
+        next_attempt_time=now if trip.state is not TripState.CLOSED else now + timedelta(seconds=POLL_SECONDS),
+    )
+
+
+def _waiting(trip: Trip, now: datetime, seconds: float, error: str) -> Trip:
+    """Nothing to do but look again."""
+    return replace(
+        trip,
+        failure_count=1 if error else 0,
+        last_error=error,
+        next_attempt_time=now + timedelta(seconds=seconds),
+    )
+
+
+def _failed(trip: Trip, error: DomainError, now: datetime) -> Trip:
+    seconds = min(FIRST_RETRY_SECONDS * 2 ** min(trip.failure_count, MAX_DOUBLINGS), LONGEST_RETRY_SECONDS)
+    return replace(
+        trip,
+        attempt_count=trip.attempt_count + 1,
+        failure_count=trip.failure_count + 1,
+        last_error=str(error)[:ERROR_LENGTH],
+        next_attempt_time=now + timedelta(seconds=seconds),
+    )
+
+
+async def _save(work: TripWork, lease: Lease, before: Trip, step: Step) -> None:
+    """Commits a step, unless another worker took the same one first."""
+    trip, now = step.trip, work.clock.now()
+    async with transaction(work.engine) as tx:
+        await check_fence(tx, lease)
+        current = await load_trip(tx, trip.trip_id, for_update=True)
+        if current is None or (current.state, current.closing_round) != (before.state, before.closing_round):
+            raise StaleEpoch("the trip was advanced by another worker", trip_id=trip.trip_id)
+        await save_progress(tx, trip)
+        if step.closes:
+            await save_closes(tx, trip.trip_id, before.closing_round, step.closes)
+        if trip.state is not before.state:
+            trip_id = 0 if trip.state is TripState.REARMED else trip.trip_id
+            await limit_follows(tx, trip, LIMIT_STATES[trip.state], trip_id, now)
+            await publish_trip(tx, trip, work.payload, now)
+            log.info("trip_advanced", trip_id=trip.trip_id, state=trip.state.name)
