@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 
 from apportion.api.common.v1 import events_pb2
 from apportion.devstack.certificates import issue
-from apportion.errors import UpstreamUnavailable
+from apportion.errors import PeerNotAllowed, UpstreamUnavailable
 from apportion.rpc import Server, Tls, call_options
+from apportion.rpc import channel as channel_module
 
 REQUEST = events_pb2.ReplayEventsRequest(aggregate_type="deals")
 METHOD = "/apportion.api.common.v1.ReplayService/ReplayEvents"
@@ -77,6 +80,21 @@ async def test_a_renewed_certificate_is_served_without_a_restart(loopback: Any, 
     after = await served_certificate(address, tmp_path)
     assert before != after
     await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+
+
+async def test_a_channel_follows_its_renewed_certificate(
+    loopback: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_module, "RENEWAL_LOOK_SECONDS", 0.0)
+    mine = Tls(*(Path(shutil.copy(file, tmp_path)) for file in astuple(loopback.tls("fees"))))
+    stub = loopback.stub(await loopback.serve(), tls=mine)
+    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    mine.key_file.unlink()
+    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    for file, renewed in zip(astuple(mine), astuple(loopback.tls("risk")), strict=True):
+        shutil.copy(renewed, file)
+    with pytest.raises(PeerNotAllowed, match="risk may not call"):
+        await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
 
 
 async def served_certificate(address: str, folder: Path) -> bytes:

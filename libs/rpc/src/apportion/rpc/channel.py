@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
@@ -22,6 +24,9 @@ FAILURES = Counter("apportion_rpc_client_failures_total", "Calls that failed.", 
 
 HOP_SECONDS = 0.02
 """What a server keeps of its caller's time for its own answer to travel back."""
+
+RENEWAL_LOOK_SECONDS = 5.0
+CLOSE_SECONDS = 30.0
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -54,18 +59,46 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to `service` at `target` ("host:port" or a gRPC name); close it with `await channel.close()`.
 
-    The server must prove the name `service` by its certificate. A failed call raises the DomainError it
-    stands for; a call without timeout raises DeadlineRequired. `peer` names the caller to a server without
-    TLS that trusts it (tests only).
+    The server must prove the name `service` by its certificate; our own is read again when its files change.
+    A failed call raises the DomainError it stands for; a call without timeout raises DeadlineRequired.
+    `peer` names the caller to a server without TLS that trusts it (tests only).
     """
     options = _options(max_message_bytes)
-    if tls is None:
-        inner = grpc.aio.insecure_channel(target, options=options)
-    else:
-        options.append(("grpc.ssl_target_name_override", service))
-        inner = grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
     extra: Metadata = ((PEER_KEY, peer),) if tls is None and peer is not None else ()
-    return _Channel(inner, service, extra)
+    if tls is None:
+        return _Channel(grpc.aio.insecure_channel(target, options=options), service, extra)
+    options.append(("grpc.ssl_target_name_override", service))
+
+    def connect(identity: Tls) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(target, channel_credentials(identity), options=options)
+
+    return _Channel(connect(tls), service, extra, _Renewal(tls, connect))
+
+
+class _Renewal:
+    """Replaces a channel after its certificate files changed; looks at them at most every few seconds."""
+
+    def __init__(self, tls: Tls, connect: Callable[[Tls], grpc.aio.Channel]) -> None:
+        self._tls = tls
+        self._connect = connect
+        self._seen = tls.stamps()
+        self._next_look = time.monotonic() + RENEWAL_LOOK_SECONDS
+
+    def replacement(self) -> grpc.aio.Channel | None:
+        """A channel with the new certificate, or None while nothing changed."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return None
+        self._next_look = now + RENEWAL_LOOK_SECONDS
+        try:
+            stamps = self._tls.stamps()
+            if stamps == self._seen:
+                return None
+            fresh = self._connect(self._tls)
+        except OSError:
+            return None  # half-way through a renewal
+        self._seen = stamps
+        return fresh
 
 
 class _Call:
@@ -92,18 +125,34 @@ class _Call:
 class _Channel(grpc.aio.Channel):
     """Adds the house rules of a caller to each unary method of a plain channel."""
 
-    def __init__(self, inner: grpc.aio.Channel, service: str, extra: Metadata) -> None:
+    def __init__(self, inner: grpc.aio.Channel, service: str, extra: Metadata, renewal: _Renewal | None = None) -> None:
         self._inner = inner
         self._service = service
         self._extra = extra
+        self._renewal = renewal
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def _current(self) -> grpc.aio.Channel:
+        fresh = self._renewal.replacement() if self._renewal is not None else None
+        if fresh is not None:
+            closing = asyncio.ensure_future(self._inner.close(CLOSE_SECONDS))  # lets calls in flight finish
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            self._inner = fresh
+        return self._inner
 
     def unary_unary(self, method: str, *serializers: Any, **options: Any) -> Any:
-        start = self._inner.unary_unary(method, *serializers, **options)
+        inner = self._inner
+        start = inner.unary_unary(method, *serializers, **options)
         service, extra = self._service, self._extra
 
         def call(request: Any, *, timeout: float | None = None, metadata: Metadata = (), **rest: Any) -> _Call:
+            nonlocal inner, start
             if timeout is None:
                 raise DeadlineRequired(method=method)
+            current = self._current()
+            if current is not inner:
+                inner, start = current, current.unary_unary(method, *serializers, **options)
             return _Call(start(request, timeout=timeout, metadata=metadata + extra, **rest), service)
 
         return call
@@ -118,7 +167,7 @@ class _Channel(grpc.aio.Channel):
         return self._inner.stream_stream(method, *serializers, **options)
 
     async def close(self, grace: float | None = None) -> None:
-        await self._inner.close(grace)
+        await asyncio.gather(self._inner.close(grace), *self._closing)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         return self._inner.get_state(try_to_connect)

@@ -26,6 +26,11 @@ class Tls:
             return None
         return cls(files[0], files[1], files[2])
 
+    def stamps(self) -> tuple[tuple[int, int], ...]:
+        """Changes whenever one of the files is renewed; OSError when one is missing."""
+        files = (self.certificate_file, self.key_file, self.ca_file)
+        return tuple((status.st_mtime_ns, status.st_ino) for status in map(Path.stat, files))
+
 
 def server_credentials(tls: Tls) -> grpc.ServerCredentials:
     """Credentials that ask every client for a certificate and follow the files when they are renewed."""
@@ -38,7 +43,7 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
 
 
 def channel_credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """Credentials of the calling side, read once."""
+    """Credentials of the calling side, as the files are now."""
     return grpc.ssl_channel_credentials(
         root_certificates=tls.ca_file.read_bytes(),
         private_key=tls.key_file.read_bytes(),
@@ -51,7 +56,7 @@ class _RenewedFiles:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._seen = self._stamps()
+        self._seen = self._tls.stamps()
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         pair = (self._tls.key_file.read_bytes(), self._tls.certificate_file.read_bytes())
@@ -59,7 +64,7 @@ class _RenewedFiles:
 
     def read_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
         try:
-            stamps = self._stamps()
+            stamps = self._tls.stamps()
             if stamps == self._seen:
                 return None
             fresh = self.read()
@@ -67,7 +72,3 @@ class _RenewedFiles:
             return None  # half-way through a renewal: the old certificate stays until all files are there
         self._seen = stamps
         return fresh
-
-    def _stamps(self) -> tuple[tuple[int, int], ...]:
-        files = (self._tls.certificate_file, self._tls.key_file, self._tls.ca_file)
-        return tuple((status.st_mtime_ns, status.st_ino) for status in map(Path.stat, files))

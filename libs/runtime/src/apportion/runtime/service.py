@@ -42,7 +42,7 @@ class App(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Take no new work and finish what is in flight."""
+        """Take no new work and finish what is in flight; also called after a start that failed or was cut short."""
         ...
 
     def address(self) -> str | None:
