@@ -1,0 +1,128 @@
+"""Orders over one MT5 connection: many queued, their results read together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from apportion import mt5
+from apportion.mt5 import Connection, DealerRequest, dealer
+from apportion.mt5 import deals as mt5_deals
+from apportion.mt5 import symbols as mt5_symbols
+from apportion.mt5.retcodes import FILLED
+from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of
+from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
+from apportion.platform_groups.domain.tokens import order_token
+
+log = structlog.get_logger()
+
+DEFAULT_DIGITS = 5
+
+
+class Mt5Dealer:
+    """Implements DealerSession. One task uses it at a time."""
+
+    def __init__(self, connection: Connection, *, patience_seconds: float) -> None:
+        self._connection = connection
+        self._patience_seconds = patience_seconds
+        self._sent: dict[int, tuple[SentOrder, float]] = {}
+        self._generation = 0
+        self._digits: dict[str, int] = {}
+
+    @property
+    def outstanding_count(self) -> int:
+        return len(self._sent)
+
+    async def send(self, order: SentOrder) -> Answer | None:
+        """Results can only be read on the login that sent: after a new login the older ones are LOST, see `collect`."""
+        try:
+            request = await self._request(order)
+        except (mt5.Mt5Error, ValueError) as error:
+            return Answer(AnswerKind.NOT_TAKEN, type(error).__name__.upper())
+        try:
+            request_id = await dealer.send(self._connection, request)
+        except mt5.Refused as refused:
+            return refusal_of(refused.retcode)
+        except mt5.NotSent as error:
+            log.warning("order_not_sent", order_id=order.order_id, cause=str(error))
+            return Answer(AnswerKind.NOT_TAKEN, "NOT_SENT")
+        except mt5.Mt5Error as error:
+            log.warning("order_answer_lost", order_id=order.order_id, cause=str(error))
+            return Answer(AnswerKind.LOST, "ANSWER_LOST")
+        if not self._sent:
+            self._generation = self._connection.generation
+        self._sent[request_id] = (order, asyncio.get_running_loop().time())
+        return None
+
+    async def collect(self) -> list[tuple[SentOrder, Answer]]:
+        if not self._sent:
+            return []
+        if self._connection.generation != self._generation:
+            return self._lose_all()
+        try:
+            results = await dealer.results(self._connection, list(self._sent))
+        except mt5.Mt5Error as error:
+            log.warning("order_results_lost", count=len(self._sent), cause=str(error))
+            return self._lose_all()
+        if self._connection.generation != self._generation:
+            return self._lose_all()
+        answered = [(self._sent.pop(id_)[0], confirmation) for id_, confirmation in results.finished.items()]
+        lost = [(self._sent.pop(id_)[0], Answer(AnswerKind.LOST, "RESULT_GONE")) for id_ in results.gone]
+        lost += self._lose_late()
+        return await self._with_deals(answered) + lost
+
+    def _lose_all(self) -> list[tuple[SentOrder, Answer]]:
+        lost = [(order, Answer(AnswerKind.LOST, "CONNECTION_LOST")) for order, _ in self._sent.values()]
+        self._sent.clear()
+        return lost
+
+    def _lose_late(self) -> list[tuple[SentOrder, Answer]]:
+        """An order that waits too long for its result is looked for among the deals instead."""
+        limit = asyncio.get_running_loop().time() - self._patience_seconds
+        late = [id_ for id_, (_, sent_at) in self._sent.items() if sent_at < limit]
+        return [(self._sent.pop(id_)[0], Answer(AnswerKind.LOST, "RESULT_LATE")) for id_ in late]
+
+    async def _request(self, order: SentOrder) -> DealerRequest:
+        if order.symbol not in self._digits:
+            for symbol in await mt5_symbols.list_named(self._connection, [order.symbol]):
+                self._digits[symbol.symbol] = symbol.digits
+        return DealerRequest(
+            login=order.login,
+            symbol=order.symbol,
+            digits=self._digits.get(order.symbol, DEFAULT_DIGITS),
+            volume_e8=order.volume_e8,
+            comment=order_token(order.order_id),
+            position=order.position_ticket,
+            stop_loss_e8=order.stop_loss_e8,
+            take_profit_e8=order.take_profit_e8,
+        )
+
+    async def _with_deals(self, answered: list[tuple[SentOrder, mt5.Confirmation]]) -> list[tuple[SentOrder, Answer]]:
+        """A confirmation lacks the position and the server's time: they are on the deal."""
+        tickets = [confirmation.deal for _, confirmation in answered if confirmation.retcode in FILLED]
+        by_ticket: dict[int, mt5_deals.Deal] = {}
+        if tickets:
+            try:
+                by_ticket = {deal.deal: deal for deal in await mt5_deals.list_of_tickets(self._connection, tickets)}
+            except mt5.Mt5Error as error:
+                log.warning("deals_of_orders_unread", count=len(tickets), cause=str(error))
+        return [(order, _joined(confirmation, by_ticket)) for order, confirmation in answered]
+
+
+def _joined(confirmation: mt5.Confirmation, deals: dict[int, mt5_deals.Deal]) -> Answer:
+    """Filled, with its deal; without the deal it is LOST, and found by its token like any other lost answer."""
+    answer = answer_of(confirmation)
+    if answer.kind is not AnswerKind.FILLED:
+        return answer
+    deal = deals.get(confirmation.deal)
+    if deal is None:
+        return Answer(AnswerKind.LOST, "DEAL_UNREAD")
+    return Answer(
+        AnswerKind.FILLED,
+        volume_e8=abs(deal.signed_volume_e8),
+        price_e8=deal.price_e8,
+        position_ticket=deal.position,
+        deal_ticket=deal.deal,
+        server_time_ms=deal.server_time_ms,
+    )

@@ -1,0 +1,157 @@
+"""An MT5 server behind the port, over a pool of logged-in connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from apportion.mt5 import Pool, Refused, Retcode
+from apportion.mt5 import accounts as mt5_accounts
+from apportion.mt5 import balance as mt5_balance
+from apportion.mt5 import deals as mt5_deals
+from apportion.mt5 import groups as mt5_groups
+from apportion.mt5 import positions as mt5_positions
+from apportion.mt5 import server_time as mt5_time
+from apportion.mt5 import symbols as mt5_symbols
+from apportion.mt5 import ticks as mt5_ticks
+from apportion.mt5 import users as mt5_users
+from apportion.platform_groups.adapters.mt5_answers import translated
+from apportion.platform_groups.adapters.mt5_facts import deal_of, position_of, states_of, symbol_of, user_of
+from apportion.platform_groups.domain.server_facts import (
+    AccountStateColumns,
+    NewUser,
+    ServerDeal,
+    ServerGroup,
+    ServerPosition,
+    ServerRefused,
+    ServerSymbol,
+    ServerTick,
+    ServerUser,
+)
+from apportion.platform_groups.domain.tokens import leg_token
+from apportion.platform_groups.domain.transfers import INSUFFICIENT_FUNDS, SentLeg
+
+SECOND_MS = 1000
+DAY_SECONDS = 86_400
+SYMBOLS_PER_CALL = 300
+"""The list of one ticks call is limited to 4 096 characters."""
+
+
+class Mt5Server:
+    """Implements TradingServerPort. Not for concurrent `changed_ticks`: the mark of the last call is kept here."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._trans_id = 0
+        self._tick_symbols: list[str] = []
+        self._digits: dict[str, int] = {}
+
+    async def server_time_ms(self) -> int:
+        with translated():
+            return await mt5_time.now_seconds(self.pool) * SECOND_MS
+
+    async def group(self, name: str) -> ServerGroup | None:
+        with translated():
+            try:
+                found = await mt5_groups.get(self.pool, name)
+            except Refused as refused:
+                if refused.retcode == Retcode.NOT_FOUND:
+                    return None
+                raise
+        self._digits[found.group] = found.currency_digits
+        return ServerGroup(found.group, found.currency, found.currency_digits)
+
+    async def add_user(self, user: NewUser) -> int:
+        new = mt5_users.NewUser(
+            group=user.server_group,
+            name=user.name,
+            leverage=user.leverage,
+            comment=user.comment,
+            main_password=user.main_password,
+            investor_password=user.investor_password,
+        )
+        with translated():
+            return (await mt5_users.add(self.pool, new)).login
+
+    async def user(self, login: int) -> ServerUser | None:
+        with translated():
+            try:
+                return user_of(await mt5_users.get(self.pool, login))
+            except Refused as refused:
+                if refused.retcode == Retcode.NOT_FOUND:
+                    return None
+                raise
+
+    async def users_of_group(self, server_group: str) -> list[ServerUser]:
+        with translated():
+            return [user_of(user) for user in await mt5_users.list_of_groups(self.pool, [server_group])]
+
+    async def set_rights(self, login: int, rights: int) -> None:
+        with translated():
+            await mt5_users.set_rights(self.pool, login, rights)
+
+    async def positions(self, login: int) -> list[ServerPosition]:
+        with translated():
+            return [position_of(position) for position in await mt5_positions.list_of_login(self.pool, login)]
+
+    async def positions_of_logins(self, logins: Sequence[int]) -> list[ServerPosition]:
+        with translated():
+            return [position_of(position) for position in await mt5_positions.list_of_logins(self.pool, logins)]
+
+    async def deals_of_logins(self, logins: Sequence[int], from_ms: int) -> list[ServerDeal]:
+        with translated():
+            to_seconds = await mt5_time.now_seconds(self.pool) + DAY_SECONDS
+            found = await mt5_deals.list_of_logins(self.pool, logins, from_ms // SECOND_MS, to_seconds)
+            return [deal_of(deal) for deal in found]
+
+    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int) -> list[ServerDeal]:
+        """Up to a day past `from_ms` or now, whichever is later: the end of the span lies in the future."""
+        with translated():
+            to_seconds = await mt5_time.now_seconds(self.pool) + DAY_SECONDS
+            found = await mt5_deals.list_of_groups(self.pool, server_groups, from_ms // SECOND_MS, to_seconds)
+            return [deal_of(deal) for deal in found]
+
+    async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
+        with translated():
+            found = await (mt5_symbols.list_named(self.pool, names) if names else mt5_symbols.list_all(self.pool))
+            return [symbol_of(symbol) for symbol in found]
+
+    async def book_leg(self, leg: SentLeg) -> int:
+        try:
+            with translated():
+                return await mt5_balance.change(
+                    self.pool, leg.login, leg.amount_minor, leg.currency_digits, leg_token(leg.leg_id)
+                )
+        except ServerRefused as refused:
+            if refused.reason == "NO_MONEY":
+                raise ServerRefused(INSUFFICIENT_FUNDS) from refused
+            raise
+
+    async def account_states(self, server_groups: Sequence[str]) -> AccountStateColumns:
+        with translated():
+            return states_of(await mt5_accounts.states_of_groups(self.pool, server_groups))
+
+    async def booked_states(self, server_groups: Sequence[str]) -> AccountStateColumns:
+        rows: list[int] = []
+        with translated():
+            for user in await mt5_users.list_of_groups(self.pool, server_groups):
+                digits = await self._digits_of(user.group)
+                balance, credit = user.balance_minor(digits), user.credit_minor(digits)
+                rows += (user.login, balance, credit, balance + credit, 0, balance + credit, 0)
+        table = np.array(rows, dtype=np.int64).reshape(-1, 7)
+        table = table[np.argsort(table[:, 0], kind="stable")]
+        return AccountStateColumns(*(np.ascontiguousarray(table[:, index]) for index in range(7)))
+
+    async def _digits_of(self, group: str) -> int:
+        if group not in self._digits:
+            self._digits[group] = (await mt5_groups.get(self.pool, group)).currency_digits
+        return self._digits[group]
+
+    async def changed_ticks(self) -> list[ServerTick]:
+        with translated():
+            if not self._tick_symbols:
+                self._tick_symbols = [symbol.symbol for symbol in await mt5_symbols.list_all(self.pool)]
+            found = await mt5_ticks.last(self.pool, self._tick_symbols[:SYMBOLS_PER_CALL], self._trans_id)
+            self._trans_id = found.trans_id
+            return [ServerTick(tick.symbol, tick.bid_e8, tick.ask_e8, tick.server_time_ms) for tick in found.ticks]

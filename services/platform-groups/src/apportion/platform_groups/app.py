@@ -1,0 +1,191 @@
+"""Puts the service together."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.api.common.v1 import events_pb2_grpc
+from apportion.api.platform_groups.v1 import (
+    accounts_pb2_grpc,
+    platform_groups_pb2_grpc,
+    trading_pb2_grpc,
+    trading_servers_pb2_grpc,
+    transfers_pb2_grpc,
+)
+from apportion.events import Redis, Relay, ReplayServicer
+from apportion.platform_groups.adapters.doorbell import Doorbell
+from apportion.platform_groups.adapters.hosts import Hosts
+from apportion.platform_groups.adapters.passwords import new_password
+from apportion.platform_groups.adapters.servers import TradingServers
+from apportion.platform_groups.adapters.vault import Vault, parse_keys
+from apportion.platform_groups.adapters.weather import StatesReader, Weather
+from apportion.platform_groups.peers import CRITICAL_METHODS, PEERS
+from apportion.platform_groups.servicers.accounts import AccountsServicer
+from apportion.platform_groups.servicers.trading import TradingServicer
+from apportion.platform_groups.servicers.trading_servers import PlatformGroupsServicer, TradingServersServicer
+from apportion.platform_groups.servicers.transfers import TransfersServicer
+from apportion.platform_groups.settings import PlatformGroupsSettings
+from apportion.platform_groups.workers.connector import ConnectorNeeds
+from apportion.platform_groups.workers.egress import EgressNeeds
+from apportion.platform_groups.workers.work import Work
+from apportion.rpc import Server, Tls
+from apportion.runtime import Background, Clock, SystemClock
+from apportion.runtime.service import SERVE, WORK
+from apportion.storage import check_durability, create_engine, newest_version, schema_version
+from apportion.storage import migrate as migrate_database
+
+SCHEMA = "apportion.platform_groups.storage"
+DATABASE_CONNECTIONS = 12
+
+
+class SchemaTooOld(Exception):
+    """The database does not have this version's schema: run `migrate`."""
+
+
+class PlatformGroupsApp:
+    """A built service: `start` begins, `stop` drains."""
+
+    def __init__(
+        self,
+        settings: PlatformGroupsSettings,
+        server: Server | None,
+        work: Work | None,
+        relay: Relay,
+        doorbell: Doorbell | None,
+    ) -> None:
+        self._settings = settings
+        self._server = server
+        self._work = work
+        self._relay = relay
+        self._doorbell = doorbell
+        self._background = Background()
+        self._address: str | None = None
+
+    async def start(self) -> None:
+        if self._work is not None and self._doorbell is not None:
+            await self._work.start()
+            self._background.spawn("doorbell", self._doorbell.run)
+            self._background.spawn("relay", self._relay.run)
+        if self._server is not None:
+            self._address = await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.drain(self._settings.drain_seconds)
+        if self._work is not None:
+            await self._work.stop()
+        await self._background.stop()
+
+    def address(self) -> str | None:
+        return self._address
+
+
+@asynccontextmanager
+async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncIterator[PlatformGroupsApp]:
+    """Opens database, Redis and the vault in order, closes them in reverse. Refuses a database not to be trusted."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings.database_url, pool_size=DATABASE_CONNECTIONS)
+        stack.push_async_callback(engine.dispose)
+        await check_durability(engine, development=settings.development or settings.insecure)
+        await _check_schema(engine)
+        redis = Redis(settings.redis_url)
+        stack.push_async_callback(redis.close)
+        vault = Vault(parse_keys(settings.kek_text()))
+        hosts = Hosts(allow_loopback=settings.allow_loopback_servers)
+        servers = TradingServers(
+            engine,
+            vault,
+            hosts,
+            connections=settings.server_connections,
+            timeout_seconds=settings.server_timeout_seconds,
+        )
+        stack.push_async_callback(servers.close)
+        owner = f"{settings.worker_id}-{uuid.uuid4().hex[:8]}"
+        work = _work(settings, engine, servers, redis, clock, owner) if WORK in roles else None
+        server = _server(settings, engine, vault, hosts, servers, redis, clock) if SERVE in roles else None
+        doorbell = Doorbell(settings.database_url, work.ring) if work is not None else None
+        yield PlatformGroupsApp(settings, server, work, Relay(engine, redis, owner=owner, clock=clock), doorbell)
+
+
+def _work(
+    settings: PlatformGroupsSettings,
+    engine: AsyncEngine,
+    servers: TradingServers,
+    redis: Redis,
+    clock: Clock,
+    owner: str,
+) -> Work:
+    egress = EgressNeeds(
+        engine=engine,
+        servers=servers,
+        clock=clock,
+        new_id=uuid.uuid4,
+        new_password=new_password,
+        lane_count=settings.order_lanes,
+        answer_timeout=timedelta(seconds=settings.answer_timeout_seconds),
+    )
+    connector = ConnectorNeeds(
+        engine=engine,
+        servers=servers,
+        weather=Weather(redis),
+        clock=clock,
+        new_id=uuid.uuid4,
+        deal_interval=settings.deal_interval_seconds,
+        state_interval=settings.state_interval_seconds,
+        tick_interval=settings.tick_interval_seconds,
+    )
+    return Work(egress, connector, owner=owner, lease_seconds=settings.lease_seconds)
+
+
+def _server(
+    settings: PlatformGroupsSettings,
+    engine: AsyncEngine,
+    vault: Vault,
+    hosts: Hosts,
+    servers: TradingServers,
+    redis: Redis,
+    clock: Clock,
+) -> Server:
+    async def ready() -> bool:
+        return await schema_version(engine) == newest_version(SCHEMA)
+
+    tls = Tls.of(settings)
+    server = Server(
+        settings.listen_address,
+        tls=tls,
+        peers=PEERS if tls else None,
+        domain="platform-groups.apportion",
+        critical_methods=CRITICAL_METHODS,
+        ready=ready,
+    )
+    trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(
+        TradingServersServicer(engine, vault, hosts, servers, clock), server.grpc
+    )
+    platform_groups_pb2_grpc.add_PlatformGroupsServiceServicer_to_server(
+        PlatformGroupsServicer(engine, servers, clock), server.grpc
+    )
+    accounts_pb2_grpc.add_AccountsServiceServicer_to_server(
+        AccountsServicer(engine, servers, StatesReader(redis), clock, new_password), server.grpc
+    )
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(
+        TradingServicer(engine, servers, clock, uuid.uuid4), server.grpc
+    )
+    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock), server.grpc)
+    events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
+    return server
+
+
+async def _check_schema(engine: AsyncEngine) -> None:
+    if await schema_version(engine) != newest_version(SCHEMA):
+        raise SchemaTooOld("run migrate first")
+
+
+async def migrate(settings: PlatformGroupsSettings) -> None:
+    """Bring the database to this version."""
+    await migrate_database(settings.database_url, SCHEMA)

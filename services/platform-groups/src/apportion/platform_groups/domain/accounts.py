@@ -1,0 +1,87 @@
+"""A trading account of ours on a trading server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apportion.platform_groups.domain.shards import shard_of
+from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState
+from apportion.platform_groups.errors import AccountNotOpen, WalletInvalid
+
+TRADE_DISABLED_RIGHT = 0x4
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`wanted_access` is what was asked for, `access` what the server was last seen to have; `login` 0: not known."""
+
+    account_id: int
+    label: int
+    platform_group_id: int
+    trading_server_id: int
+    kind: AccountKind
+    state: AccountState
+    access: AccountAccess
+    wanted_access: AccountAccess
+    login: int
+    currency_code: str
+    currency_digits: int
+    leverage: int
+    holder_name: str
+    wallet_account_id: int
+    initial_balance_minor: int
+    failure_reason: str
+    create_time: datetime
+
+    @property
+    def shard(self) -> int:
+        return shard_of(self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    platform_group_id: int
+    kind: AccountKind
+    holder_name: str
+    leverage: int
+    wallet_account_id: int
+    initial_balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRef:
+    """The stored answer of the write that made an account."""
+
+    account_id: int
+
+
+def check_wallet(kind: AccountKind, wallet: Account | None) -> None:
+    """A master or investment account belongs to an open wallet. Raises WalletInvalid."""
+    if kind is AccountKind.WALLET:
+        if wallet is not None:
+            raise WalletInvalid("a wallet belongs to no other wallet", wallet_account_id=wallet.account_id)
+    elif wallet is None or wallet.kind is not AccountKind.WALLET or wallet.state is not AccountState.OPEN:
+        key = 0 if wallet is None else wallet.account_id
+        raise WalletInvalid(f"account {key} is no open wallet", wallet_account_id=key)
+
+
+def check_open(account: Account) -> None:
+    """Raises AccountNotOpen."""
+    if account.state is not AccountState.OPEN:
+        raise AccountNotOpen(
+            f"account {account.account_id} is {account.state.name}",
+            account_id=account.account_id,
+            state=account.state.name,
+        )
+
+
+def rights_for(rights: int, access: AccountAccess) -> int:
+    """The rights a user record must have for this access; all other bits stay as they are."""
+    if access is AccountAccess.READ_ONLY:
+        return rights | TRADE_DISABLED_RIGHT
+    return rights & ~TRADE_DISABLED_RIGHT
+
+
+def access_of(rights: int) -> AccountAccess:
+    return AccountAccess.READ_ONLY if rights & TRADE_DISABLED_RIGHT else AccountAccess.FULL

@@ -1,0 +1,34 @@
+"""Closing all positions of one account until the server itself, twice and completely, reports none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apportion.platform_groups.domain.states import ClosingState
+
+FLAT_READS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """`position_tickets`, `prices_e8` and `volumes_e8` (signed like the closing trades) tell what was closed so far."""
+
+    closing_id: int
+    label: int
+    account_id: int
+    trading_server_id: int
+    state: ClosingState
+    attempt_count: int
+    flat_count: int
+    last_error: str
+    create_time: datetime
+    flat_time: datetime | None
+    position_tickets: tuple[int, ...] = ()
+    prices_e8: tuple[int, ...] = ()
+    volumes_e8: tuple[int, ...] = ()
+
+
+def source_of(closing_id: int, attempt_count: int) -> str:
+    """Names the close orders of one attempt: an attempt orders each position ticket at most once."""
+    return f"closing/{closing_id}/{attempt_count}"

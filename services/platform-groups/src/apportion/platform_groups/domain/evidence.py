@@ -1,0 +1,91 @@
+"""Ending an UNKNOWN order by what the server's records say, and only by that.
+
+Found: the deal with our token decides. Not found: one report proves nothing. An open is EXPIRED after two complete
+reports made later than its own time limit plus the server's request timeout; a close is sent again then, or at once
+when the server itself had refused its volume.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from apportion.platform_groups.domain.orders import (
+    CLOSE_VOLUME,
+    NOT_FOUND_ON_SERVER,
+    Answer,
+    AnswerKind,
+    OrderOutcome,
+    UnknownOrder,
+    already_closed,
+    filled,
+    retry_delay,
+)
+from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
+from apportion.platform_groups.domain.states import OrderPurpose, OrderState
+
+ABSENT_READS = 2
+
+
+def judge(
+    order: UnknownOrder,
+    deal: ServerDeal | None,
+    position: ServerPosition | None,
+    *,
+    read_time: datetime,
+    timeout: timedelta,
+) -> OrderOutcome | None:
+    """The outcome, or None: not known yet (the caller then counts this complete report as one absence).
+
+    `deal` carries the order's token. `position` is, for an open, the one that carries the token; for a close the one
+    to be closed. Both come from complete reports made at `read_time`.
+    """
+    if deal is not None:
+        answer = Answer(
+            AnswerKind.FILLED,
+            volume_e8=abs(deal.volume_e8),
+            price_e8=deal.price_e8,
+            position_ticket=deal.position_ticket,
+            deal_ticket=deal.deal_ticket,
+            server_time_ms=deal.server_time_ms,
+        )
+        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+    if order.purpose is OrderPurpose.OPEN:
+        return _judge_open(order, position, read_time, timeout)
+    return _judge_close(order, position, read_time, timeout)
+
+
+def counts_as_absent(order: UnknownOrder, read_time: datetime, timeout: timedelta) -> bool:
+    """Whether a report without evidence, made now, is late enough to say anything."""
+    limit = max(order.sent_time, order.not_after_time or order.sent_time)
+    return read_time > limit + timeout
+
+
+def _judge_open(
+    order: UnknownOrder, position: ServerPosition | None, read_time: datetime, timeout: timedelta
+) -> OrderOutcome | None:
+    if position is not None:
+        answer = Answer(
+            AnswerKind.FILLED,
+            volume_e8=abs(position.volume_e8),
+            price_e8=position.open_price_e8,
+            position_ticket=position.position_ticket,
+            server_time_ms=position.server_time_ms,
+        )
+        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+    if order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout):
+        return None
+    return OrderOutcome(order.order_id, order.epoch, OrderState.EXPIRED, NOT_FOUND_ON_SERVER)
+
+
+def _judge_close(
+    order: UnknownOrder, position: ServerPosition | None, read_time: datetime, timeout: timedelta
+) -> OrderOutcome | None:
+    certain = order.reason == CLOSE_VOLUME
+    if not certain and (order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout)):
+        return None
+    if position is None:
+        return already_closed(order.order_id, order.epoch, order.position_ticket)
+    left = min(abs(order.volume_e8), abs(position.volume_e8))
+    signed = left if order.volume_e8 > 0 else -left
+    delay = retry_delay(order.attempt_count)
+    return OrderOutcome(order.order_id, order.epoch, OrderState.READY, volume_e8=signed, retry_seconds=delay)

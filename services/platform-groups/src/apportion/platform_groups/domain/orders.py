@@ -1,0 +1,155 @@
+"""Orders and what an answer of the trading server makes of them.
+
+READY ─→ SENDING ─→ FILLED, PARTIALLY_FILLED, REJECTED
+  ↑         │  └──→ UNKNOWN ─→ the same by evidence, or EXPIRED (an open) or READY (a close)
+  └─────────┘ certainly not executed
+An open leaves SENDING for READY only when the server certainly did not run it; a close is repeated until it is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from apportion.platform_groups.domain.states import OrderPurpose, OrderState
+
+RETRY_SECONDS = 0.25
+LONGEST_RETRY_SECONDS = 5.0
+ALREADY_CLOSED = "ALREADY_CLOSED"
+CLOSE_VOLUME = "CLOSE_VOLUME"
+ACCOUNT_NOT_OPEN = "ACCOUNT_NOT_OPEN"
+NOT_AFTER_PASSED = "NOT_AFTER_PASSED"
+NOT_FOUND_ON_SERVER = "NOT_FOUND_ON_SERVER"
+KILL_SWITCH = "KILL_SWITCH_ON"
+
+
+@dataclass(frozen=True, slots=True)
+class SentOrder:
+    """An order that was marked SENDING, with what is needed to send it and to judge its answer."""
+
+    order_id: int
+    account_id: int
+    login: int
+    shard: int
+    purpose: OrderPurpose
+    symbol: str
+    volume_e8: int
+    position_ticket: int
+    stop_loss_e8: int
+    take_profit_e8: int
+    epoch: int
+    attempt_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOrder:
+    """An order whose answer was lost."""
+
+    order_id: int
+    login: int
+    shard: int
+    purpose: OrderPurpose
+    volume_e8: int
+    position_ticket: int
+    epoch: int
+    reason: str
+    absent_count: int
+    attempt_count: int
+    sent_server_time_ms: int
+    sent_time: datetime
+    not_after_time: datetime | None
+
+
+class AnswerKind(Enum):
+    FILLED = "the server executed it, completely or in part"
+    REFUSED = "the server said no for good"
+    POSTPONED = "the server said no for now"
+    NOT_TAKEN = "it never ran"
+    ALREADY_CLOSED = "there is no such position any more"
+    CLOSE_VOLUME = "the position is smaller than the volume"
+    LOST = "nobody knows"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said, or that it said nothing. Volume is unsigned."""
+
+    kind: AnswerKind
+    reason: str = ""
+    volume_e8: int = 0
+    price_e8: int = 0
+    position_ticket: int = 0
+    deal_ticket: int = 0
+    server_time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutcome:
+    """The next state of an order. Guarded by the epoch it was sent under. Volumes are signed like the order's."""
+
+    order_id: int
+    epoch: int
+    state: OrderState
+    reason: str = ""
+    volume_e8: int = 0
+    """New volume to send; 0 keeps it."""
+    filled_volume_e8: int = 0
+    price_e8: int = 0
+    position_ticket: int = 0
+    deal_ticket: int = 0
+    server_time_ms: int = 0
+    retry_seconds: float = 0.0
+
+
+def settle(order: SentOrder, answer: Answer) -> OrderOutcome:
+    """The outcome of one answer."""
+    kind = answer.kind
+    if kind is AnswerKind.FILLED:
+        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+    if kind is AnswerKind.LOST:
+        return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, answer.reason)
+    if kind is AnswerKind.NOT_TAKEN:
+        return OrderOutcome(
+            order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=retry_delay(order.attempt_count)
+        )
+    if order.purpose is OrderPurpose.CLOSE:
+        return _settle_close(order, answer)
+    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
+
+
+def _settle_close(order: SentOrder, answer: Answer) -> OrderOutcome:
+    if answer.kind is AnswerKind.ALREADY_CLOSED:
+        return already_closed(order.order_id, order.epoch, order.position_ticket)
+    if answer.kind is AnswerKind.CLOSE_VOLUME:
+        return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, CLOSE_VOLUME)
+    if answer.kind is AnswerKind.POSTPONED:
+        delay = retry_delay(order.attempt_count)
+        return OrderOutcome(order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=delay)
+    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
+
+
+def filled(order_id: int, epoch: int, volume_e8: int, answer: Answer) -> OrderOutcome:
+    """FILLED, or PARTIALLY_FILLED when less than `volume_e8` (signed) was done."""
+    signed = answer.volume_e8 if volume_e8 > 0 else -answer.volume_e8
+    complete = answer.volume_e8 >= abs(volume_e8)
+    return OrderOutcome(
+        order_id,
+        epoch,
+        OrderState.FILLED if complete else OrderState.PARTIALLY_FILLED,
+        filled_volume_e8=signed,
+        price_e8=answer.price_e8,
+        position_ticket=answer.position_ticket,
+        deal_ticket=answer.deal_ticket,
+        server_time_ms=answer.server_time_ms,
+    )
+
+
+def already_closed(order_id: int, epoch: int, position_ticket: int) -> OrderOutcome:
+    """A close whose position somebody else closed is done, with nothing filled by us."""
+    return OrderOutcome(order_id, epoch, OrderState.FILLED, ALREADY_CLOSED, position_ticket=position_ticket)
+
+
+def retry_delay(attempt_count: int) -> float:
+    """Seconds before the next attempt: 0.25, 0.5, … 5."""
+    return float(min(RETRY_SECONDS * 2 ** min(attempt_count, 8), LONGEST_RETRY_SECONDS))

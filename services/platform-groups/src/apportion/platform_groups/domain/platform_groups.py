@@ -1,0 +1,66 @@
+"""A platform group: where and with which settings accounts are created."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apportion.platform_groups.domain.states import GroupState
+from apportion.platform_groups.errors import GroupFull, GroupNotEnabled, LeverageRange
+
+MAX_LEVERAGE = 500
+"""The Web API's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformGroup:
+    platform_group_id: int
+    label: int
+    trading_server_id: int
+    name: str
+    server_group: str
+    currency_code: str
+    default_leverage: int
+    account_capacity: int
+    weight: int
+    tags: tuple[str, ...]
+    state: GroupState
+    backup_platform_group_id: int
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    trading_server_id: int
+    name: str
+    server_group: str
+    currency_code: str
+    default_leverage: int
+    account_capacity: int
+    weight: int
+    tags: tuple[str, ...]
+    backup_platform_group_id: int
+
+
+def check_leverage(leverage: int) -> None:
+    """Raises LeverageRange."""
+    if not 1 <= leverage <= MAX_LEVERAGE:
+        raise LeverageRange(f"leverage {leverage} is not from 1 to {MAX_LEVERAGE}", leverage=leverage)
+
+
+def check_accepts_account(group: PlatformGroup, account_count: int) -> None:
+    """Raises GroupNotEnabled, GroupFull."""
+    if group.state is not GroupState.ENABLED:
+        raise GroupNotEnabled(
+            f"platform group {group.name} is {group.state.name}",
+            platform_group_id=group.platform_group_id,
+            name=group.name,
+            state=group.state.name,
+        )
+    if group.account_capacity and account_count >= group.account_capacity:
+        raise GroupFull(
+            f"platform group {group.name} holds {account_count} accounts",
+            platform_group_id=group.platform_group_id,
+            name=group.name,
+            account_count=account_count,
+        )

@@ -1,0 +1,44 @@
+"""Tokens in the comments of orders, balance operations and accounts: how we know our own after a lost answer.
+
+They are short, for a server keeps 31 characters of a comment.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ORDER = re.compile(r"ap:o(\d{1,19})(?!\d)")
+_LEG = re.compile(r"ap:t(\d{1,19})(?!\d)")
+_ACCOUNT = re.compile(r"ap:(\d{1,19})(?!\d)")
+
+
+def order_token(order_id: int) -> str:
+    return f"ap:o{order_id}"
+
+
+def leg_token(leg_id: int) -> str:
+    return f"ap:t{leg_id}"
+
+
+def account_token(account_id: int) -> str:
+    return f"ap:{account_id}"
+
+
+def order_of(comment: str) -> int:
+    """The order that a comment names; 0: none of ours. A server may add its own words around the token."""
+    return _number(_ORDER, comment)
+
+
+def leg_of(comment: str) -> int:
+    """The leg of a transfer that a comment names; 0: none of ours."""
+    return _number(_LEG, comment)
+
+
+def account_of(comment: str) -> int:
+    """The account that a comment names; 0: none of ours."""
+    return _number(_ACCOUNT, comment)
+
+
+def _number(pattern: re.Pattern[str], comment: str) -> int:
+    found = pattern.search(comment)
+    return int(found.group(1)) if found else 0

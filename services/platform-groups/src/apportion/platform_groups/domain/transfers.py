@@ -1,0 +1,182 @@
+"""Transfers and their legs: the debit is booked before the credit is tried; a refused credit gives the debit back.
+
+PENDING ─→ DEBITED ─→ DONE
+   │          └─────→ REVERSED   the credit was refused for good, the refund is booked
+   └→ REJECTED                   nothing moved
+A leg: WAITING → READY → SENDING → DONE | REJECTED | UNKNOWN; UNKNOWN → DONE by its token among the deals, or READY
+again after two complete reports without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from apportion.errors import InvalidArgument, Violation
+from apportion.platform_groups.domain.accounts import Account, check_open
+from apportion.platform_groups.domain.orders import retry_delay
+from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
+from apportion.platform_groups.errors import AmountRange, CurrencyMismatch, SelfTransfer
+
+MAX_AMOUNT_UNITS = 1_000_000_000
+"""A server refuses larger balance operations."""
+LEGS_PER_TRANSFER = 4
+ABSENT_READS = 2
+INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    transfer_id: int
+    label: int
+    source: str
+    item_id: int
+    source_id: str
+    ordering_key: int
+    debit_account_id: int
+    credit_account_id: int
+    currency_code: str
+    amount_minor: int
+    state: TransferState
+    reason: str
+    debit_deal_ticket: int
+    credit_deal_ticket: int
+    refund_deal_ticket: int
+    create_time: datetime
+    finish_time: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        return self.state in (TransferState.DONE, TransferState.REJECTED, TransferState.REVERSED)
+
+
+@dataclass(frozen=True, slots=True)
+class SentLeg:
+    """A leg that was marked SENDING. The amount is signed: below 0 takes money from the account."""
+
+    leg_id: int
+    kind: LegKind
+    account_id: int
+    login: int
+    shard: int
+    amount_minor: int
+    currency_digits: int
+    epoch: int
+    attempt_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownLeg:
+    """A leg whose answer was lost."""
+
+    leg_id: int
+    login: int
+    shard: int
+    epoch: int
+    absent_count: int
+    attempt_count: int
+    sent_server_time_ms: int
+    sent_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LegOutcome:
+    """The next state of a leg, guarded by the epoch it was sent under."""
+
+    leg_id: int
+    epoch: int
+    state: LegState
+    reason: str = ""
+    deal_ticket: int = 0
+    retry_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStep:
+    """What one finished leg makes of its transfer, and which leg comes next (None: none)."""
+
+    state: TransferState
+    next_leg: LegKind | None
+
+
+def leg_id(transfer_id: int, kind: LegKind) -> int:
+    """Leg ids tell their transfer, so that a token in a comment does too."""
+    return transfer_id * LEGS_PER_TRANSFER + int(kind)
+
+
+def transfer_of(leg_id_: int) -> int:
+    return leg_id_ // LEGS_PER_TRANSFER
+
+
+def check_amount(amount_minor: int, digits: int) -> None:
+    """Raises AmountRange for an amount that is not above 0 or too large for a server."""
+    if not 0 < amount_minor <= MAX_AMOUNT_UNITS * 10**digits:
+        raise AmountRange(f"amount {amount_minor} is out of range", amount_minor=amount_minor)
+
+
+def check_parties(
+    debit: Account | None, credit: Account | None, currency_code: str, amount_minor: int, digits: int
+) -> None:
+    """Raises SelfTransfer, CurrencyMismatch, AccountNotOpen, AmountRange. None stands for the broker."""
+    if debit is None and credit is None:
+        raise InvalidArgument(violations=(Violation("debit_account_id", "one of the two accounts is required"),))
+    if debit is not None and credit is not None and debit.account_id == credit.account_id:
+        raise SelfTransfer(f"account {debit.account_id} is on both sides", account_id=debit.account_id)
+    for account in (debit, credit):
+        if account is None:
+            continue
+        check_open(account)
+        if account.currency_code != currency_code:
+            raise CurrencyMismatch(
+                f"account {account.account_id} is in {account.currency_code}, not {currency_code}",
+                account_id=account.account_id,
+                account_currency=account.currency_code,
+                currency=currency_code,
+            )
+    check_amount(amount_minor, digits)
+
+
+def advance(kind: LegKind, state: LegState, *, has_credit: bool, has_debit: bool) -> TransferStep | None:
+    """The transfer after one of its legs reached DONE or REJECTED; None while it did not.
+
+    A refund has no REJECTED: it is tried until it is booked.
+    """
+    if kind is LegKind.DEBIT and state is LegState.DONE:
+        return TransferStep(TransferState.DEBITED, LegKind.CREDIT) if has_credit else _end(TransferState.DONE)
+    if kind is LegKind.DEBIT and state is LegState.REJECTED:
+        return _end(TransferState.REJECTED)
+    if kind is LegKind.CREDIT and state is LegState.DONE:
+        return _end(TransferState.DONE)
+    if kind is LegKind.CREDIT and state is LegState.REJECTED:
+        return TransferStep(TransferState.DEBITED, LegKind.REFUND) if has_debit else _end(TransferState.REJECTED)
+    if kind is LegKind.REFUND and state is LegState.DONE:
+        return _end(TransferState.REVERSED)
+    return None
+
+
+def _end(state: TransferState) -> TransferStep:
+    return TransferStep(state, None)
+
+
+def refused(leg: SentLeg, reason: str, *, temporary: bool) -> LegOutcome:
+    """A refusal ends a debit or credit unless it is for now only; a refund goes on in any case."""
+    if temporary or leg.kind is LegKind.REFUND:
+        return postponed(leg, reason)
+    return LegOutcome(leg.leg_id, leg.epoch, LegState.REJECTED, reason)
+
+
+def postponed(leg: SentLeg, reason: str) -> LegOutcome:
+    """Certainly not booked: to be sent again."""
+    return LegOutcome(leg.leg_id, leg.epoch, LegState.READY, reason, retry_seconds=retry_delay(leg.attempt_count))
+
+
+def judge(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: timedelta) -> LegOutcome | None:
+    """Ends an UNKNOWN leg: booked when a deal carries its token, to be sent again after two complete reports without
+    one, each later than the server's request timeout. None: not known yet."""
+    if deal_ticket:
+        return LegOutcome(leg.leg_id, leg.epoch, LegState.DONE, deal_ticket=deal_ticket)
+    if leg.absent_count + 1 < ABSENT_READS or read_time <= leg.sent_time + timeout:
+        return None
+    return LegOutcome(
+        leg.leg_id, leg.epoch, LegState.READY, "NOT_FOUND_ON_SERVER", retry_seconds=retry_delay(leg.attempt_count)
+    )

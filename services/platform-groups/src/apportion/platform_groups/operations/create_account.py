@@ -1,0 +1,78 @@
+"""Create an account: the intent is committed first, so that a crash finds and adopts it, never makes a second one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain.accounts import Account, AccountRef, NewAccount, check_wallet
+from apportion.platform_groups.domain.platform_groups import check_accepts_account, check_leverage
+from apportion.platform_groups.domain.states import AccountState
+from apportion.platform_groups.domain.transfers import check_amount
+from apportion.platform_groups.operations.open_on_server import open_on_server
+from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
+from apportion.platform_groups.storage.accounts import insert_account, load_account
+from apportion.platform_groups.storage.platform_groups import count_accounts, currency_digits_of, load_group
+from apportion.platform_groups.storage.trading_servers import load_server
+from apportion.storage import RequestKey, claim_request, store_answer, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedAccount:
+    """Passwords are empty in all but the first answer: nobody keeps them."""
+
+    account: Account
+    server_name: str
+    main_password: str = field(default="", repr=False)
+    investor_password: str = field(default="", repr=False)
+
+
+async def create_account(
+    engine: AsyncEngine,
+    servers: TradingServersPort,
+    new_password: NewPassword,
+    key: RequestKey,
+    account: NewAccount,
+    *,
+    now: datetime,
+) -> CreatedAccount:
+    """The account as the server confirmed it; still CREATING when the answer of the server was lost.
+
+    Raises LeverageRange, AmountRange, WalletInvalid, NotFound, GroupNotEnabled, GroupFull.
+    """
+    async with transaction(engine) as tx:
+        stored = await claim_request(tx, key, AccountRef, now=now)
+        if stored is not None:
+            known = await load_account(tx, key.label, stored.account_id)
+            return CreatedAccount(known, (await load_server(tx, key.label, known.trading_server_id)).name)
+        group = await load_group(tx, key.label, account.platform_group_id, for_update=True)
+        check_accepts_account(group, await count_accounts(tx, group.platform_group_id))
+        leverage = account.leverage or group.default_leverage
+        check_leverage(leverage)
+        digits = await currency_digits_of(tx, group.platform_group_id)
+        if account.initial_balance_minor:
+            check_amount(account.initial_balance_minor, digits)
+        wallet = await load_account(tx, key.label, account.wallet_account_id) if account.wallet_account_id else None
+        check_wallet(account.kind, wallet)
+        server = await load_server(tx, key.label, group.trading_server_id)
+        account_id = await insert_account(
+            tx,
+            key.label,
+            account,
+            trading_server_id=group.trading_server_id,
+            currency_code=group.currency_code,
+            currency_digits=digits,
+            leverage=leverage,
+            now=now,
+        )
+        await store_answer(tx, key, AccountRef(account_id))
+        intent = await load_account(tx, key.label, account_id)
+    main, investor = new_password(), new_password()
+    opened = await open_on_server(
+        engine, servers, intent, group.server_group, main_password=main, investor_password=investor, now=now
+    )
+    if opened.state is not AccountState.OPEN:
+        return CreatedAccount(opened, server.name)
+    return CreatedAccount(opened, server.name, main, investor)

@@ -1,0 +1,65 @@
+"""The wire part of creating an account, and what its answer makes of the intent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import DomainError
+from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.server_facts import NewUser, NotSent, OutcomeUnknown, ServerRefused
+from apportion.platform_groups.domain.tokens import account_token
+from apportion.platform_groups.operations.accept_transfers import deposit_initial_balance
+from apportion.platform_groups.operations.ports import TradingServersPort
+from apportion.platform_groups.storage.accounts import load_account, save_failed, save_opened
+from apportion.storage import transaction
+
+log = structlog.get_logger()
+
+
+async def open_on_server(
+    engine: AsyncEngine,
+    servers: TradingServersPort,
+    intent: Account,
+    server_group: str,
+    *,
+    main_password: str,
+    investor_password: str,
+    now: datetime,
+) -> Account:
+    """The account after one try: OPEN, FAILED, or still CREATING when nobody knows (it is then looked for)."""
+    user = NewUser(
+        server_group=server_group,
+        name=intent.holder_name,
+        leverage=intent.leverage,
+        comment=account_token(intent.account_id),
+        main_password=main_password,
+        investor_password=investor_password,
+    )
+    try:
+        login = await (await servers.get(intent.trading_server_id)).add_user(user)
+    except ServerRefused as refused:
+        if refused.temporary:
+            return intent
+        return await record_failure(engine, intent, refused.reason)
+    except (NotSent, OutcomeUnknown, DomainError) as error:
+        log.warning("account_creation_open", account_id=intent.account_id, cause=str(error))
+        return intent
+    return await record_login(engine, intent, login, now=now)
+
+
+async def record_login(engine: AsyncEngine, intent: Account, login: int, *, now: datetime) -> Account:
+    """The server has the account: OPEN, and its first balance on the way."""
+    async with transaction(engine) as tx:
+        if await save_opened(tx, intent.account_id, login):
+            await deposit_initial_balance(tx, intent, now=now)
+        return await load_account(tx, intent.label, intent.account_id)
+
+
+async def record_failure(engine: AsyncEngine, intent: Account, reason: str) -> Account:
+    """The server refused the account for good."""
+    async with transaction(engine) as tx:
+        await save_failed(tx, intent.account_id, reason)
+        return await load_account(tx, intent.label, intent.account_id)

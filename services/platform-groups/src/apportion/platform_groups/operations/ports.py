@@ -1,0 +1,150 @@
+"""What the operations need and do not own: trading servers, ids, passwords."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from apportion.api.platform_groups.v1.events_pb2 import AccountStates, Ticks
+from apportion.platform_groups.domain.orders import Answer, SentOrder
+from apportion.platform_groups.domain.server_facts import (
+    AccountStateColumns,
+    NewUser,
+    ServerDeal,
+    ServerGroup,
+    ServerPosition,
+    ServerSymbol,
+    ServerTick,
+    ServerUser,
+)
+from apportion.platform_groups.domain.transfers import SentLeg
+
+NewId = Callable[[], uuid.UUID]
+NewPassword = Callable[[], str]
+
+
+class TradingServerPort(Protocol):
+    """One trading server, whatever its make.
+
+    Reads raise ServerUnreachable or ServerRefused. Writes raise NotSent, OutcomeUnknown or ServerRefused.
+    """
+
+    async def server_time_ms(self) -> int:
+        """Raw time in the server's own zone."""
+        ...
+
+    async def group(self, name: str) -> ServerGroup | None: ...
+
+    async def add_user(self, user: NewUser) -> int:
+        """A write; returns the login."""
+        ...
+
+    async def user(self, login: int) -> ServerUser | None: ...
+
+    async def users_of_group(self, server_group: str) -> list[ServerUser]:
+        """All accounts of a group: a complete report."""
+        ...
+
+    async def set_rights(self, login: int, rights: int) -> None:
+        """A write, and idempotent."""
+        ...
+
+    async def positions(self, login: int) -> list[ServerPosition]:
+        """All open positions of an account: a complete report, checked against the server's own count."""
+        ...
+
+    async def positions_of_logins(self, logins: Sequence[int]) -> list[ServerPosition]: ...
+
+    async def deals_of_logins(self, logins: Sequence[int], from_ms: int) -> list[ServerDeal]:
+        """All deals of these accounts from a raw server time on."""
+        ...
+
+    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int) -> list[ServerDeal]: ...
+
+    async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
+        """Empty names: all. Sorted by name."""
+        ...
+
+    async def book_leg(self, leg: SentLeg) -> int:
+        """A balance operation with the leg's token in its comment, a write; returns the deal's ticket."""
+        ...
+
+    async def account_states(self, server_groups: Sequence[str]) -> AccountStateColumns:
+        """Accounts for which the server keeps a state; the others are absent."""
+        ...
+
+    async def booked_states(self, server_groups: Sequence[str]) -> AccountStateColumns:
+        """All accounts by their booked balance and credit, as if without positions."""
+        ...
+
+    async def changed_ticks(self) -> list[ServerTick]:
+        """Prices that changed since the last call on this port."""
+        ...
+
+
+class DealerSession(Protocol):
+    """A connection on which orders are sent and their answers read."""
+
+    @property
+    def outstanding_count(self) -> int:
+        """Orders sent whose answer has not come."""
+        ...
+
+    async def send(self, order: SentOrder) -> Answer | None:
+        """Puts the order on the wire. An answer that came at once, such as a refusal; None: ask `collect`."""
+        ...
+
+    async def collect(self) -> list[tuple[SentOrder, Answer]]:
+        """Answers that came by now; LOST for what can never be answered any more."""
+        ...
+
+
+class TradingServersPort(Protocol):
+    """All trading servers by id, with their credentials opened where they are needed."""
+
+    async def get(self, trading_server_id: int) -> TradingServerPort:
+        """Raises NotFound, HostNotAllowed, KekMissing, CredentialIntegrity."""
+        ...
+
+    async def pump(self, trading_server_id: int) -> TradingServerPort:
+        """One with connections of its own, so that reading all accounts holds up nobody. Raises like `get`."""
+        ...
+
+    async def dealer(self, trading_server_id: int) -> DealerSession:
+        """A new session on a connection of its own. Raises like `get`."""
+        ...
+
+
+class VaultPort(Protocol):
+    """Seals secrets to the row and field they belong to."""
+
+    def seal(self, secret: str, *, table: str, label: int, row_id: int, field: str) -> bytes: ...
+
+    def open(self, sealed: bytes, *, table: str, label: int, row_id: int, field: str) -> str:
+        """Raises KekMissing, CredentialIntegrity."""
+        ...
+
+
+class HostsPort(Protocol):
+    """Which hosts we may connect to."""
+
+    async def check(self, host: str) -> None:
+        """Raises HostNotAllowed."""
+        ...
+
+
+class WeatherPort(Protocol):
+    """Where live states and prices are published; the newest wins. Raises UpstreamUnavailable."""
+
+    async def publish_states(self, states: AccountStates, *, version: int) -> None: ...
+
+    async def publish_ticks(self, ticks: Ticks, *, version: int) -> None: ...
+
+
+class SnapshotsPort(Protocol):
+    """The newest published account states."""
+
+    async def row(self, trading_server_id: int, account_id: int) -> tuple[AccountStates, int] | None:
+        """The states of the server and the account's index in them. Raises UpstreamUnavailable."""
+        ...

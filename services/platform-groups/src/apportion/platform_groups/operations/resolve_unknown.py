@@ -1,0 +1,113 @@
+"""End UNKNOWN orders and legs by the server's records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain import evidence, transfers
+from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
+from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
+from apportion.platform_groups.domain.states import OrderPurpose
+from apportion.platform_groups.domain.tokens import leg_of, order_of
+from apportion.platform_groups.domain.transfers import LegOutcome
+from apportion.platform_groups.operations.ports import NewId, TradingServerPort
+from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
+from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
+from apportion.platform_groups.storage.orders import list_unknown
+from apportion.platform_groups.storage.transfers import list_unknown_legs
+from apportion.storage import transaction
+
+BATCH = 200
+WINDOW_MARGIN_MS = 120_000
+"""How far before the sending the search begins: the server's clock was read some time before."""
+
+
+async def resolve_orders(
+    engine: AsyncEngine,
+    server: TradingServerPort,
+    new_id: NewId,
+    trading_server_id: int,
+    shards: Sequence[int],
+    *,
+    answer_timeout: timedelta,
+    now: datetime,
+) -> int:
+    """Looks once for the UNKNOWN orders of these shards; returns how many there were.
+
+    Positions are read before deals, so that an execution in between shows at least in the deals. Raises ServerFailure
+    when a report is not complete: then nothing is concluded.
+    """
+    async with transaction(engine) as tx:
+        orders = await list_unknown(tx, trading_server_id, shards, BATCH)
+    if not orders:
+        return 0
+    logins = sorted({order.login for order in orders})
+    positions = await server.positions_of_logins(logins)
+    from_ms = min(order.sent_server_time_ms for order in orders) - WINDOW_MARGIN_MS
+    deals = await server.deals_of_logins(logins, max(from_ms, 0))
+    outcomes, absent = _judge_all(orders, positions, deals, answer_timeout, now)
+    if outcomes or absent:
+        await save_order_outcomes(engine, new_id, outcomes, absent_order_ids=absent, now=now)
+    return len(orders)
+
+
+def _judge_all(
+    orders: Sequence[UnknownOrder],
+    positions: Sequence[ServerPosition],
+    deals: Sequence[ServerDeal],
+    answer_timeout: timedelta,
+    now: datetime,
+) -> tuple[list[OrderOutcome], list[int]]:
+    """Outcomes, and the ids of orders to count as absent once more."""
+    deal_of = {(deal.login, order_of(deal.comment)): deal for deal in deals if not deal.by_client}
+    opened = {(position.login, order_of(position.comment)): position for position in positions}
+    by_ticket = {(position.login, position.position_ticket): position for position in positions}
+    outcomes: list[OrderOutcome] = []
+    absent: list[int] = []
+    for order in orders:
+        position = (
+            opened.get((order.login, order.order_id))
+            if order.purpose is OrderPurpose.OPEN
+            else by_ticket.get((order.login, order.position_ticket))
+        )
+        deal = deal_of.get((order.login, order.order_id))
+        outcome = evidence.judge(order, deal, position, read_time=now, timeout=answer_timeout)
+        if outcome is not None:
+            outcomes.append(outcome)
+        elif evidence.counts_as_absent(order, now, answer_timeout):
+            absent.append(order.order_id)
+    return outcomes, absent
+
+
+async def resolve_legs(
+    engine: AsyncEngine,
+    server: TradingServerPort,
+    new_id: NewId,
+    trading_server_id: int,
+    shards: Sequence[int],
+    *,
+    answer_timeout: timedelta,
+    now: datetime,
+) -> int:
+    """Looks once for the UNKNOWN legs of these shards; returns how many there were. Raises ServerFailure."""
+    async with transaction(engine) as tx:
+        legs = await list_unknown_legs(tx, trading_server_id, shards, BATCH)
+    if not legs:
+        return 0
+    from_ms = min(leg.sent_server_time_ms for leg in legs) - WINDOW_MARGIN_MS
+    deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0))
+    booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in deals}
+    outcomes: list[LegOutcome] = []
+    absent: list[int] = []
+    for leg in legs:
+        outcome = transfers.judge(leg, booked.get((leg.login, leg.leg_id), 0), read_time=now, timeout=answer_timeout)
+        if outcome is not None:
+            outcomes.append(outcome)
+        elif now > leg.sent_time + answer_timeout:
+            absent.append(leg.leg_id)
+    if outcomes or absent:
+        await save_leg_outcomes(engine, new_id, outcomes, absent_leg_ids=absent, now=now)
+    return len(legs)

@@ -1,0 +1,46 @@
+"""Who may call what."""
+
+from __future__ import annotations
+
+from apportion.rpc import Peers
+
+V1 = "/apportion.api.platform_groups.v1."
+REPLAY = "/apportion.api.common.v1.ReplayService/*"
+READ_ACCOUNTS = (f"{V1}AccountsService/GetAccount", f"{V1}AccountsService/ListAccounts")
+READ_SERVERS = (
+    f"{V1}TradingServersService/GetTradingServer",
+    f"{V1}TradingServersService/ListTradingServers",
+    f"{V1}TradingServersService/ListSymbols",
+    f"{V1}PlatformGroupsService/GetPlatformGroup",
+    f"{V1}PlatformGroupsService/ListPlatformGroups",
+)
+ORDERS = (
+    f"{V1}TradingService/SubmitOrders",
+    f"{V1}TradingService/ListOrders",
+    f"{V1}TradingService/ListPositions",
+)
+
+PEERS: Peers = {
+    "operator": (f"{V1}*", REPLAY),
+    "allocation": (*ORDERS, *READ_ACCOUNTS, *READ_SERVERS, REPLAY),
+    "fees": (f"{V1}TransfersService/*", *READ_ACCOUNTS, REPLAY),
+    "risk": (
+        f"{V1}TradingService/CloseAllPositions",
+        f"{V1}TradingService/GetClosing",
+        f"{V1}TradingService/ListPositions",
+        f"{V1}AccountsService/SetAccountAccess",
+        *READ_ACCOUNTS,
+        *READ_SERVERS,
+        REPLAY,
+    ),
+    "auth-gateway": READ_ACCOUNTS,
+}
+"""Registering servers, creating accounts and groups, and the kill switch are the operator's alone."""
+
+CRITICAL_METHODS = (
+    f"{V1}TradingService/CloseAllPositions",
+    f"{V1}TradingService/GetClosing",
+    f"{V1}TradingService/SetKillSwitch",
+    f"{V1}AccountsService/SetAccountAccess",
+)
+"""What stops losses has a pool of its own."""

@@ -1,0 +1,83 @@
+"""AccountsService."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
+from apportion.api.platform_groups.v1.events_pb2 import AccountStates
+from apportion.errors import InvalidArgument, UpstreamUnavailable, Violation
+from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.operations.create_account import create_account
+from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
+from apportion.platform_groups.operations.set_account_access import set_account_access
+from apportion.platform_groups.servicers.paging import Page
+from apportion.platform_groups.storage.accounts import list_accounts, load_account, load_account_by_login
+from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
+from apportion.rpc import caller, request_key
+from apportion.runtime import Clock
+from apportion.storage import transaction
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
+    engine: AsyncEngine
+    servers: TradingServersPort
+    snapshots: SnapshotsPort
+    clock: Clock
+    new_password: NewPassword
+
+    async def CreateAccount(  # noqa: N802
+        self, request: accounts_pb2.CreateAccountRequest, context: Any
+    ) -> accounts_pb2.CreateAccountResponse:
+        key, account = request_key(request), parse_new_account(request)
+        created = await create_account(self.engine, self.servers, self.new_password, key, account, now=self.clock.now())
+        return render_created(created)
+
+    async def GetAccount(  # noqa: N802
+        self, request: accounts_pb2.GetAccountRequest, context: Any
+    ) -> accounts_pb2.GetAccountResponse:
+        label = caller().label
+        async with transaction(self.engine) as tx:
+            match request.WhichOneof("key"):
+                case "account_id":
+                    account = await load_account(tx, label, request.account_id)
+                case "login":
+                    account = await load_account_by_login(tx, label, request.login)
+                case _:
+                    raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
+        return accounts_pb2.GetAccountResponse(account=render_account(account, await self._seen(account)))
+
+    async def ListAccounts(  # noqa: N802
+        self, request: accounts_pb2.ListAccountsRequest, context: Any
+    ) -> accounts_pb2.ListAccountsResponse:
+        label, kind, wallet = caller().label, request.kind, request.wallet_account_id
+        page = Page(request.page_size, request.page_token, "ListAccounts", label, kind, wallet)
+        async with transaction(self.engine) as tx:
+            found = await list_accounts(tx, label, kind, wallet, page.after_id, page.limit)
+        rows, token = page.cut(found, lambda account: account.account_id)
+        messages = [render_account(account, await self._seen(account)) for account in rows]
+        return accounts_pb2.ListAccountsResponse(accounts=messages, next_page_token=token)
+
+    async def SetAccountAccess(  # noqa: N802
+        self, request: accounts_pb2.SetAccountAccessRequest, context: Any
+    ) -> accounts_pb2.SetAccountAccessResponse:
+        key, access = request_key(request), parse_access(request)
+        account = await set_account_access(
+            self.engine, self.servers, key, request.account_id, access, request.cause, now=self.clock.now()
+        )
+        return accounts_pb2.SetAccountAccessResponse(account=render_account(account))
+
+    async def _seen(self, account: Account) -> tuple[AccountStates, int] | None:
+        """Without Redis there is no snapshot, and that is all."""
+        try:
+            return await self.snapshots.row(account.trading_server_id, account.account_id)
+        except UpstreamUnavailable as error:
+            log.warning("snapshot_unavailable", account_id=account.account_id, cause=str(error))
+            return None

@@ -1,0 +1,87 @@
+"""Deals that the connector has read: each once, by server and ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.platform_groups.domain.server_facts import ServerDeal
+from apportion.storage.copy import fetch_arrays
+
+# A token counts only on the account that its order was for: a trader can write any comment at a terminal.
+INSERT = """
+    INSERT INTO deals (trading_server_id, deal_ticket, label, account_id, order_ticket, position_ticket, action, entry,
+        symbol, volume_e8, price_e8, profit_minor, swap_minor, commission_minor, server_time_ms, reason, order_id,
+        transfer_id, observed_time)
+    SELECT $1::bigint, d.deal_ticket, d.label, d.account_id, d.order_ticket, d.position_ticket, d.action, d.entry,
+        d.symbol, d.volume_e8, d.price_e8, d.profit_minor, d.swap_minor, d.commission_minor, d.server_time_ms, d.reason,
+        COALESCE(o.order_id, 0), COALESCE(l.transfer_id, 0), $2::timestamptz
+    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+                $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
+                $17::bigint[], $18::bigint[], $19::bigint[])
+        AS d (deal_ticket, label, account_id, order_ticket, position_ticket, action, entry, symbol, volume_e8,
+              price_e8, profit_minor, swap_minor, commission_minor, server_time_ms, reason, order_token, leg_token)
+    LEFT JOIN orders o ON o.order_id = d.order_token AND o.account_id = d.account_id AND d.order_token > 0
+    LEFT JOIN transfer_legs l ON l.leg_id = d.leg_token AND l.account_id = d.account_id AND d.leg_token > 0
+    ON CONFLICT ON CONSTRAINT deals_pkey DO NOTHING
+    RETURNING deal_ticket, order_id, transfer_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDeal:
+    """A deal of an account of ours, with the tokens that its comment carries (0: none)."""
+
+    deal: ServerDeal
+    label: int
+    account_id: int
+    order_token: int
+    leg_token: int
+
+
+async def insert_deals(
+    tx: AsyncConnection, trading_server_id: int, observed: Sequence[ObservedDeal], now: datetime
+) -> dict[int, tuple[int, int]]:
+    """(order id, transfer id) by ticket, of those that were not known yet."""
+    deals = [each.deal for each in observed]
+    parameters: list[Any] = [
+        trading_server_id,
+        now,
+        [deal.deal_ticket for deal in deals],
+        [each.label for each in observed],
+        [each.account_id for each in observed],
+        [deal.order_ticket for deal in deals],
+        [deal.position_ticket for deal in deals],
+        [int(deal.action) for deal in deals],
+        [int(deal.entry) for deal in deals],
+        [deal.symbol for deal in deals],
+        [deal.volume_e8 for deal in deals],
+        [deal.price_e8 for deal in deals],
+        [deal.profit_minor for deal in deals],
+        [deal.swap_minor for deal in deals],
+        [deal.commission_minor for deal in deals],
+        [deal.server_time_ms for deal in deals],
+        [deal.reason for deal in deals],
+        [each.order_token for each in observed],
+        [each.leg_token for each in observed],
+    ]
+    rows = await fetch_arrays(tx, INSERT, *parameters)
+    return {row["deal_ticket"]: (row["order_id"], row["transfer_id"]) for row in rows}
+
+
+async def newest_deal_time_ms(tx: AsyncConnection, trading_server_id: int) -> int:
+    """Raw server time of the newest stored deal; 0 without any."""
+    query = text("SELECT COALESCE(max(server_time_ms), 0) FROM deals WHERE trading_server_id = :id")
+    return int((await tx.execute(query, {"id": trading_server_id})).scalar_one())
+
+
+async def tickets_since(tx: AsyncConnection, trading_server_id: int, server_time_ms: int) -> set[int]:
+    """Stored tickets from a server time on: what an overlapping read finds again."""
+    query = text("SELECT deal_ticket FROM deals WHERE trading_server_id = :id AND server_time_ms >= :from_ms")
+    values = {"id": trading_server_id, "from_ms": server_time_ms}
+    return set((await tx.execute(query, values)).scalars())

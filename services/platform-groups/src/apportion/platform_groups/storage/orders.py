@@ -1,0 +1,306 @@
+"""Rows of orders: accepted in bulk, marked SENDING before the wire, ended in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.platform_groups.domain.orders import (
+    ACCOUNT_NOT_OPEN,
+    KILL_SWITCH,
+    NOT_AFTER_PASSED,
+    OrderOutcome,
+    SentOrder,
+    UnknownOrder,
+)
+from apportion.platform_groups.domain.shards import SHARD_COUNT
+from apportion.platform_groups.domain.states import OrderPurpose, OrderState
+from apportion.storage.copy import fetch_arrays
+
+Int64s = NDArray[np.int64]
+
+RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key, o.purpose, o.account_id,
+    o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket, o.server_time_ms"""
+
+INSERT = f"""
+    INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
+        closing_id, purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
+        not_after_time, state, reason, next_attempt_time, create_time, update_time)
+    SELECT a.label, a.trading_server_id, a.account_id % {SHARD_COUNT}, a.account_id, COALESCE(a.login, 0),
+        $2::text, i.item_id, $3::bigint, $4::bigint, $5::smallint, i.symbol, i.volume_e8, i.volume_e8,
+        i.position_ticket, i.stop_loss_e8, i.take_profit_e8, $6::timestamptz,
+        CASE WHEN a.state = 2 THEN 1 ELSE 6 END, CASE WHEN a.state = 2 THEN '' ELSE '{ACCOUNT_NOT_OPEN}' END,
+        $7::timestamptz, $7, $7
+    FROM unnest($8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+        AS i (item_id, account_id, symbol, volume_e8, position_ticket, stop_loss_e8, take_profit_e8)
+    JOIN accounts a ON a.account_id = i.account_id AND a.label = $1
+    ORDER BY i.item_id
+    ON CONFLICT ON CONSTRAINT orders_item_key DO NOTHING
+    RETURNING o.trading_server_id, {RESULT_COLUMNS}
+"""
+
+CONFLICTING = """
+    SELECT o.item_id FROM orders o
+    JOIN unnest($3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
+        AS i (item_id, account_id, symbol, volume_e8, position_ticket) ON o.item_id = i.item_id
+    WHERE o.label = $1 AND o.source_id = $2
+      AND (o.account_id <> i.account_id OR o.symbol <> i.symbol OR o.volume_e8 <> i.volume_e8
+           OR (o.purpose = 2 AND o.position_ticket <> i.position_ticket))
+    LIMIT 1
+"""
+
+MISSING_ACCOUNT = """
+    SELECT i.account_id FROM unnest($2::bigint[]) AS i (account_id)
+    WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = i.account_id AND a.label = $1) LIMIT 1
+"""
+
+STOP = f"""
+    UPDATE orders o SET update_time = $3::timestamptz,
+        state = CASE WHEN not_after_time < $3 THEN 7 ELSE 6 END,
+        reason = CASE WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}' ELSE '{KILL_SWITCH}' END
+    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1 AND purpose = 1
+      AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged))
+    RETURNING {RESULT_COLUMNS}
+"""
+
+CLAIM = """
+    WITH picked AS MATERIALIZED (
+        SELECT order_id, shard FROM orders
+        WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
+          AND next_attempt_time <= $4::timestamptz
+        ORDER BY purpose DESC, order_id LIMIT $5 FOR UPDATE
+    )
+    UPDATE orders o SET state = 2, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
+        sent_time = $4, sent_server_time_ms = $6, update_time = $4
+    FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
+    WHERE o.order_id = picked.order_id
+    RETURNING o.order_id, o.account_id, o.login, o.shard, o.purpose, o.symbol, o.sent_volume_e8, o.position_ticket,
+        o.stop_loss_e8, o.take_profit_e8, o.epoch, o.attempt_count
+"""
+
+SAVE = f"""
+    UPDATE orders o SET state = r.state, reason = r.reason, update_time = $11::timestamptz,
+        next_attempt_time = $11 + make_interval(secs => r.retry_seconds),
+        sent_volume_e8 = CASE WHEN r.volume_e8 <> 0 THEN r.volume_e8 ELSE o.sent_volume_e8 END,
+        filled_volume_e8 = r.filled_volume_e8, price_e8 = r.price_e8, deal_ticket = r.deal_ticket,
+        position_ticket = CASE WHEN r.position_ticket > 0 THEN r.position_ticket ELSE o.position_ticket END,
+        server_time_ms = r.server_time_ms
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::bigint[], $10::bigint[], $12::float8[])
+        AS r (order_id, epoch, state, reason, volume_e8, filled_volume_e8, price_e8, position_ticket, deal_ticket,
+              server_time_ms, retry_seconds)
+    WHERE o.order_id = r.order_id AND o.epoch = r.epoch AND o.state IN (2, 3)
+    RETURNING {RESULT_COLUMNS}
+"""
+
+ORPHANED = f"""
+    UPDATE orders o SET state = 3, update_time = $3::timestamptz
+    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 2
+    RETURNING {RESULT_COLUMNS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrders:
+    """Orders to accept, in columns; `symbols` is one text for each order."""
+
+    label: int
+    source_id: str
+    ordering_key: int
+    purpose: OrderPurpose
+    not_after_time: datetime | None
+    item_ids: Int64s
+    account_ids: Int64s
+    symbols: list[str]
+    volumes_e8: Int64s
+    position_tickets: Int64s
+    stop_losses_e8: Int64s
+    take_profits_e8: Int64s
+    closing_id: int = 0
+
+
+async def insert_orders(tx: AsyncConnection, orders: NewOrders, now: datetime) -> list[Any]:
+    """Rows of those that are new: READY, or REJECTED where the account is not open."""
+    return await fetch_arrays(
+        tx,
+        INSERT,
+        orders.label,
+        orders.source_id,
+        orders.ordering_key,
+        orders.closing_id,
+        int(orders.purpose),
+        orders.not_after_time,
+        now,
+        orders.item_ids,
+        orders.account_ids,
+        orders.symbols,
+        orders.volumes_e8,
+        orders.position_tickets,
+        orders.stop_losses_e8,
+        orders.take_profits_e8,
+    )
+
+
+async def find_conflict(tx: AsyncConnection, orders: NewOrders) -> int | None:
+    """An item that exists with other content."""
+    rows = await fetch_arrays(
+        tx,
+        CONFLICTING,
+        orders.label,
+        orders.source_id,
+        orders.item_ids,
+        orders.account_ids,
+        orders.symbols,
+        orders.volumes_e8,
+        orders.position_tickets,
+    )
+    return rows[0]["item_id"] if rows else None
+
+
+async def find_missing_account(tx: AsyncConnection, label: int, account_ids: Int64s) -> int | None:
+    """An account that the label does not have."""
+    rows = await fetch_arrays(tx, MISSING_ACCOUNT, label, np.unique(account_ids))
+    return rows[0]["account_id"] if rows else None
+
+
+async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) -> None:
+    """Wakes the workers of these servers when the transaction commits: a hint, they also look by themselves."""
+    for trading_server_id in sorted(set(trading_server_ids)):
+        await tx.execute(text("SELECT pg_notify('egress', :payload)"), {"payload": str(trading_server_id)})
+
+
+async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
+    """Ends opens that may not be sent any more: too late, or the kill switch is on. Returns their result rows."""
+    return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
+
+
+async def claim_orders(
+    tx: AsyncConnection,
+    trading_server_id: int,
+    epochs: dict[int, int],
+    *,
+    limit: int,
+    server_time_ms: int,
+    now: datetime,
+) -> list[SentOrder]:
+    """Marks READY orders SENDING, closes first. `epochs` by shard, each held by the transaction."""
+    rows = await fetch_arrays(
+        tx,
+        CLAIM,
+        trading_server_id,
+        list(epochs),
+        list(epochs.values()),
+        now,
+        limit,
+        server_time_ms,
+    )
+    claimed = [
+        SentOrder(
+            order_id=row["order_id"],
+            account_id=row["account_id"],
+            login=row["login"],
+            shard=row["shard"],
+            purpose=OrderPurpose(row["purpose"]),
+            symbol=row["symbol"],
+            volume_e8=row["sent_volume_e8"],
+            position_ticket=row["position_ticket"],
+            stop_loss_e8=row["stop_loss_e8"],
+            take_profit_e8=row["take_profit_e8"],
+            epoch=row["epoch"],
+            attempt_count=row["attempt_count"],
+        )
+        for row in rows
+    ]
+    return sorted(claimed, key=lambda order: (-order.purpose, order.order_id))
+
+
+async def save_outcomes(tx: AsyncConnection, outcomes: Sequence[OrderOutcome], now: datetime) -> list[Any]:
+    """Result rows of the orders that were still SENDING or UNKNOWN under the outcome's epoch."""
+    return await fetch_arrays(
+        tx,
+        SAVE,
+        [outcome.order_id for outcome in outcomes],
+        [outcome.epoch for outcome in outcomes],
+        [int(outcome.state) for outcome in outcomes],
+        [outcome.reason for outcome in outcomes],
+        [outcome.volume_e8 for outcome in outcomes],
+        [outcome.filled_volume_e8 for outcome in outcomes],
+        [outcome.price_e8 for outcome in outcomes],
+        [outcome.position_ticket for outcome in outcomes],
+        [outcome.deal_ticket for outcome in outcomes],
+        [outcome.server_time_ms for outcome in outcomes],
+        now,
+        [outcome.retry_seconds for outcome in outcomes],
+    )
+
+
+async def orphan_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
+    """What a former owner of these shards left SENDING is UNKNOWN. Returns the result rows."""
+    return await fetch_arrays(tx, ORPHANED, trading_server_id, list(shards), now)
+
+
+async def list_unknown(
+    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], limit: int
+) -> list[UnknownOrder]:
+    query = text(
+        """SELECT order_id, login, shard, purpose, sent_volume_e8, position_ticket, epoch, reason, absent_count,
+        attempt_count, sent_server_time_ms, sent_time, not_after_time FROM orders
+        WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 3
+        ORDER BY absent_count, order_id LIMIT :limit"""
+    )
+    rows = await tx.execute(query, {"id": trading_server_id, "shards": list(shards), "limit": limit})
+    return [
+        UnknownOrder(
+            order_id=row.order_id,
+            login=row.login,
+            shard=row.shard,
+            purpose=OrderPurpose(row.purpose),
+            volume_e8=row.sent_volume_e8,
+            position_ticket=row.position_ticket,
+            epoch=row.epoch,
+            reason=row.reason,
+            absent_count=row.absent_count,
+            attempt_count=row.attempt_count,
+            sent_server_time_ms=row.sent_server_time_ms,
+            sent_time=row.sent_time,
+            not_after_time=row.not_after_time,
+        )
+        for row in rows
+    ]
+
+
+async def save_absences(tx: AsyncConnection, order_ids: Sequence[int]) -> None:
+    """One more complete, late enough report without these UNKNOWN orders."""
+    query = "UPDATE orders SET absent_count = absent_count + 1 WHERE order_id = ANY($1::bigint[]) AND state = 3"
+    await fetch_arrays(tx, query, list(order_ids))
+
+
+async def list_by_source(tx: AsyncConnection, label: int, source_id: str, after_item_id: int, limit: int) -> list[Any]:
+    """Result rows of one source, by item id."""
+    query = f"""SELECT {RESULT_COLUMNS} FROM orders o
+        WHERE label = $1 AND source_id = $2 AND item_id > $3 ORDER BY item_id LIMIT $4"""
+    return await fetch_arrays(tx, query, label, source_id, after_item_id, limit)
+
+
+async def next_attempt_in(
+    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime
+) -> timedelta | None:
+    """How long until the next READY order may be sent; None when there is none."""
+    query = text(
+        """SELECT min(next_attempt_time) FROM orders
+        WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 1"""
+    )
+    values = {"id": trading_server_id, "shards": list(shards)}
+    when: datetime | None = (await tx.execute(query, values)).scalar_one()
+    return None if when is None else when - now
+
+
+def is_final(state: int) -> bool:
+    return state >= OrderState.FILLED

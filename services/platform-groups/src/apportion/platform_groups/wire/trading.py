@@ -1,0 +1,204 @@
+"""Orders, positions, closings and transfers: protos to domain and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from apportion.api.common.v1 import money_pb2
+from apportion.api.platform_groups.v1 import trading_pb2, transfers_pb2
+from apportion.errors import InvalidArgument, Violation
+from apportion.platform_groups.domain.closings import Closing
+from apportion.platform_groups.domain.server_facts import Int64s, ServerPosition
+from apportion.platform_groups.domain.states import OrderPurpose
+from apportion.platform_groups.domain.tokens import order_of
+from apportion.platform_groups.domain.transfers import Transfer
+from apportion.platform_groups.errors import AmountRange, SelfTransfer
+from apportion.platform_groups.operations.accept_transfers import DirectTransfer
+from apportion.platform_groups.storage.orders import NewOrders
+from apportion.platform_groups.storage.transfers import NewTransfers
+from apportion.rpc import CHUNK_ROWS, Problems, column, from_timestamp, set_column, to_timestamp
+
+SOURCE_LENGTH = 100
+CAUSE_LENGTH = 200
+SYMBOL_LENGTH = 32
+
+
+def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrders:
+    count = len(request.item_ids)
+    problems = Problems()
+    problems.text(request.source_id, "source_id", longest=SOURCE_LENGTH)
+    problems.not_negative(request.ordering_key, "ordering_key")
+    problems.enum(request.purpose, trading_pb2.OrderPurpose, "purpose")
+    problems.within(count, 1, CHUNK_ROWS, "item_ids")
+    closes = request.purpose == trading_pb2.ORDER_PURPOSE_CLOSE
+    for name, sizes in (
+        ("account_ids", (count,)),
+        ("volumes_e8", (count,)),
+        ("position_tickets", (count,) if closes else (0,)),
+        ("symbol_indexes", (0, count)),
+        ("stop_losses_e8", (0, count)),
+        ("take_profits_e8", (0, count)),
+    ):
+        problems.require(len(getattr(request, name)) in sizes, name, f"must have {sizes[-1]} rows")
+    problems.require(closes or request.HasField("not_after_time"), "not_after_time", "is required for opens")
+    for index, symbol in enumerate(request.symbols):
+        problems.text(symbol, f"symbols[{index}]", longest=SYMBOL_LENGTH)
+    problems.require(bool(request.symbols), "symbols", "must not be empty")
+    problems.raise_if_any()
+    orders = NewOrders(
+        label=label,
+        source_id=request.source_id,
+        ordering_key=request.ordering_key,
+        purpose=OrderPurpose(request.purpose),
+        not_after_time=None if closes else from_timestamp(request.not_after_time, "not_after_time"),
+        item_ids=column(request.item_ids),
+        account_ids=column(request.account_ids),
+        symbols=_symbols(request, count),
+        volumes_e8=column(request.volumes_e8),
+        position_tickets=_filled(request.position_tickets, count),
+        stop_losses_e8=_filled(request.stop_losses_e8, count),
+        take_profits_e8=_filled(request.take_profits_e8, count),
+    )
+    _check_columns(orders)
+    return orders
+
+
+def _check_columns(orders: NewOrders) -> None:
+    problems = Problems()
+    problems.require(len(np.unique(orders.item_ids)) == len(orders.item_ids), "item_ids", "must be distinct")
+    problems.require(bool((orders.account_ids > 0).all()), "account_ids", "must be positive")
+    problems.require(bool((orders.volumes_e8 != 0).all()), "volumes_e8", "must not be 0")
+    closes = orders.purpose is OrderPurpose.CLOSE
+    problems.require(not closes or bool((orders.position_tickets > 0).all()), "position_tickets", "must be positive")
+    problems.require(bool((orders.stop_losses_e8 >= 0).all()), "stop_losses_e8", "must not be negative")
+    problems.require(bool((orders.take_profits_e8 >= 0).all()), "take_profits_e8", "must not be negative")
+    problems.raise_if_any()
+
+
+def _symbols(request: trading_pb2.SubmitOrdersRequest, count: int) -> list[str]:
+    indexes = request.symbol_indexes or [0] * count
+    symbols = list(request.symbols)
+    if min(indexes) < 0 or max(indexes) >= len(symbols):
+        raise InvalidArgument(violations=(Violation("symbol_indexes", "must point into symbols"),))
+    return [symbols[index] for index in indexes]
+
+
+def _filled(values: Sequence[int], count: int) -> Int64s:
+    return column(values) if len(values) else np.zeros(count, dtype=np.int64)
+
+
+def render_position(position: ServerPosition, account_id: int) -> trading_pb2.Position:
+    return trading_pb2.Position(
+        position_ticket=position.position_ticket,
+        account_id=account_id,
+        symbol=position.symbol,
+        volume_e8=position.volume_e8,
+        open_price_e8=position.open_price_e8,
+        stop_loss_e8=position.stop_loss_e8,
+        take_profit_e8=position.take_profit_e8,
+        profit_minor=position.profit_minor,
+        swap_minor=position.swap_minor,
+        order_id=order_of(position.comment),
+        server_time_ms=position.server_time_ms,
+    )
+
+
+def render_closing(closing: Closing) -> trading_pb2.Closing:
+    message = trading_pb2.Closing(
+        closing_id=closing.closing_id,
+        account_id=closing.account_id,
+        state=int(closing.state),  # type: ignore[arg-type]  # the domain's numbers are the proto's
+        attempt_count=closing.attempt_count,
+        last_error=closing.last_error,
+        create_time=to_timestamp(closing.create_time),
+        flat_time=None if closing.flat_time is None else to_timestamp(closing.flat_time),
+    )
+    set_column(message, "position_tickets", closing.position_tickets)
+    set_column(message, "prices_e8", closing.prices_e8)
+    set_column(message, "volumes_e8", closing.volumes_e8)
+    return message
+
+
+def parse_adjustment(request: transfers_pb2.AdjustBalanceRequest) -> DirectTransfer:
+    """Above 0 the account is credited by the broker, below 0 debited. Raises AmountRange for 0."""
+    problems = Problems()
+    problems.positive(request.account_id, "account_id")
+    problems.present(request, "amount")
+    problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
+    problems.raise_if_any()
+    amount = request.amount.amount_minor
+    if amount == 0:
+        raise AmountRange("amount 0 changes nothing", amount_minor=0)
+    return DirectTransfer(
+        debit_account_id=request.account_id if amount < 0 else 0,
+        credit_account_id=request.account_id if amount > 0 else 0,
+        currency_code=request.amount.currency_code,
+        amount_minor=abs(amount),
+        cause=request.cause,
+    )
+
+
+def parse_transfer(request: transfers_pb2.TransferFundsRequest) -> DirectTransfer:
+    problems = Problems()
+    problems.positive(request.debit_account_id, "debit_account_id")
+    problems.positive(request.credit_account_id, "credit_account_id")
+    problems.present(request, "amount")
+    problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
+    problems.raise_if_any()
+    if request.debit_account_id == request.credit_account_id:
+        account_id = request.debit_account_id
+        raise SelfTransfer(f"account {account_id} is on both sides", account_id=account_id)
+    return DirectTransfer(
+        debit_account_id=request.debit_account_id,
+        credit_account_id=request.credit_account_id,
+        currency_code=request.amount.currency_code,
+        amount_minor=request.amount.amount_minor,
+        cause=request.cause,
+    )
+
+
+def parse_transfers(request: transfers_pb2.BatchTransferFundsRequest, label: int) -> NewTransfers:
+    count = len(request.item_ids)
+    problems = Problems()
+    problems.text(request.source, "source", longest=SOURCE_LENGTH)
+    problems.not_negative(request.ordering_key, "ordering_key")
+    problems.within(count, 1, CHUNK_ROWS, "item_ids")
+    for name in ("debit_account_ids", "credit_account_ids", "amounts_minor"):
+        problems.require(len(getattr(request, name)) == count, name, f"must have {count} rows")
+    problems.raise_if_any()
+    transfers = NewTransfers(
+        label=label,
+        source=request.source,
+        ordering_key=request.ordering_key,
+        currency_code=request.currency_code,
+        cause=request.source,
+        item_ids=column(request.item_ids),
+        debit_account_ids=column(request.debit_account_ids),
+        credit_account_ids=column(request.credit_account_ids),
+        amounts_minor=column(request.amounts_minor),
+    )
+    problems.require(len(np.unique(transfers.item_ids)) == count, "item_ids", "must be distinct")
+    problems.require(bool((transfers.item_ids > 0).all()), "item_ids", "must be positive")
+    problems.require(bool((transfers.debit_account_ids >= 0).all()), "debit_account_ids", "must not be negative")
+    problems.require(bool((transfers.credit_account_ids >= 0).all()), "credit_account_ids", "must not be negative")
+    problems.raise_if_any()
+    return transfers
+
+
+def render_transfer(transfer: Transfer) -> transfers_pb2.Transfer:
+    return transfers_pb2.Transfer(
+        transfer_id=transfer.transfer_id,
+        source_id=transfer.source_id,
+        debit_account_id=transfer.debit_account_id,
+        credit_account_id=transfer.credit_account_id,
+        amount=money_pb2.Money(currency_code=transfer.currency_code, amount_minor=transfer.amount_minor),
+        state=int(transfer.state),  # type: ignore[arg-type]  # the domain's numbers are the proto's
+        reason=transfer.reason,
+        debit_deal_ticket=transfer.debit_deal_ticket,
+        credit_deal_ticket=transfer.credit_deal_ticket,
+        refund_deal_ticket=transfer.refund_deal_ticket,
+        create_time=to_timestamp(transfer.create_time),
+        finish_time=None if transfer.finish_time is None else to_timestamp(transfer.finish_time),
+    )

@@ -1,0 +1,82 @@
+"""The pump of one trading server: its deals become facts, its account states and prices become weather."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import UpstreamUnavailable
+from apportion.platform_groups.domain.server_facts import ServerFailure
+from apportion.platform_groups.operations.ports import NewId, TradingServersPort, WeatherPort
+from apportion.platform_groups.workers.connection_watch import ConnectionWatch
+from apportion.platform_groups.workers.deal_pump import DealPump
+from apportion.platform_groups.workers.directory import Directory
+from apportion.platform_groups.workers.state_pump import StatePump, TickPump
+from apportion.runtime import Background, Clock
+from apportion.storage.leases import Lease
+
+log = structlog.get_logger()
+
+Reader = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorNeeds:
+    """What every server's connector is made of. Intervals in seconds."""
+
+    engine: AsyncEngine
+    servers: TradingServersPort
+    weather: WeatherPort
+    clock: Clock
+    new_id: NewId
+    deal_interval: float
+    state_interval: float
+    tick_interval: float
+
+
+class Connector:
+    """Runs while the lease is held; three loops, each with its own connection."""
+
+    def __init__(self, needs: ConnectorNeeds, server_id: int, lease: Lease) -> None:
+        self._needs = needs
+        self._server_id = server_id
+        self._lease = lease
+        self._background = Background()
+
+    async def start(self) -> None:
+        self._background.spawn(f"connector-{self._server_id}", self._run)
+
+    async def stop(self) -> None:
+        await self._background.stop()
+
+    async def _run(self) -> None:
+        needs = self._needs
+        server = await needs.servers.pump(self._server_id)
+        directory = Directory(needs.engine, self._server_id, needs.clock)
+        watch = ConnectionWatch(needs.engine, self._server_id, needs.clock)
+        deals = DealPump(needs.engine, server, directory, self._lease, self._server_id, needs.clock, needs.new_id)
+        states = StatePump(server, directory, needs.weather, self._server_id, needs.clock)
+        ticks = TickPump(server, needs.weather, self._server_id, needs.clock)
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._every(needs.deal_interval, deals.read, watch))
+            loops.create_task(self._every(needs.state_interval, states.read, None))
+            loops.create_task(self._every(needs.tick_interval, ticks.read, None))
+
+    async def _every(self, seconds: float, read: Reader, watch: ConnectionWatch | None) -> None:
+        """A server that does not answer is asked again; only what is broken on our side ends the loop."""
+        while True:
+            started = self._needs.clock.monotonic()
+            try:
+                await read()
+                if watch is not None:
+                    await watch.answered()
+            except ServerFailure as error:
+                if watch is not None:
+                    await watch.failed(str(error))
+            except UpstreamUnavailable as error:
+                log.warning("weather_not_published", trading_server_id=self._server_id, cause=str(error))
+            await asyncio.sleep(max(seconds - (self._needs.clock.monotonic() - started), 0.0))

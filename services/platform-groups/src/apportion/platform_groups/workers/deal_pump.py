@@ -1,0 +1,102 @@
+"""Reads deals in overlapping windows and stores what is new."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain.server_facts import ServerDeal
+from apportion.platform_groups.domain.tokens import leg_of, order_of
+from apportion.platform_groups.operations.observe_deals import observe_deals
+from apportion.platform_groups.operations.ports import NewId, TradingServerPort
+from apportion.platform_groups.storage.deals import ObservedDeal, newest_deal_time_ms, tickets_since
+from apportion.platform_groups.workers.directory import Directory
+from apportion.runtime import Clock
+from apportion.storage import transaction
+from apportion.storage.leases import Lease
+
+OVERLAP_MS = 5_000
+"""Deals this much older than the newest one are read again each time: seconds are the server's grain."""
+DEEP_OVERLAP_MS = 120_000
+"""Now and then, and after a start, this much: a deal may show up late."""
+DEEP_EVERY_SECONDS = 10.0
+DIRECTORY_SECONDS = 5.0
+UNKNOWN_LOGIN_SECONDS = 0.2
+BATCH = 2_000
+"""Deals stored in one transaction: a long absence is caught up in parts."""
+
+
+class DealPump:
+    """Goes on where the stored deals end, so nothing is missed over a restart or a change of owner."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        server: TradingServerPort,
+        directory: Directory,
+        lease: Lease,
+        server_id: int,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._engine = engine
+        self._server = server
+        self._directory = directory
+        self._lease = lease
+        self._server_id = server_id
+        self._clock = clock
+        self._new_id = new_id
+        self._newest_ms: int | None = None
+        self._seen: dict[int, int] = {}
+        self._deep_at = 0.0
+
+    async def read(self) -> None:
+        """One round. Raises ServerFailure; a StaleEpoch ends the pump, its successor goes on."""
+        await self._directory.refresh(DIRECTORY_SECONDS)
+        if self._newest_ms is None:
+            self._newest_ms = await self._restore()
+        if not self._directory.groups:
+            return
+        deep = self._clock.monotonic() >= self._deep_at
+        from_ms = max(self._newest_ms - (DEEP_OVERLAP_MS if deep else OVERLAP_MS), 0)
+        server_time_ms = await self._server.server_time_ms()
+        deals = await self._server.deals_of_groups(self._directory.groups, from_ms)
+        if deep:
+            self._deep_at = self._clock.monotonic() + DEEP_EVERY_SECONDS
+        fresh = [deal for deal in deals if deal.deal_ticket not in self._seen]
+        if any(deal.login not in self._directory.by_login for deal in fresh):
+            await self._directory.refresh(UNKNOWN_LOGIN_SECONDS)
+        await self._store([deal for deal in fresh if deal.login in self._directory.by_login], server_time_ms)
+        self._advance(deals)
+
+    async def _restore(self) -> int:
+        async with transaction(self._engine) as tx:
+            newest_ms = await newest_deal_time_ms(tx, self._server_id)
+            self._seen = dict.fromkeys(await tickets_since(tx, self._server_id, newest_ms - DEEP_OVERLAP_MS), newest_ms)
+        return newest_ms
+
+    async def _store(self, deals: list[ServerDeal], server_time_ms: int) -> None:
+        deals.sort(key=lambda deal: deal.deal_ticket)
+        for start in range(0, len(deals), BATCH):
+            part = deals[start : start + BATCH]
+            await observe_deals(
+                self._engine,
+                self._new_id,
+                self._lease,
+                self._server_id,
+                [self._observed(deal) for deal in part],
+                server_time_ms=server_time_ms,
+                now=self._clock.now(),
+            )
+            self._seen.update((deal.deal_ticket, deal.server_time_ms) for deal in part)
+
+    def _observed(self, deal: ServerDeal) -> ObservedDeal:
+        known = self._directory.by_login[deal.login]
+        comment = "" if deal.by_client else deal.comment
+        return ObservedDeal(deal, known.label, known.account_id, order_of(comment), leg_of(comment))
+
+    def _advance(self, deals: list[ServerDeal]) -> None:
+        """Forgets tickets that no window can show again."""
+        self._newest_ms = max([self._newest_ms or 0, *(deal.server_time_ms for deal in deals)])
+        if len(self._seen) > 2 * BATCH:
+            limit = self._newest_ms - 2 * DEEP_OVERLAP_MS
+            self._seen = {ticket: time_ms for ticket, time_ms in self._seen.items() if time_ms >= limit}

@@ -1,0 +1,31 @@
+"""Which groups of a server to read, and whose accounts its logins are."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.storage.accounts import KnownLogin, list_known_logins
+from apportion.platform_groups.storage.trading_servers import list_server_groups
+from apportion.runtime import Clock
+from apportion.storage import transaction
+
+
+class Directory:
+    """A copy of the tables, as old as its readers allow."""
+
+    def __init__(self, engine: AsyncEngine, server_id: int, clock: Clock) -> None:
+        self._engine = engine
+        self._server_id = server_id
+        self._clock = clock
+        self._read_at = -1e9
+        self.groups: list[str] = []
+        self.by_login: dict[int, KnownLogin] = {}
+
+    async def refresh(self, oldest_seconds: float) -> None:
+        """Read again when the last reading is older than this."""
+        if self._clock.monotonic() - self._read_at < oldest_seconds:
+            return
+        self._read_at = self._clock.monotonic()
+        async with transaction(self._engine) as tx:
+            self.groups = list(await list_server_groups(tx, self._server_id))
+            self.by_login = {known.login: known for known in await list_known_logins(tx, self._server_id)}

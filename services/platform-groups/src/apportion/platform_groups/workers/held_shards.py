@@ -1,0 +1,47 @@
+"""The shards of one trading server that this process may write to now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from apportion.platform_groups.operations.claim_work import shard_of_lease
+from apportion.storage.leases import Lease
+
+
+class HeldShards:
+    """`is_valid` asks the keeper's local clock: cheap enough for every single write."""
+
+    def __init__(self, server_id: int, is_valid: Callable[[Lease], bool]) -> None:
+        self.server_id = server_id
+        self._is_valid = is_valid
+        self._leases: dict[int, Lease] = {}
+
+    def add(self, lease: Lease) -> None:
+        self._leases[shard_of_lease(lease)] = lease
+
+    def remove(self, lease: Lease) -> None:
+        self._leases.pop(shard_of_lease(lease), None)
+
+    def leases(self) -> list[Lease]:
+        """Those that stand by the local clock."""
+        return [lease for lease in self._leases.values() if self._is_valid(lease)]
+
+    def shards(self) -> list[int]:
+        return [shard_of_lease(lease) for lease in self.leases()]
+
+    def is_held(self, shard: int, epoch: int) -> bool:
+        lease = self._leases.get(shard)
+        return lease is not None and lease.epoch == epoch and self._is_valid(lease)
+
+
+class AllShards:
+    """The shards of one server as a whole, dealt out to its lanes."""
+
+    def __init__(self, parts: Iterable[HeldShards]) -> None:
+        self._parts = list(parts)
+
+    def part_of(self, lease: Lease) -> HeldShards:
+        return self._parts[shard_of_lease(lease) % len(self._parts)]
+
+    def shards(self) -> list[int]:
+        return [shard for part in self._parts for shard in part.shards()]

@@ -1,0 +1,102 @@
+"""Books the legs of transfers of some shards: one balance operation after the other on each free connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain.server_facts import NotSent, ServerFailure, ServerRefused
+from apportion.platform_groups.domain.states import LegState
+from apportion.platform_groups.domain.transfers import LegOutcome, SentLeg, postponed, refused
+from apportion.platform_groups.operations.claim_work import adopt_legs, take_legs
+from apportion.platform_groups.operations.ports import NewId, TradingServerPort
+from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
+from apportion.platform_groups.workers.held_shards import HeldShards
+from apportion.platform_groups.workers.server_clock import ServerClock
+from apportion.runtime import Clock
+
+log = structlog.get_logger()
+
+BATCH = 32
+LOOK_SECONDS = 0.25
+
+
+class LegLane:
+    """`server` lends its connections: as many legs are booked side by side as it has free ones."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        server: TradingServerPort,
+        shards: HeldShards,
+        server_clock: ServerClock,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._engine = engine
+        self._server = server
+        self._shards = shards
+        self._server_clock = server_clock
+        self._clock = clock
+        self._new_id = new_id
+        self._bell = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def ring(self) -> None:
+        """There may be new work."""
+        self._bell.set()
+
+    async def pause(self) -> None:
+        """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
+        async with self._turn:
+            return
+
+    async def run(self) -> None:
+        """For ever. What an earlier run took and did not finish is UNKNOWN."""
+        for lease in self._shards.leases():
+            await adopt_legs(self._engine, self._shards.server_id, lease, now=self._clock.now())
+        while True:
+            self._bell.clear()
+            async with self._turn:
+                taken = await self._take()
+                outcomes = await asyncio.gather(*(self._book(leg) for leg in taken))
+            if outcomes:
+                await save_leg_outcomes(self._engine, self._new_id, outcomes, now=self._clock.now())
+            if len(taken) < BATCH:
+                await self._rest()
+
+    async def _take(self) -> list[SentLeg]:
+        leases = self._shards.leases()
+        if not leases:
+            return []
+        return await take_legs(
+            self._engine,
+            self._shards.server_id,
+            leases,
+            limit=BATCH,
+            server_time_ms=await self._server_clock.known_ms(),
+            now=self._clock.now(),
+        )
+
+    async def _book(self, leg: SentLeg) -> LegOutcome:
+        if not self._shards.is_held(leg.shard, leg.epoch):
+            return postponed(leg, "LEASE_LOST")
+        try:
+            ticket = await self._server.book_leg(leg)
+        except ServerRefused as error:
+            return refused(leg, error.reason, temporary=error.temporary)
+        except NotSent:
+            return postponed(leg, "NOT_SENT")
+        except ServerFailure as error:
+            log.warning("leg_answer_lost", leg_id=leg.leg_id, cause=str(error))
+            return LegOutcome(leg.leg_id, leg.epoch, LegState.UNKNOWN, "ANSWER_LOST")
+        return LegOutcome(leg.leg_id, leg.epoch, LegState.DONE, deal_ticket=ticket)
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._bell.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,110 @@
+"""Sends the orders of some shards over one connection, and saves their answers as they come."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain.orders import Answer, AnswerKind, OrderOutcome, SentOrder, settle
+from apportion.platform_groups.operations.claim_work import adopt_orders, take_orders
+from apportion.platform_groups.operations.ports import DealerSession, NewId
+from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
+from apportion.platform_groups.workers.held_shards import HeldShards
+from apportion.platform_groups.workers.server_clock import ServerClock
+from apportion.runtime import Clock
+
+BATCH = 32
+"""Orders marked and sent before answers are read again."""
+OUTSTANDING = 120
+"""A connection holds at most 128 unanswered requests."""
+LOOK_SECONDS = 0.25
+"""How often the table is looked at without a ring: for retries, and for lost notifications."""
+FIRST_COLLECT_SECONDS = 0.003
+LONGEST_COLLECT_SECONDS = 0.3
+
+
+class OrderLane:
+    """`shards` are this lane's alone: the orders of an account go over one connection, in order."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        session: DealerSession,
+        shards: HeldShards,
+        server_clock: ServerClock,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._engine = engine
+        self._session = session
+        self._shards = shards
+        self._server_clock = server_clock
+        self._clock = clock
+        self._new_id = new_id
+        self._bell = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def ring(self) -> None:
+        """There may be new work."""
+        self._bell.set()
+
+    async def pause(self) -> None:
+        """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
+        async with self._turn:
+            return
+
+    async def run(self) -> None:
+        """For ever. What an earlier run took and did not finish is UNKNOWN."""
+        for lease in self._shards.leases():
+            await adopt_orders(self._engine, self._new_id, self._shards.server_id, lease, now=self._clock.now())
+        delay = FIRST_COLLECT_SECONDS
+        look_at = 0.0
+        while True:
+            async with self._turn:
+                taken: list[SentOrder] = []
+                if self._bell.is_set() or self._clock.monotonic() >= look_at:
+                    self._bell.clear()
+                    look_at = self._clock.monotonic() + LOOK_SECONDS
+                    taken = await self._take()
+                outcomes = await self._send(taken)
+            outcomes += [settle(order, answer) for order, answer in await self._session.collect()]
+            if outcomes:
+                await save_order_outcomes(self._engine, self._new_id, outcomes, now=self._clock.now())
+            if len(taken) == BATCH:
+                self._bell.set()
+            delay = FIRST_COLLECT_SECONDS if taken or outcomes else min(delay * 1.5, LONGEST_COLLECT_SECONDS)
+            await self._rest(delay if self._session.outstanding_count else LOOK_SECONDS)
+
+    async def _take(self) -> list[SentOrder]:
+        leases = self._shards.leases()
+        room = min(BATCH, OUTSTANDING - self._session.outstanding_count)
+        if not leases or room <= 0:
+            return []
+        return await take_orders(
+            self._engine,
+            self._new_id,
+            self._shards.server_id,
+            leases,
+            limit=room,
+            server_time_ms=await self._server_clock.known_ms(),
+            now=self._clock.now(),
+        )
+
+    async def _send(self, orders: list[SentOrder]) -> list[OrderOutcome]:
+        """Outcomes of those that ended at once. The lease is looked at right before each write."""
+        ended = []
+        for order in orders:
+            answer: Answer | None = Answer(AnswerKind.NOT_TAKEN, "LEASE_LOST")
+            if self._shards.is_held(order.shard, order.epoch):
+                answer = await self._session.send(order)
+            if answer is not None:
+                ended.append(settle(order, answer))
+        return ended
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return

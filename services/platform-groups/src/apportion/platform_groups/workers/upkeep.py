@@ -1,0 +1,106 @@
+"""What one trading server needs looked after: lost answers, closings, half-made accounts, accesses asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import DomainError
+from apportion.platform_groups.domain.server_facts import ServerFailure
+from apportion.platform_groups.operations.close_all_positions import advance_closings
+from apportion.platform_groups.operations.finish_accounts import finish_access, finish_creating
+from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
+from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
+from apportion.platform_groups.workers.held_shards import AllShards
+from apportion.platform_groups.workers.server_clock import ServerClock
+from apportion.runtime import Clock
+
+log = structlog.get_logger()
+
+ROUND_SECONDS = 0.2
+ACCOUNT_ROUND_SECONDS = 1.0
+
+
+class Upkeep:
+    """Works on the shards that this process holds; every step is safe to repeat and to do twice at once."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        servers: TradingServersPort,
+        server_id: int,
+        shards: AllShards,
+        server_clock: ServerClock,
+        clock: Clock,
+        new_id: NewId,
+        new_password: NewPassword,
+        *,
+        answer_timeout: timedelta,
+    ) -> None:
+        self._engine = engine
+        self._servers = servers
+        self._server_id = server_id
+        self._shards = shards
+        self._server_clock = server_clock
+        self._clock = clock
+        self._new_id = new_id
+        self._new_password = new_password
+        self._timeout = answer_timeout
+        self._bell = asyncio.Event()
+        self._accounts_at = 0.0
+
+    def ring(self) -> None:
+        """There may be a new closing."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        while True:
+            self._bell.clear()
+            shards = self._shards.shards()
+            if shards:
+                await self._round(shards)
+            try:
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await self._bell.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self, shards: list[int]) -> None:
+        now = self._clock.now()
+        await self._tried("clock", self._server_clock.refresh())
+        try:
+            server = await self._servers.get(self._server_id)
+        except DomainError as error:
+            log.warning("trading_server_unusable", trading_server_id=self._server_id, cause=str(error))
+            return
+        place = (self._engine, server, self._new_id, self._server_id, shards)
+        await self._tried("orders", resolve_orders(*place, answer_timeout=self._timeout, now=now))
+        await self._tried("legs", resolve_legs(*place, answer_timeout=self._timeout, now=now))
+        await self._tried("closings", advance_closings(self._engine, server, self._server_id, shards, now=now))
+        if self._clock.monotonic() < self._accounts_at:
+            return
+        self._accounts_at = self._clock.monotonic() + ACCOUNT_ROUND_SECONDS
+        await self._tried(
+            "accounts",
+            finish_creating(
+                self._engine,
+                self._servers,
+                self._new_password,
+                self._server_id,
+                shards,
+                answer_timeout=self._timeout,
+                now=now,
+            ),
+        )
+        await self._tried("access", finish_access(self._engine, self._servers, self._server_id, shards))
+
+    async def _tried(self, step: str, work: Awaitable[object]) -> None:
+        """A server that does not answer holds up its own steps only; the next round tries again."""
+        try:
+            await work
+        except ServerFailure as error:
+            log.warning("upkeep_step_failed", step=step, trading_server_id=self._server_id, cause=str(error))
