@@ -200,6 +200,11 @@ async def test_other_faults(simulator, client, login) -> None:
     await simulator.add_fault("lose_result", endpoint="dealer/send_request")
     request_id = (await client.answer("dealer/send_request", buy(login)))["id"]
     assert await client.result(request_id) is None
+    await simulator.add_fault("lose_result", endpoint="dealer/get_request_result")
+    request_id = (await client.answer("dealer/send_request", buy(login)))["id"]
+    assert await client.result(request_id) is None
+    with pytest.raises(AdminRefused):
+        await simulator.add_fault("late_result", endpoint="user/total")
     await simulator.add_fault("disconnect", endpoint="user/total")
     with pytest.raises(aiohttp.ClientError):
         await client.ask("user/total", method="POST")  # aiohttp itself would repeat a GET

@@ -23,11 +23,18 @@ class FaultKind(StrEnum):
     LOSE_ANSWER = "lose_answer"
     """Execute, then drop the connection without an answer."""
     LOSE_RESULT = "lose_result"
-    """Execute the dealer request, but its result can never be read: the subscription is gone."""
+    """The dealer request is executed, but its result can never be read: the subscription is gone. At
+    `dealer/send_request` from the start, at `dealer/get_request_result` when it is asked for."""
     DISCONNECT = "disconnect"
     """Drop the connection instead of executing."""
     FORBIDDEN = "forbidden"
     """HTTP 403."""
+
+
+_ENDPOINTS = {
+    FaultKind.LATE_RESULT: ("*", "dealer/send_request"),
+    FaultKind.LOSE_RESULT: ("*", "dealer/send_request", "dealer/get_request_result"),
+}
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +80,9 @@ class Faults:
         self._last_id = 0
 
     def add(self, fault: Fault) -> int:
+        """Returns its id. ValueError for a kind that could never show at that endpoint."""
+        if fault.endpoint not in _ENDPOINTS.get(fault.kind, (fault.endpoint,)):
+            raise ValueError(f"{fault.kind.value} does nothing at {fault.endpoint}")
         if fault.kind is FaultKind.REQUOTE:
             fault.kind, fault.retcode = FaultKind.REJECT, int(Retcode.REQUOTE)
         self._last_id += 1

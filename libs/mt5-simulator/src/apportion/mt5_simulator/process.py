@@ -16,8 +16,9 @@ Every dictionary is the Web API's own object (CamelCase names, every scalar a st
 with `.retcode`. `folder` holds the certificate, the ready file, the log and, unless `durable=False`, the state.
 
 Fault kinds (`add_fault`): latency (`seconds`), late_result (`seconds`), reject (`retcode`), requote, lose_answer,
-lose_result, disconnect, forbidden. Each takes `endpoint` ("*" or e.g. "trade/balance"), `login`, `count` (how often;
-None for ever), `skip` (let the first n pass), `probability` with `seed`.
+lose_result, disconnect, forbidden; `faults.FaultKind` says what each does. Each takes `endpoint` ("*" or e.g.
+"trade/balance"), `login`, `count` (how often; None for ever), `skip` (let the first n pass), `probability` with `seed`.
+A restart forgets them.
 """
 
 from __future__ import annotations

@@ -204,6 +204,9 @@ def get_request_result(server: Server, session: Session, call: Call) -> Reply:
     now = time.monotonic()
     session.forget_old_results(now)
     wanted = call.integers("id") if call.has("id") else list(session.results)
+    if FaultKind.LOSE_RESULT in call.faults:
+        for request_id in wanted:
+            session.results.pop(request_id, None)
     answer: dict[str, object] = {}
     for request_id in wanted:
         result = session.results.get(request_id)
