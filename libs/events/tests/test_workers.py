@@ -63,7 +63,7 @@ async def load(publisher: AsyncEngine, seed: int) -> AsyncIterator[None]:
     async def write() -> None:
         while True:
             await publish(publisher, choice.randrange(100), count=choice.choice([1, 2, 5]))
-            await asyncio.sleep(choice.random() * 0.01)
+            await asyncio.sleep(choice.random() * 0.03)
 
     async with running(write):
         yield
@@ -109,4 +109,4 @@ async def applied_count(subscriber: AsyncEngine) -> int:
 
 
 async def grown(subscriber: AsyncEngine, before: int) -> bool:
-    return await applied_count(subscriber) > before + 50
+    return await applied_count(subscriber) > before + 20
