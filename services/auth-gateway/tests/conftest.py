@@ -10,10 +10,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import grpc
 import pytest
+import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
@@ -25,14 +27,18 @@ from apportion.auth_gateway.operations.check_password import PasswordCheck
 from apportion.auth_gateway.settings import GatewaySettings
 from apportion.errors import NotFound
 from apportion.rpc import caller
-from apportion.runtime import FixedClock
+from apportion.runtime import Clock, FixedClock
 from apportion.storage import create_engine
+from apportion.testing.databases import Databases
+from apportion.testing.plugin import servers_key
 from apportion.testing.servers import serving
 
 PEPPER = "0123456789abcdef0123456789abcdef"
 LOGIN = 432450857
 AREA = "http://invest.broker.example"
 CREATED = Timestamp(seconds=1_760_000_000)
+PACKAGE = "apportion.auth_gateway.storage"
+SHARED_REDIS_DATABASE = "/15"
 REQUEST_ID = "fixed-request-id"
 
 
@@ -133,7 +139,7 @@ class Gateway:
 
     app: GatewayApp
     settings: GatewaySettings
-    clock: FixedClock
+    clock: Any
     upstream: Upstream
     office: BrokerOffice
     http: aiohttp.ClientSession
@@ -191,61 +197,68 @@ class Gateway:
 StartGateway = Callable[..., Awaitable[Gateway]]
 
 
+async def start(
+    stack: AsyncExitStack,
+    database_url: str,
+    redis_url: str,
+    upstream: Upstream | None = None,
+    clock: Clock | None = None,
+    **changes: Any,
+) -> Gateway:
+    """A gateway with these settings, broker 1 and its user's wallet; all closed with the stack."""
+    upstream = upstream or Upstream()
+    address = await stack.enter_async_context(serving(upstream.register))
+    values: dict[str, Any] = {
+        "database_url": database_url,
+        "redis_url": redis_url,
+        "insecure": True,
+        "pepper": PEPPER,
+        "platform_groups_address": address,
+        "allocation_address": address,
+        "refusal_seconds": 0.0,
+        "brokers_ttl_seconds": 1.0,
+    }
+    settings = GatewaySettings(**values | changes)
+    clock = clock or FixedClock(datetime.now(UTC))  # near Redis's own clock, which ends keys
+    app = await stack.enter_async_context(open_app(settings, {"serve"}, clock))
+    await app.start()
+    stack.push_async_callback(app.stop)
+    engine = create_engine(settings.database_url, pool_size=2)
+    stack.push_async_callback(engine.dispose)
+    office = BrokerOffice(engine, clock, os.urandom, PasswordCheck(PEPPER.encode(), clock), "test")
+    http = await stack.enter_async_context(aiohttp.ClientSession())
+    gateway = Gateway(app, settings, clock, upstream, office, http)
+    await gateway.add_broker(1)
+    upstream.add_account(1, 7, LOGIN)
+    return gateway
+
+
 @pytest.fixture
 async def start_gateway(make_database: Any, redis_url: str) -> AsyncIterator[StartGateway]:
     """`await start_gateway(attempts_per_login=3)`: a gateway with these settings and broker 1 with the wallet LOGIN."""
     async with AsyncExitStack() as stack:
 
-        async def start(upstream: Upstream | None = None, **changes: Any) -> Gateway:
-            upstream = upstream or Upstream()
-            address = await stack.enter_async_context(serving(upstream.register))
-            values = {
-                "database_url": await make_database("apportion.auth_gateway.storage"),
-                "redis_url": redis_url,
-                "insecure": True,
-                "pepper": PEPPER,
-                "platform_groups_address": address,
-                "allocation_address": address,
-                "refusal_seconds": 0.0,
-                "brokers_ttl_seconds": 1.0,
-            }
-            settings = GatewaySettings(**values | changes)
-            clock = FixedClock(datetime.now(UTC))  # near Redis's own clock, which ends keys
-            app = await stack.enter_async_context(open_app(settings, {"serve"}, clock))
-            await app.start()
-            stack.push_async_callback(app.stop)
-            engine = create_engine(settings.database_url, pool_size=2)
-            stack.push_async_callback(engine.dispose)
-            passwords = PasswordCheck(PEPPER.encode(), clock)
-            office = BrokerOffice(engine, clock, os.urandom, passwords, "test")
-            http = await stack.enter_async_context(aiohttp.ClientSession())
-            gateway = Gateway(app, settings, clock, upstream, office, http)
-            await gateway.add_broker(1)
-            upstream.add_account(1, 7, LOGIN)
-            return gateway
+        async def started(**changes: Any) -> Gateway:
+            database_url = await make_database(PACKAGE)
+            return await start(stack, database_url, changes.pop("redis_url", redis_url), **changes)
 
-        yield start
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_gateway(pytestconfig: pytest.Config) -> AsyncIterator[Gateway]:
+    """One gateway for all tests of a module that leave nothing behind; they run in the module's event loop."""
+    servers = pytestconfig.stash[servers_key]
+    databases = Databases(servers.database_url())
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(databases.drop_all)
+        redis_url = urlsplit(servers.redis_url())._replace(path=SHARED_REDIS_DATABASE).geturl()
+        gateway = await start(stack, await databases.make(PACKAGE), redis_url)
+        await gateway.app._stores.redis.call("FLUSHDB")
+        yield gateway
 
 
 @pytest.fixture
 async def gateway(start_gateway: StartGateway) -> Gateway:
     """A gateway with broker 1 (area AREA) whose user has the wallet LOGIN, account 7."""
     return await start_gateway()
-
-
-async def raw(gateway: Gateway, text: bytes, *, seconds: float = 3.0, then: bytes = b"") -> bytes:
-    """Send bytes as they are; everything that comes back until the gateway closes, or for `seconds`."""
-    reader, writer = await asyncio.open_connection(*gateway.address)
-    writer.write(text)
-    if then:
-        await writer.drain()
-        writer.write(then)
-    received = b""
-    try:
-        async with asyncio.timeout(seconds):
-            while part := await reader.read(65_536):
-                received += part
-    except (TimeoutError, ConnectionResetError):
-        pass
-    writer.close()
-    return received

@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 
 LOGIN = 432450857
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(name="gateway")
+def _gateway(shared_gateway: Any) -> Any:
+    return shared_gateway
 
 
 def envelope(**members: Any) -> bytes:

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from apportion.auth_gateway.domain.addresses import Network, in_networks
+from apportion.auth_gateway.web.headers import SECURITY
 
 log = structlog.get_logger()
+
+PLAIN_AND_LAST = {"Content-Type": "text/plain", "Connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class ConnectionGate:
 class Connection(web.RequestHandler):
     """aiohttp's protocol, with a deadline for headers that do not arrive."""
 
-    __slots__ = ("_address", "_gate", "_handling", "_head_timer", "_running_loop")
+    __slots__ = ("_address", "_body", "_gate", "_head_timer", "_running_loop")
 
     def __init__(
         self, server: web.Server, gate: ConnectionGate, loop: asyncio.AbstractEventLoop, **kwargs: Any
@@ -59,7 +62,7 @@ class Connection(web.RequestHandler):
         self._gate = gate
         self._running_loop = loop
         self._address: str | None = None
-        self._handling = False
+        self._body: StreamReader | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,17 +82,17 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._handling:
+        if data and (self._body is None or self._body.is_eof()):  # aiohttp itself feeds b"" to resume
             self._expect_head()
         super().data_received(data)
 
-    def request_begins(self) -> None:
+    def request_begins(self, body: StreamReader) -> None:
         """All headers of a request have arrived; its body has a deadline of its own."""
-        self._handling = True
+        self._body = body
         self._head_arrived()
 
     def request_ends(self) -> None:
-        self._handling = False
+        self._body = None
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -98,7 +101,7 @@ class Connection(web.RequestHandler):
         if status >= 500:
             log.error("request_failed", error=type(exc).__name__)
         body = b"internal error" if status >= 500 else b"bad request"
-        response = web.Response(status=status, body=body, content_type="text/plain")
+        response = web.Response(status=status, body=body, headers={**SECURITY, **PLAIN_AND_LAST})
         response.force_close()
         return response
 

@@ -69,7 +69,7 @@ class Site:
         """Answer one request; what the connection must know of its begin and end passes through here."""
         connection = request.protocol
         if isinstance(connection, Connection):
-            connection.request_begins()
+            connection.request_begins(request.content)
         self.in_flight += 1
         IN_FLIGHT.set(self.in_flight)
         try:
@@ -172,7 +172,7 @@ class Site:
             body = b""
             try:
                 async with asyncio.timeout(self.rules.body_seconds):
-                    while (part := await content.readany()) and len(body) <= MAX_BODY_BYTES:
+                    while len(body) <= MAX_BODY_BYTES and (part := await content.readany()):
                         body += part
             except TimeoutError:
                 raise BodyTimeout from None
