@@ -27,7 +27,8 @@ from apportion.storage.copy import fetch_arrays
 Int64s = NDArray[np.int64]
 
 RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key, o.purpose, o.account_id,
-    o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket, o.server_time_ms"""
+    o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket,
+    o.server_time_ms"""
 
 INSERT = f"""
     INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,

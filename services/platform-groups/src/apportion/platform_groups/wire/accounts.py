@@ -26,8 +26,8 @@ TAG_COUNT = 20
 def parse_registration(request: trading_servers_pb2.RegisterTradingServerRequest) -> Registration:
     problems = Problems()
     problems.text(request.name, "name", longest=NAME_LENGTH)
-    problems.enum(request.type, trading_servers_pb2.TradingServerType, "type")
-    problems.enum(request.kind, trading_servers_pb2.TradingServerKind, "kind")
+    problems.one_of(request.type, tuple(ServerType), "type")
+    problems.one_of(request.kind, tuple(ServerKind), "kind")
     problems.text(request.host, "host", longest=253)
     problems.require("/" not in request.host and "@" not in request.host, "host", "must be a bare name or address")
     problems.positive(request.manager_login, "manager_login")
@@ -140,7 +140,7 @@ def render_group(group: PlatformGroup) -> platform_groups_pb2.PlatformGroup:
 def parse_new_account(request: accounts_pb2.CreateAccountRequest) -> NewAccount:
     problems = Problems()
     problems.positive(request.platform_group_id, "platform_group_id")
-    problems.enum(request.kind, accounts_pb2.AccountKind, "kind")
+    problems.one_of(request.kind, tuple(AccountKind), "kind")
     problems.text(request.holder_name, "holder_name", longest=NAME_LENGTH)
     problems.not_negative(request.leverage, "leverage")
     problems.not_negative(request.wallet_account_id, "wallet_account_id")
@@ -159,7 +159,7 @@ def parse_new_account(request: accounts_pb2.CreateAccountRequest) -> NewAccount:
 def parse_access(request: accounts_pb2.SetAccountAccessRequest) -> AccountAccess:
     problems = Problems()
     problems.positive(request.account_id, "account_id")
-    problems.enum(request.access, accounts_pb2.AccountAccess, "access")
+    problems.one_of(request.access, tuple(AccountAccess), "access")
     problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
     problems.raise_if_any()
     return AccountAccess(request.access)

@@ -30,7 +30,7 @@ def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrd
     problems = Problems()
     problems.text(request.source_id, "source_id", longest=SOURCE_LENGTH)
     problems.not_negative(request.ordering_key, "ordering_key")
-    problems.enum(request.purpose, trading_pb2.OrderPurpose, "purpose")
+    problems.one_of(request.purpose, tuple(OrderPurpose), "purpose")
     problems.within(count, 1, CHUNK_ROWS, "item_ids")
     closes = request.purpose == trading_pb2.ORDER_PURPOSE_CLOSE
     for name, sizes in (

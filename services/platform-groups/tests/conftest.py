@@ -1,0 +1,212 @@
+"""A whole platform-groups in the process of the test, against a real simulator process."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.api.platform_groups.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    platform_groups_pb2,
+    platform_groups_pb2_grpc,
+    trading_pb2,
+    trading_pb2_grpc,
+    trading_servers_pb2,
+    trading_servers_pb2_grpc,
+    transfers_pb2_grpc,
+)
+from apportion.mt5_simulator.process import SimulatorProcess
+from apportion.platform_groups.app import SCHEMA, build
+from apportion.platform_groups.settings import PlatformGroupsSettings
+from apportion.rpc import call_options, open_channel, to_timestamp
+from apportion.storage import create_engine, transaction
+from apportion.testing.polling import eventually
+
+GROUP = "demo\\forex-hedge-usd"
+KEK = base64.b64encode(b"k" * 32).decode()
+LABEL = 1
+
+
+class Platform:
+    """A running service and a client of it."""
+
+    def __init__(self, settings: PlatformGroupsSettings, engine: AsyncEngine, channel: object) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.servers = trading_servers_pb2_grpc.TradingServersServiceStub(channel)
+        self.groups = platform_groups_pb2_grpc.PlatformGroupsServiceStub(channel)
+        self.accounts = accounts_pb2_grpc.AccountsServiceStub(channel)
+        self.trading = trading_pb2_grpc.TradingServiceStub(channel)
+        self.transfers = transfers_pb2_grpc.TransfersServiceStub(channel)
+        self.server_id = 0
+        self.group_id = 0
+
+    async def set_up(self, simulator: SimulatorProcess) -> None:
+        """Register the simulator and one group on it."""
+        response = await self.servers.RegisterTradingServer(registration(simulator), **options())
+        self.server_id = response.trading_server.trading_server_id
+        request = platform_groups_pb2.CreatePlatformGroupRequest(
+            request_id=new_id(),
+            trading_server_id=self.server_id,
+            name="demo usd",
+            server_group=GROUP,
+            currency_code="USD",
+            default_leverage=100,
+        )
+        group = await self.groups.CreatePlatformGroup(request, **options())
+        self.group_id = group.platform_group.platform_group_id
+
+    async def account(
+        self, *, kind: int = accounts_pb2.ACCOUNT_KIND_WALLET, balance_minor: int = 0, wallet: int = 0
+    ) -> accounts_pb2.Account:
+        request = accounts_pb2.CreateAccountRequest(
+            request_id=new_id(),
+            platform_group_id=self.group_id,
+            kind=kind,
+            holder_name="Ada Trader",
+            wallet_account_id=wallet,
+            initial_balance_minor=balance_minor,
+        )
+        return (await self.accounts.CreateAccount(request, **options())).account
+
+    def new_id(self) -> str:
+        return new_id()
+
+    def options(self, seconds: float = 20.0, label: int = LABEL) -> dict[str, object]:
+        return options(seconds, label)
+
+    async def get(self, account_id: int) -> accounts_pb2.Account:
+        request = accounts_pb2.GetAccountRequest(account_id=account_id)
+        return (await self.accounts.GetAccount(request, **options())).account
+
+    async def submit(
+        self,
+        source: str,
+        orders: Sequence[tuple[int, int]],
+        *,
+        tickets: Sequence[int] = (),
+        seconds: float = 5.0,
+        symbol: str = "EURUSD",
+    ) -> trading_pb2.SubmitOrdersResponse:
+        """Orders as (account id, signed volume); with position tickets they close. Items are numbered from 1."""
+        request = trading_pb2.SubmitOrdersRequest(
+            request_id=new_id(),
+            source_id=source,
+            ordering_key=5,
+            purpose=trading_pb2.ORDER_PURPOSE_CLOSE if tickets else trading_pb2.ORDER_PURPOSE_OPEN,
+            item_ids=range(1, len(orders) + 1),
+            account_ids=[account for account, _ in orders],
+            volumes_e8=[volume for _, volume in orders],
+            position_tickets=tickets,
+            symbols=[symbol],
+            not_after_time=None if tickets else to_timestamp(datetime.now(UTC) + timedelta(seconds=seconds)),
+        )
+        return await self.trading.SubmitOrders(request, **options())
+
+    async def orders(self, source: str) -> trading_pb2.OrderColumns:
+        return (await self.trading.ListOrders(trading_pb2.ListOrdersRequest(source_id=source), **options())).orders
+
+    async def finished(self, source: str, timeout_seconds: float = 15.0) -> trading_pb2.OrderColumns:
+        """The orders of a source when all have ended."""
+
+        async def ended() -> trading_pb2.OrderColumns | None:
+            orders = await self.orders(source)
+            done = orders.states and min(orders.states) >= trading_pb2.ORDER_STATE_FILLED
+            return orders if done else None
+
+        return await eventually(ended, timeout_seconds)
+
+    async def positions(self, account_id: int) -> list[trading_pb2.Position]:
+        request = trading_pb2.ListPositionsRequest(account_id=account_id)
+        return list((await self.trading.ListPositions(request, **options())).positions)
+
+    async def events(self, topic: str) -> list[tuple[str, bytes]]:
+        """(type, payload) of all events of a topic, oldest first."""
+        query = text("SELECT type, payload FROM outbox WHERE aggregate_type = :topic ORDER BY occurred_time, sequence")
+        async with transaction(self.engine) as tx:
+            return [(row.type, bytes(row.payload)) for row in await tx.execute(query, {"topic": topic})]
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def options(seconds: float = 20.0, label: int = LABEL) -> dict[str, object]:
+    return dict(call_options(label, seconds))
+
+
+def registration(simulator: SimulatorProcess, **changes: object) -> trading_servers_pb2.RegisterTradingServerRequest:
+    values: dict[str, object] = {
+        "request_id": new_id(),
+        "name": "simulator",
+        "type": trading_servers_pb2.TRADING_SERVER_TYPE_MT5,
+        "kind": trading_servers_pb2.TRADING_SERVER_KIND_DEMO,
+        "host": "127.0.0.1",
+        "port": int(simulator.https_url.rsplit(":", 1)[1]),
+        "time_zone": "Europe/Helsinki",
+        "manager_login": simulator.manager_login,
+        "manager_password": simulator.manager_password,
+        "ca_certificate_pem": simulator.ca_file.read_text(),
+    }
+    return trading_servers_pb2.RegisterTradingServerRequest(**(values | changes))
+
+
+Start = Callable[..., AbstractAsyncContextManager[Platform]]
+
+
+@pytest.fixture
+async def simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
+    async with SimulatorProcess(tmp_path / "simulator", prices="walk") as process:
+        await process.set_price("EURUSD", "1.10000", "1.10010")
+        yield process
+
+
+@pytest.fixture
+async def database_url(make_database: Callable[[str], object]) -> str:
+    return str(await make_database(SCHEMA))  # type: ignore[misc]
+
+
+@pytest.fixture
+def start(database_url: str, redis_url: str) -> Start:
+    """`async with start() as platform`: serve and work in this process, on one database for the whole test."""
+
+    @asynccontextmanager
+    async def started(
+        roles: frozenset[str] = frozenset({"serve", "work"}), **changes: object
+    ) -> AsyncIterator[Platform]:
+        values: dict[str, object] = {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "insecure": True,
+            "kek_base64": KEK,
+            "allow_loopback_servers": True,
+            "order_lanes": 2,
+            "server_timeout_seconds": 3.0,
+            "answer_timeout_seconds": 1.0,
+            "deal_interval_seconds": 0.03,
+            "state_interval_seconds": 0.05,
+            "lease_seconds": 1.0,
+            "drain_seconds": 0.0,
+        }
+        settings = PlatformGroupsSettings.model_validate(values | changes)
+        engine = create_engine(database_url)
+        async with build(settings, set(roles)) as app:
+            await app.start()
+            channel = open_channel(app.address() or "", tls=None, service="platform-groups", peer="operator")
+            try:
+                yield Platform(settings, engine, channel)
+            finally:
+                await channel.close()
+                await app.stop()
+                await engine.dispose()
+
+    return started
