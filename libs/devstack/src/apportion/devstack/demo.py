@@ -69,6 +69,7 @@ async def _scene(
 ) -> AsyncIterator[Scene]:
     """The scene in `folder`, or in a temporary folder that is removed at the end."""
     home = folder or Path(tempfile.mkdtemp(prefix="apportion-demo-"))
+    home.chmod(0o711)  # PostgreSQL, which does not run as root, must pass
     console.print(f"starting servers and services, logs in {home}")
     try:
         async with open_scene(

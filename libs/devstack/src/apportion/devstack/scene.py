@@ -19,8 +19,9 @@ SETTINGS = {
     # The simulated server stands on the loopback.
     "PLATFORM_GROUPS_ALLOW_LOOPBACK_SERVERS": "true",
     # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
-    "ALLOCATION_OPEN_MAX_AGE_SECONDS": "120",
-    "PLATFORM_GROUPS_REQUEST_TIMEOUT_SECONDS": "2",
+    "ALLOCATION_OPEN_SECONDS": "5",
+    "ALLOCATION_DEAL_SECONDS": "120",
+    "PLATFORM_GROUPS_ANSWER_TIMEOUT_SECONDS": "3",
 }
 
 

@@ -39,9 +39,11 @@ CALLS: dict[str, tuple[str, ...]] = {
     "auth-gateway": ("platform-groups", "allocation"),
 }
 SECRETS = {
-    "platform-groups": "PLATFORM_GROUPS_KEY_ENCRYPTION_KEY",
+    "platform-groups": "PLATFORM_GROUPS_KEK_BASE64",
     "auth-gateway": "AUTH_GATEWAY_PEPPER",
 }
+# Keys carry their version.
+SECRET_PREFIXES = {"platform-groups": "1:"}
 
 
 class Stack:
@@ -139,5 +141,5 @@ class Stack:
             if not file.exists():
                 file.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
                 file.chmod(0o600)
-            made[name] = {variable: file.read_text()}
+            made[name] = {variable: SECRET_PREFIXES.get(name, "") + file.read_text()}
         return made
