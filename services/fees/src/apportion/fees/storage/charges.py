@@ -51,16 +51,16 @@ SUBMITTED = f"""
     FROM (SELECT item_id FROM transfers WHERE item_id = ANY($1::bigint[]) ORDER BY item_id FOR UPDATE) AS known
     WHERE transfers.item_id = known.item_id AND state = {TransferState.READY:d}
 """
-DOUBLED = "$3::float8 * 2 ^ least({count} - 1, 30)"
+WAIT = "make_interval(secs => least($3::float8 * 2 ^ least({count} - 1, 30), $4::float8))"
 POSTPONE = f"""
     WITH postponed AS (
-        UPDATE transfers SET reason = $2,
-            next_send_time = $1 + make_interval(secs => least({DOUBLED.format(count="send_count")}, $4::float8))
+        UPDATE transfers SET reason = $2::text,
+            next_send_time = $1::timestamptz + {WAIT.format(count="send_count")}
         FROM (SELECT item_id FROM transfers WHERE item_id = ANY($5::bigint[]) ORDER BY item_id FOR UPDATE) AS known
         WHERE transfers.item_id = known.item_id AND state = {TransferState.READY:d}
         RETURNING calculation_id
     )
-    UPDATE charges SET reason = $2 FROM postponed
+    UPDATE charges SET reason = $2::text FROM postponed
     WHERE charges.calculation_id = postponed.calculation_id AND charges.state = {ChargeState.PENDING:d}
 """
 SETTLE = f"""
@@ -82,7 +82,7 @@ SETTLE = f"""
         reason = new_reason,
         settle_time = CASE WHEN new_state = $5 THEN $1::timestamptz END,
         next_attempt_time = CASE WHEN new_state <> $5
-            THEN $1::timestamptz + make_interval(secs => least({DOUBLED.format(count="attempt_count")}, $4::float8)) END
+            THEN $1::timestamptz + {WAIT.format(count="attempt_count")} END
     FROM ended WHERE charges.calculation_id = ended.calculation_id AND charges.state = {ChargeState.PENDING:d}
     RETURNING charges.state
 """

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import asyncio
+
+from fees_world import LABEL, LOT, NOW, OUTSTANDING, closes, give_terms, rows_of
+
+from apportion.errors import VersionConflict
+from apportion.fees.domain.charge import TransferResult, TransferState
+from apportion.fees.operations.charge_closes import charge_closes
+from apportion.fees.operations.settle_transfers import settle_transfers
+from apportion.storage import transaction
+
+FEES = (
+    "SELECT child_trade_id, deal_ticket, rate_minor, fee_minor FROM calculations ORDER BY child_trade_id, deal_ticket"
+)
+
+
+async def charge(engine, closed, label=LABEL) -> int:
+    async with transaction(engine) as tx:
+        return await charge_closes(tx, label, closed, now=NOW)
+
+
+async def test_each_close_is_calculated_and_charged(engine):
+    await give_terms(engine)
+    assert await charge(engine, closes((90, 7, 500, LOT), (91, 7, 501, LOT // 3))) == 2
+    assert await rows_of(engine, FEES) == [(90, 500, 700, 700), (91, 501, 700, 233)]
+    charges = "SELECT payer_account_id, payee_account_id, amount_minor, state, attempt_count FROM charges ORDER BY 3"
+    assert await rows_of(engine, charges) == [(47, 9, 233, 1, 1), (47, 9, 700, 1, 1)]
+    assert await rows_of(engine, "SELECT attempt, state, send_count FROM transfers") == [(1, 1, 0), (1, 1, 0)]
+
+
+async def test_a_close_without_terms_is_written_down_and_free(engine):
+    assert await charge(engine, closes((90, 7, 500, LOT))) == 0
+    assert await rows_of(engine, FEES) == [(90, 500, 0, 0)]
+    assert await rows_of(engine, "SELECT * FROM charges") == []
+
+
+async def test_later_terms_do_not_reach_back(engine):
+    await charge(engine, closes((90, 7, 500, LOT)))
+    await give_terms(engine)
+    assert await charge(engine, closes((90, 7, 500, LOT))) == 0
+    assert await charge(engine, closes((90, 7, 501, LOT))) == 1
+    assert await rows_of(engine, FEES) == [(90, 500, 0, 0), (90, 501, 700, 700)]
+
+
+async def test_the_newest_version_of_the_terms_counts(engine):
+    await give_terms(engine, rate_minor=700, version=1)
+    await give_terms(engine, rate_minor=300, version=2)
+    await charge(engine, closes((90, 7, 500, LOT)))
+    assert await rows_of(engine, "SELECT terms_version, fee_minor FROM calculations") == [(2, 300)]
+
+
+async def test_terms_of_another_label_do_not_count(engine):
+    await give_terms(engine)
+    assert await charge(engine, closes((90, 7, 500, LOT)), label=2) == 0
+
+
+async def test_the_same_close_is_charged_once_however_often_it_comes(engine):
+    """Twelve deliveries at the same time, overlapping and in different batches."""
+    await give_terms(engine)
+    batches = [closes(*((90 + i, 7, 500 + i, LOT) for i in range(start, start + 20))) for start in (0, 10, 5) * 4]
+
+    async def deliver(closed) -> int:
+        try:
+            return await charge(engine, closed)
+        except VersionConflict:  # a deadlock: the consumer delivers again
+            return await charge(engine, closed)
+
+    started = await asyncio.gather(*(deliver(batch) for batch in batches))
+    assert sum(started) == 30
+    assert await rows_of(engine, "SELECT count(*), count(DISTINCT child_trade_id) FROM calculations") == [(30, 30)]
+    assert await rows_of(engine, "SELECT count(*), sum(amount_minor) FROM charges") == [(30, 21_000)]
+    assert await rows_of(engine, "SELECT count(*) FROM transfers") == [(30,)]
+
+
+async def test_a_further_close_of_the_payer_takes_up_his_debt_first(engine):
+    await give_terms(engine)
+    await give_terms(engine, subscription_id=8)
+    await charge(engine, closes((90, 7, 500, LOT), (91, 8, 501, LOT)))
+    items = [item for (item,) in await rows_of(engine, "SELECT item_id FROM transfers ORDER BY item_id")]
+    refused = [TransferResult(item, 1000 + item, TransferState.REJECTED, "NO_MONEY") for item in items]
+    async with transaction(engine) as tx:
+        await settle_transfers(tx, LABEL, refused, now=NOW, backoff=OUTSTANDING)
+    assert await charge(engine, closes((92, 7, 502, LOT))) == 2
+    ready = "SELECT child_trade_id, attempt FROM transfers JOIN calculations USING (calculation_id) WHERE state = 1"
+    assert await rows_of(engine, f"{ready} ORDER BY item_id") == [(90, 2), (92, 1)]
+
+
+async def test_five_thousand_closes_are_one_batch(engine):
+    await give_terms(engine)
+    assert await charge(engine, closes(*((i, 7, i, LOT) for i in range(1, 5_001)))) == 5_000

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+
+from fees_world import LABEL, LOT, OUTSTANDING, StubTransfers, give_terms, rows_of
+
+from apportion.api.allocation.v1.events_pb2 import ChildTradesClosed
+from apportion.api.platform_groups.v1.events_pb2 import TransfersUpdated
+from apportion.events import ReceivedEvent
+from apportion.fees.consumers import handlers
+from apportion.fees.domain.charge import Backoff
+from apportion.fees.workers.dispatcher import Dispatcher
+from apportion.storage import transaction
+from apportion.testing.polling import eventually
+
+
+def received(message, topic: str, sequence: int) -> ReceivedEvent:
+    return ReceivedEvent(
+        event_id=uuid.UUID(int=sequence),
+        label=LABEL,
+        aggregate_type=topic,
+        aggregate_id="3",
+        sequence=sequence,
+        type=message.DESCRIPTOR.full_name,
+        occurred_time=datetime(2026, 1, 5, tzinfo=UTC),
+        partition=3,
+        payload=message.SerializeToString(),
+    )
+
+
+def closed(child: int, deal: int) -> ChildTradesClosed:
+    return ChildTradesClosed(
+        master_id=3,
+        currency_code="USD",
+        symbol="EURUSD",
+        child_trade_ids=[child],
+        subscription_ids=[7],
+        account_ids=[47],
+        deal_tickets=[deal],
+        closed_volumes_e8=[LOT],
+        prices_e8=[1],
+        server_times_ms=[5],
+    )
+
+
+def ended(item_id: int, state: int, reason: str = "") -> TransfersUpdated:
+    return TransfersUpdated(
+        source="fees", item_ids=[item_id], transfer_ids=[70], states=[state], reason_indexes=[0], reasons=[reason]
+    )
+
+
+async def test_a_close_becomes_a_paid_fee(engine, clock):
+    """Events in, transfers out, results in: the whole way, with the dispatcher running beside it."""
+    await give_terms(engine)
+    transfers = StubTransfers()
+    dispatcher = Dispatcher(engine, transfers, clock, backoff=Backoff(1, 60), pause_seconds=30)
+    apply = handlers(clock, OUTSTANDING, dispatcher.wake)
+    running = asyncio.create_task(dispatcher.run())
+
+    async def deliver(message, topic: str, sequence: int) -> None:
+        event = received(message, topic, sequence)
+        async with transaction(engine) as tx:
+            after = await apply[event.type](tx, event)
+        if after is not None:
+            await after()
+
+    try:
+        await deliver(closed(90, 500), "children", 1)
+        await deliver(closed(90, 500), "children", 2)
+        await eventually(lambda: len(transfers.items) == 1)
+        await deliver(ended(1, 2), "transfers", 1)
+        await deliver(ended(1, 4, "NO_MONEY"), "transfers", 2)
+        assert await rows_of(engine, "SELECT state, reason FROM charges") == [(3, "NO_MONEY")]
+        await deliver(closed(90, 501), "children", 3)
+        await eventually(lambda: len(transfers.items) == 3)
+        await deliver(ended(2, 3), "transfers", 3)
+        await deliver(ended(3, 3), "transfers", 4)
+        await deliver(ended(3, 3), "transfers", 5)
+    finally:
+        running.cancel()
+    assert await rows_of(engine, "SELECT state, attempt_count FROM charges ORDER BY calculation_id") == [(2, 2), (2, 1)]
+    assert sum(transfers.items.values()) == 2_100  # two fees, and the attempt that moved nothing
