@@ -12,7 +12,9 @@ from apportion.devstack import demo as demos
 from apportion.devstack.registry import errors_page
 from apportion.devstack.run import run_services
 
-app = typer.Typer(help="Apportion on one machine.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Apportion on one machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 Folder = Annotated[Path | None, typer.Option(help="Keep data and logs here instead of a temporary folder.")]
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
 
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.api.common.v1 import money_pb2
@@ -22,10 +25,13 @@ from apportion.errors import DomainError
 from apportion.mt5_simulator.process import AdminRefused, SimulatorProcess
 
 START = "2024-03-11T09:00:00"
-NEXT_DAY_SECONDS = 15 * 3600 + 5
+# Of the server's clock, between two steps.
+STEP_SECONDS = 1_800
 TRADE_DISABLED = 10017
 SETTLE_SECONDS = 90.0
 POLL_SECONDS = 0.1
+# What a call meets while the process behind it is away.
+FAILURES = (DomainError, OSError, aiohttp.ClientError)
 MOVING_CHILDREN = {
     allocations_pb2.CHILD_TRADE_STATE_PENDING,
     allocations_pb2.CHILD_TRADE_STATE_SENT,
@@ -51,6 +57,7 @@ class Day:
     async def play(self) -> None:
         """All steps in order; raises DayFailed."""
         for name, step in self._steps():
+            await self._insist(self._pass_time)
             await self.announce(name)
             await self._insist(step)
             await self.settle(name)
@@ -86,7 +93,7 @@ class Day:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 missing = await self._missing()
-            except (DomainError, OSError) as error:
+            except FAILURES as error:
                 missing = [f"{type(error).__name__}: {error}"]
 
     async def _missing(self) -> list[str]:
@@ -100,6 +107,8 @@ class Day:
             login = ledger.accounts[limit.account_id].login
             if limit.state in MOVING_LIMITS:
                 missing.append(f"limit of {login} is {limits_pb2.LimitState.Name(limit.state)}")
+            elif limit.state == limits_pb2.LIMIT_STATE_ARMED and limit.last_equity_minor < limit.signal_equity_minor:
+                missing.append(f"limit of {login} is broken and not tripped")
             elif limit.last_equity_minor != server[login].equity_minor:
                 missing.append(f"limit of {login} has not seen equity {server[login].equity_minor}")
         if len(limits) != len(self.world.masters):
@@ -112,10 +121,13 @@ class Day:
         while True:
             try:
                 return await step()
-            except (DomainError, OSError):
+            except FAILURES:
                 if asyncio.get_running_loop().time() > give_up:
                     raise
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _pass_time(self) -> None:
+        await self.simulator.advance(STEP_SECONDS)
 
     async def _prices(self, eurusd: str, gbpusd: str) -> None:
         for symbol, bid in (("EURUSD", eurusd), ("GBPUSD", gbpusd)):
@@ -164,14 +176,21 @@ class Day:
             raise DayFailed("the tripped master could trade")
 
     async def _next_day(self) -> None:
-        status = await self.simulator.admin.status()
-        if str(status["server_time"]).startswith(START[:10]):
-            await self.simulator.advance(NEXT_DAY_SECONDS)
+        now = await server_clock(self.simulator)
+        if f"{now:%Y-%m-%d}" == START[:10]:
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            await self.simulator.advance((midnight - now).total_seconds() + 5)
 
     async def _close_all(self) -> None:
         for master in self.world.masters.values():
             for position in await self.simulator.admin.positions(master.login):
                 await self.simulator.close(master.login, position["Position"])
+
+
+async def server_clock(simulator: SimulatorProcess) -> datetime:
+    """What the trading server's clock shows, in its own zone; the tzinfo is UTC in name only."""
+    status = await simulator.admin.status()
+    return datetime.fromtimestamp(int(status["server_time_ms"]) / 1000, UTC)
 
 
 def _moving(world: World, ledger: Ledger) -> list[str]:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from apportion.devstack.board import Board
 from apportion.devstack.books import Finding, audit
-from apportion.devstack.day import Day
+from apportion.devstack.day import Day, server_clock
 from apportion.devstack.ledger import read_ledger
 from apportion.devstack.scene import Scene, open_scene
 from apportion.devstack.trading import trade_for_ever
@@ -51,8 +51,7 @@ async def once(investor_count: int, seed: int, folder: Path | None) -> int:
     async with _scene(investor_count, seed, folder, paused=True, speed=1.0) as scene:
 
         async def announce(step: str) -> None:
-            status = await scene.simulator.admin.status()
-            console.print(f"  {status['server_time']}  {step}")
+            console.print(f"  {await server_clock(scene.simulator):%a %H:%M:%S}  {step}")
 
         await Day(scene.world, scene.clients, scene.simulator, announce).play()
         ledger = await read_ledger(scene.world, scene.clients, scene.simulator)

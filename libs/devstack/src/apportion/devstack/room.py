@@ -67,12 +67,19 @@ class Room:
 
 
 async def create_broker(stack: Stack, label: int) -> Room:
-    """Register the demo's broker with the gateway's own command line; the password is printed once."""
-    command = [sys.executable, "-m", "apportion.auth_gateway", "broker", "create"]
-    options = ["--label", str(label), "--name", "Example Broker", "--area", AREA, "--language", "en"]
+    """Register the demo's broker with the gateway's own command line, or give it a new password on a kept folder."""
+    brokers = (await _command(stack, "list"))["brokers"]
+    if any(broker["label"] == label for broker in brokers):
+        made = await _command(stack, "rotate-password", "--label", str(label))
+    else:
+        options = ["--label", str(label), "--name", "Example Broker", "--area", AREA, "--language", "en"]
+        made = await _command(stack, "create", *options)
+    return Room(stack.gateway_url, label, made["password"])
+
+
+async def _command(stack: Stack, *words: str) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *command,
-        *options,
+        *(sys.executable, "-m", "apportion.auth_gateway", "broker", *words),
         env=stack.services[GATEWAY].environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -80,4 +87,5 @@ async def create_broker(stack: Stack, label: int) -> Room:
     output, errors = await process.communicate()
     if process.returncode != 0:
         raise RoomFailed(errors.decode())
-    return Room(stack.gateway_url, label, json.loads(output)["manager_pass"])
+    answer: dict[str, Any] = json.loads(output)
+    return answer

@@ -10,6 +10,7 @@ Behind `make demo`, `make run` and the process tests.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 from collections.abc import Mapping
@@ -25,7 +26,6 @@ from apportion.devstack.service_process import ServiceProcess
 from apportion.devstack.valkey import EmbeddedValkey
 from apportion.rpc import Tls
 
-# In start order: each needs only those before it.
 SERVICES = ("platform-groups", "allocation", "fees", "risk", "auth-gateway")
 OPERATOR = "operator"
 GATEWAY = "auth-gateway"
@@ -47,7 +47,7 @@ SECRET_PREFIXES = {"platform-groups": "1:"}
 
 
 class Stack:
-    """The embedded servers and the services, started in order and stopped in reverse.
+    """The embedded servers and the services; services start and stop all at once, in whatever order they are ready.
 
     `settings` adds environment variables for all services (they win over the defaults here); `split` names the
     services that run `serve` and `work` as processes of their own, with so many workers.
@@ -99,14 +99,11 @@ class Stack:
                 self.services[process_name] = ServiceProcess(
                     process_name, name, role, environment, self.folder / "services"
                 )
-        for name in SERVICES:
-            await self.services[self._processes_of(name)[0][0]].migrate()
-        for process in self.services.values():
-            await process.start()
+        await asyncio.gather(*(self.services[self._processes_of(name)[0][0]].migrate() for name in SERVICES))
+        await asyncio.gather(*(process.start() for process in self.services.values()))
 
     async def stop(self) -> None:
-        for process in reversed(self.services.values()):
-            await process.stop()
+        await asyncio.gather(*(process.stop() for process in self.services.values()))
         await self.valkey.stop()
         await self.postgres.stop()
 

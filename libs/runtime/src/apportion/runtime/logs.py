@@ -53,7 +53,7 @@ def configure(service: str, level: str = "info", *, development: bool = False) -
         redact,
     ]
     renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if development
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )
