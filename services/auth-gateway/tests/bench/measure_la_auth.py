@@ -2,12 +2,14 @@
 
     .venv/bin/python services/auth-gateway/tests/bench/measure_la_auth.py [rounds] [seconds]
 
-Prints one JSON line: requests per second and p99 of both, and the medians of their ratios.
+Prints one JSON line: requests per second, p99 and processor time per request of both, and medians of their ratios.
+On a machine that does other things too, the ratio of processor times is the one to trust.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -63,6 +65,8 @@ def serve_gateway(pipe: Any, database_url: str, redis_url: str) -> None:
             limits = dict.fromkeys(("attempts_per_login", "attempts_per_address", "attempts_total"), 10**9)
             options = limits | {"wallets_ttl_seconds": 600, "brokers_ttl_seconds": 5, "clock": SystemClock()}
             gateway = await start(stack, database_url, redis_url, upstream, **options)
+            gc.collect()
+            gc.freeze()  # as __main__ does
             pipe.send((gateway.address[1], gateway.passwords[1]))
             await asyncio.Event().wait()
 
@@ -77,7 +81,7 @@ def _run(main: Callable[[], Any]) -> None:
 
 
 class Client(asyncio.Protocol):
-    """One keep-alive connection that always has one request out; as thin as possible, so that the server is measured."""
+    """One keep-alive connection that always has one request out; thin, so that the server is what is measured."""
 
     def __init__(self, requests: list[bytes], first: int, until: float, times: list[float], done: asyncio.Future[None]):
         self.requests, self.next, self.until, self.times, self.done = requests, first, until, times, done
@@ -97,7 +101,8 @@ class Client(asyncio.Protocol):
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
         if not separator or len(body) < int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]):
             return
-        assert head.startswith(b"HTTP/1.1 200") and b'"error"' not in body, self.buffer
+        assert head.startswith(b"HTTP/1.1 200"), self.buffer
+        assert b'"error"' not in body, self.buffer
         self.buffer = b""
         now = time.perf_counter()
         self.times.append(now - self.started)
@@ -108,8 +113,16 @@ class Client(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def load(port: int, requests: list[bytes], seconds: float) -> tuple[float, float]:
-    """Requests per second and the 99th percentile in seconds."""
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(server: tuple[int, int], requests: list[bytes], seconds: float) -> tuple[float, float, float]:
+    """Requests per second, the 99th percentile in seconds, and the server's processor seconds per request."""
+    port, pid = server
+    used = cpu_seconds(pid)
     loop = asyncio.get_running_loop()
     times: list[float] = []
     started = time.perf_counter()
@@ -118,7 +131,8 @@ async def load(port: int, requests: list[bytes], seconds: float) -> tuple[float,
         make = lambda n=n, done=done: Client(requests, n, started + seconds, times, done)  # noqa: E731
         await loop.create_connection(make, "127.0.0.1", port)
     await asyncio.gather(*waits)
-    return len(times) / (time.perf_counter() - started), statistics.quantiles(times, n=100)[98]
+    qps = len(times) / (time.perf_counter() - started)
+    return qps, statistics.quantiles(times, n=100)[98], (cpu_seconds(pid) - used) / len(times)
 
 
 def requests_for(password: str) -> list[bytes]:
@@ -134,12 +148,14 @@ def requests_for(password: str) -> list[bytes]:
     return requests
 
 
-async def measure(hello_port: int, gateway_port: int, password: str, rounds: int, seconds: float) -> dict[str, Any]:
+async def measure(
+    hello_server: tuple[int, int], gateway: tuple[int, int], password: str, rounds: int, seconds: float
+) -> dict[str, Any]:
     requests = requests_for(password)
-    await load(gateway_port, requests, 3.0)  # every wallet is asked for once
-    await load(hello_port, requests, 1.0)
+    await load(gateway, requests, 3.0)  # every wallet is asked for once
+    await load(hello_server, requests, 1.0)
     pairs = [
-        (await load(hello_port, requests, seconds), await load(gateway_port, requests, seconds)) for _ in range(rounds)
+        (await load(hello_server, requests, seconds), await load(gateway, requests, seconds)) for _ in range(rounds)
     ]
     return {
         "hello_qps": round(statistics.median(hello[0] for hello, _ in pairs)),
@@ -147,6 +163,9 @@ async def measure(hello_port: int, gateway_port: int, password: str, rounds: int
         "qps_ratio": round(statistics.median(mine[0] / hello[0] for hello, mine in pairs), 3),
         "hello_p99_ms": round(statistics.median(hello[1] for hello, _ in pairs) * 1000, 2),
         "la_auth_p99_ms": round(statistics.median(mine[1] for _, mine in pairs) * 1000, 2),
+        "hello_cpu_us": round(statistics.median(hello[2] for hello, _ in pairs) * 1e6, 1),
+        "la_auth_cpu_us": round(statistics.median(mine[2] for _, mine in pairs) * 1e6, 1),
+        "cpu_ratio": round(statistics.median(hello[2] / mine[2] for hello, mine in pairs), 3),
         "p99_ratio": round(statistics.median(mine[1] / hello[1] for hello, mine in pairs), 2),
     }
 
@@ -178,7 +197,8 @@ def main() -> None:
                 processes[-1].start()
                 told.append(mine.recv())
             os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
-            result = runner.run(measure(told[0][0], told[1][0], told[1][1], rounds, seconds))
+            servers = [(port, process.pid) for (port, _), process in zip(told, processes, strict=True)]
+            result = runner.run(measure(*servers, told[1][1], rounds, seconds))
             print(json.dumps(result))
         finally:
             for process in processes:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from apportion.auth_gateway.app import open_app
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from apportion.auth_gateway.app import GatewayApp, open_app
 from apportion.auth_gateway.broker_cli import broker_app
 from apportion.auth_gateway.settings import GatewaySettings
 from apportion.runtime.service import service_app
@@ -14,9 +18,21 @@ async def migrate_database(settings: GatewaySettings) -> None:
     await migrate(settings.database_url, "apportion.auth_gateway.storage")
 
 
+@asynccontextmanager
+async def open_frozen(settings: GatewaySettings, roles: set[str]) -> AsyncIterator[GatewayApp]:
+    """The app, with all that is loaded by now out of the garbage collector's sight.
+
+    It lives as long as the process, and walking it stops every request for 80 ms, about once a second under load.
+    """
+    async with open_app(settings, roles) as app:
+        gc.collect()
+        gc.freeze()
+        yield app
+
+
 def main() -> None:
     """The command line."""
-    app = service_app("auth-gateway", GatewaySettings, open_app, migrate_database)
+    app = service_app("auth-gateway", GatewaySettings, open_frozen, migrate_database)
     app.add_typer(broker_app, name="broker")
     app()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 WINDOW_MS = 60_000
 
@@ -18,8 +19,7 @@ class AttemptLimits:
     max_lock_ms: int = 15 * 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One la.auth: who says so, for whom, from where. `network` is the /24 or /64 of the address."""
 
     label: int

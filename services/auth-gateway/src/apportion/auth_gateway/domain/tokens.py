@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 TOKEN_BYTES = 16
 SESSION_BYTES = 32
@@ -14,8 +15,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 _SESSION = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The signed-in user: a wallet of a broker."""
 
     label: int
@@ -23,8 +23,7 @@ class Identity:
     wallet_account_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class TokenGrant:
+class TokenGrant(NamedTuple):
     """What a token stands for until it is exchanged."""
 
     identity: Identity
@@ -42,8 +41,7 @@ class Session:
     ends_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
+class IssuedToken(NamedTuple):
     """The token, told this once, how long it lives, the tag of its language, and the address that signs in with it."""
 
     token: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -26,8 +27,7 @@ from apportion.runtime import Clock
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(NamedTuple):
     """What a room says. `login` is the header's, `wa_login` the parameter's; `address` is where it called from."""
 
     label: int

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from apportion.auth_gateway.domain.passwords import MAX_SECRET_BYTES, secret_from_header
 from apportion.auth_gateway.errors import InvalidCredentials
-from apportion.errors import InvalidArgument, Violation
+from apportion.errors import DomainError, InvalidArgument, Violation
 
 COOKIE = "__Host-session"
-LA_TYPE_WALLET = "0"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_CREDENTIALS = ("la_login", "lbl", "ManagerPass")
+_WALLET_ONLY = ["0"]
+_NONE: list[str] = []
 _MISSING = "REQUIRED: the header did not arrive; proxies drop names with underscores unless told otherwise"
 
 SECURITY = CIMultiDict(
@@ -31,8 +33,7 @@ SECURITY = CIMultiDict(
 Headers = CIMultiDictProxy[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """What is known of a caller before anything is believed. `address` is the one behind our own proxies."""
 
     headers: Headers
@@ -41,8 +42,7 @@ class Visit:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a room says in its headers."""
 
     label: int
@@ -59,20 +59,23 @@ def request_id_of(headers: Headers) -> str | None:
 def read_credentials(headers: Headers) -> Credentials:
     """Raises InvalidCredentials when a header is missing (and says which), repeated or not a number; InvalidArgument
     for a la_type that is not served."""
-    found: dict[str, list[str]] = {name: headers.getall(name, []) for name in ("la_login", "lbl", "ManagerPass")}
-    if missing := [Violation(name, _MISSING) for name, values in found.items() if not values]:
-        raise InvalidCredentials(violations=missing)
-    types = headers.getall("la_type", [])
-    if len(types) != 1 or types[0] != LA_TYPE_WALLET:
-        problem = "RANGE: must be 0, a wallet" if types else _MISSING
-        raise InvalidArgument(violations=[Violation("la_type", problem)])
-    if any(len(values) > 1 for values in found.values()):
-        raise InvalidCredentials
-    (login,), (label,), (password,) = found.values()
-    secret = secret_from_header(password)
+    logins, labels, passwords = (headers.getall(name, _NONE) for name in _CREDENTIALS)
+    types = headers.getall("la_type", _NONE)
+    if len(logins) != 1 or len(labels) != 1 or len(passwords) != 1 or types != _WALLET_ONLY:
+        raise _wrong_headers(headers)
+    login, label, secret = logins[0], labels[0], secret_from_header(passwords[0])
     if not (_NUMBER.fullmatch(login) and _NUMBER.fullmatch(label)) or len(secret) > MAX_SECRET_BYTES:
         raise InvalidCredentials
     return Credentials(int(label), int(login), secret)
+
+
+def _wrong_headers(headers: Headers) -> DomainError:
+    if missing := [Violation(name, _MISSING) for name in _CREDENTIALS if name not in headers]:
+        return InvalidCredentials(violations=missing)
+    if headers.getall("la_type", _NONE) != _WALLET_ONLY:
+        problem = "RANGE: must be 0, a wallet, once" if "la_type" in headers else _MISSING
+        return InvalidArgument(violations=[Violation("la_type", problem)])
+    return InvalidCredentials()
 
 
 def claimed_label(headers: Headers) -> int | None:

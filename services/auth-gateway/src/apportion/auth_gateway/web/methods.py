@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from apportion.auth_gateway.domain.reads import PageRequest
 from apportion.auth_gateway.domain.tokens import SESSION_MAX_SECONDS, Session
@@ -42,8 +42,7 @@ class Services:
     public_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What a method gives back: its result and, when the session changes, a cookie."""
 
     result: object

@@ -6,6 +6,7 @@ import asyncio
 import time
 import traceback
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -15,7 +16,7 @@ from apportion.auth_gateway.operations.issue_token import SignIn, TokenDesk, cou
 from apportion.auth_gateway.operations.open_session import open_session
 from apportion.auth_gateway.web.headers import Visit, read_credentials, session_key_of
 from apportion.auth_gateway.web.methods import METHODS, Done, Method, Services
-from apportion.auth_gateway.web.metrics import CALL_SECONDS, CALLS
+from apportion.auth_gateway.web.metrics import record_call
 from apportion.auth_gateway.wire.envelope import Call, Malformed, read_calls
 from apportion.auth_gateway.wire.params import MethodParams, parse_params
 from apportion.auth_gateway.wire.render import Rendered, batch, failure, public, success
@@ -27,8 +28,7 @@ log = structlog.get_logger()
 UNKNOWN_METHOD = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back; no body when no answer is due."""
 
     rendered: Rendered | None
@@ -70,8 +70,7 @@ class RpcEndpoint:
             outcome = error.reason
             log.info("call_refused", method=name, reason=outcome, request_id=visit.request_id, address=visit.address)
             answer = Answer(None if call.notification else failure(call.id, error, visit.request_id))
-        CALLS.labels(name, outcome).inc()
-        CALL_SECONDS.labels(name).observe(time.perf_counter() - started)
+        record_call(name, outcome, time.perf_counter() - started)
         return answer
 
     async def _run(self, method: Method[MethodParams], call: Call, visit: Visit, *, alone: bool) -> Done:

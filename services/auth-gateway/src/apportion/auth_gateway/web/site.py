@@ -65,13 +65,15 @@ class Site:
     ready: Callable[[], Awaitable[bool]]
     in_flight: int = field(default=0)
 
+    def __post_init__(self) -> None:
+        IN_FLIGHT.set_function(lambda: self.in_flight)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what the connection must know of its begin and end passes through here."""
         connection = request.protocol
         if isinstance(connection, Connection):
             connection.request_begins(request.content)
         self.in_flight += 1
-        IN_FLIGHT.set(self.in_flight)
         try:
             return await self._route(request)
         except RequestPayloadError:
@@ -80,7 +82,6 @@ class Site:
             return response
         finally:
             self.in_flight -= 1
-            IN_FLIGHT.set(self.in_flight)
             if isinstance(connection, Connection):
                 connection.request_ends()
 
@@ -103,7 +104,7 @@ class Site:
         if self.in_flight > self.rules.max_in_flight:
             raise Overloaded
         headers = request.headers
-        origin = await self._allowed_origin(headers)
+        origin = await self._allowed_origin(headers) if "Origin" in headers else None
         if request.method == "OPTIONS":
             return _preflight(origin)
         if request.method != "POST":
@@ -154,10 +155,8 @@ class Site:
         if len(hosts) != 1 or _host_name(hosts[0]) not in self.rules.hosts:
             raise HostNotAllowed
 
-    async def _allowed_origin(self, headers: Headers) -> str | None:
-        origins = headers.getall("Origin", ())
-        if not origins:
-            return None
+    async def _allowed_origin(self, headers: Headers) -> str:
+        origins = headers.getall("Origin")
         brokers = self.directory.fresh() or await self.directory.current()
         if len(origins) > 1 or origins[0] not in brokers.labels_by_origin:
             raise OriginNotAllowed

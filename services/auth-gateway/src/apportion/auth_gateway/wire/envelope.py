@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apportion.auth_gateway.errors import BatchTooLarge, EnvelopeError, ParamsNotStructured, RequestInvalid
 
@@ -12,8 +12,7 @@ Id = str | int | float | None
 Params = dict[str, Any] | list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call. Only an absent id makes a notification; an id that is present and null is answered with null."""
 
     id: Id
@@ -45,15 +44,17 @@ def _read_call(item: object) -> Call | Malformed:
     if not isinstance(item, dict):
         return Malformed(None, RequestInvalid())
     id_ = item.get("id")
-    if isinstance(id_, bool) or not isinstance(id_, str | int | float | None):
+    if isinstance(id_, bool) or not isinstance(id_, _ID_TYPES):
         return Malformed(None, RequestInvalid())
     method = item.get("method")
     if item.get("jsonrpc") != "2.0" or not isinstance(method, str):
         return Malformed(id_, RequestInvalid())
     params = item.get("params", _NO_PARAMS)
-    if not isinstance(params, dict | list):
+    if not isinstance(params, _PARAMS_TYPES):
         return Malformed(id_, ParamsNotStructured())
     return Call(id_, "id" not in item, method, params)
 
 
 _NO_PARAMS: dict[str, Any] = {}
+_ID_TYPES = (str, int, float, type(None))
+_PARAMS_TYPES = (dict, list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,8 +45,7 @@ _OUR_FAULT = (MalformedMessage, DeadlineRequired, LabelRequired, PeerNotAllowed)
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """One JSON-RPC object. `status` and `retry_after_seconds` are for HTTP, when it is not part of a batch."""
 
     body: bytes

