@@ -1,0 +1,295 @@
+"""A house with a real database; only the ports to platform-groups are stubs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.allocation.consumers import handlers
+from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
+from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.subscriptions import Subscription
+from apportion.allocation.errors import SymbolUnknown
+from apportion.allocation.operations.create_master import CreateMaster, create_master
+from apportion.allocation.operations.create_subscription import CreateSubscription, create_subscription
+from apportion.allocation.operations.desk import Desk, Limits
+from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
+from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.ports import OrderBatch
+from apportion.api.allocation.v1 import events_pb2 as facts_pb2
+from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
+from apportion.errors import DomainError, NotFound
+from apportion.events import ReceivedEvent
+from apportion.money import E8, INT64_MAX
+from apportion.rpc import set_column, to_timestamp
+from apportion.runtime.clock import FixedClock
+from apportion.storage import RequestKey, transaction
+
+LABEL = 1
+SERVER = 7
+STEP = E8 // 100
+GRID = SymbolGrid(STEP, STEP, 100 * E8)
+
+
+@dataclass
+class StubAccounts:
+    known: dict[tuple[int, int], Account] = field(default_factory=dict)
+
+    async def account(self, label: int, account_id: int) -> Account:
+        try:
+            return self.known[label, account_id]
+        except KeyError:
+            raise NotFound("account", account_id) from None
+
+
+@dataclass
+class StubSymbols:
+    grids: dict[str, SymbolGrid] = field(default_factory=lambda: {"EURUSD": GRID})
+
+    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
+        if symbol not in self.grids:
+            raise SymbolUnknown(symbol=symbol)
+        return self.grids[symbol]
+
+
+@dataclass
+class StubStates:
+    """The equities that a test sets, observed whenever it says."""
+
+    clock: FixedClock
+    equities_minor: dict[int, int] = field(default_factory=dict)
+    observed_time: datetime | None = None
+
+    async def newest(self, trading_server_id: int) -> AccountStates | None:
+        ids = sorted(self.equities_minor)
+        return AccountStates(
+            observed_time=self.observed_time or self.clock.now(),
+            account_ids=np.array(ids, dtype=np.int64),
+            equities_minor=np.array([self.equities_minor[i] for i in ids], dtype=np.int64),
+        )
+
+
+@dataclass
+class StubOrders:
+    batches: list[OrderBatch] = field(default_factory=list)
+    refusals: list[DomainError] = field(default_factory=list)
+
+    async def submit(self, batch: OrderBatch) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.batches.append(batch)
+
+
+def key(label: int = LABEL) -> RequestKey:
+    return RequestKey(label, "test", str(uuid.uuid4()), b"hash")
+
+
+@dataclass
+class House:
+    engine: AsyncEngine
+    clock: FixedClock
+    accounts: StubAccounts
+    symbols: StubSymbols
+    states: StubStates
+    orders: StubOrders
+    desk: Desk
+    waiting: list[Allocation] = field(default_factory=list)
+    event_count: int = 0
+    ticket: int = 1_000
+
+    def add_account(
+        self, account_id: int, kind: AccountKind, *, equity_minor: int = 100_000, label: int = LABEL
+    ) -> Account:
+        account = Account(
+            account_id, kind, True, 10_000 + account_id, SERVER, "USD", account_id + 500_000, equity_minor
+        )
+        self.accounts.known[label, account_id] = account
+        self.states.equities_minor[account_id] = equity_minor
+        return account
+
+    async def master(
+        self,
+        method: AllocationMethod = AllocationMethod.RATIO_MULTIPLIER,
+        *,
+        account_id: int = 64,
+        rounding: RoundingPolicy | None = None,
+        equity_minor: int = 100_000,
+        **more: object,
+    ) -> Master:
+        self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor)
+        account_type = AccountType.COPY if method is AllocationMethod.COPY_BY_EQUITY else AccountType.MAM
+        command = CreateMaster(key(), f"Master {account_id}", account_type, account_id, method, rounding, 0, None)
+        return await create_master(self.engine, self.accounts, replace(command, **more), now=self.clock.now())
+
+    async def follower(
+        self, master: Master, account_id: int, *, ratio_e8: int = E8, equity_minor: int = 100_000
+    ) -> Subscription:
+        self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor)
+        command = CreateSubscription(key(), master.master_id, account_id, ratio_e8, 0, 0, False)
+        return await create_subscription(self.engine, self.accounts, command, now=self.clock.now())
+
+    async def tell(self, payload: events_pb2.DealsObserved | events_pb2.OrdersUpdated) -> None:
+        """Hands an event to its handler as the consumer does, then runs what it wants done after the commit."""
+        self.event_count += 1
+        event = ReceivedEvent(
+            uuid.UUID(int=self.event_count),
+            LABEL,
+            "deals",
+            "7/0",
+            self.event_count,
+            payload.DESCRIPTOR.full_name,
+            self.clock.now(),
+            0,
+            payload.SerializeToString(),
+        )
+        by_type = handlers(self.desk, self.clock, self.waiting.extend)
+        async with transaction(self.engine) as tx:
+            after_commit = await by_type[event.type](tx, event)
+        if after_commit is not None:
+            await after_commit()
+
+    async def deal(
+        self,
+        account_id: int,
+        volume_lots: float,
+        *,
+        position: int,
+        entry: int = events_pb2.DEAL_ENTRY_IN,
+        ticket: int | None = None,
+        ordered: bool = False,
+        symbol: str = "EURUSD",
+        observed_time: datetime | None = None,
+    ) -> int:
+        """One deal on the trading server. Returns its ticket."""
+        self.ticket += 1
+        ticket = ticket or self.ticket
+        await self.tell(
+            deals_observed(
+                [(ticket, account_id, position, entry, round(volume_lots * E8), ordered, symbol)],
+                observed_time or self.clock.now(),
+            )
+        )
+        return ticket
+
+    async def dispatch(self) -> list[OrderBatch]:
+        """Sends what was decided since the last time. Returns the batches."""
+        waiting, self.waiting[:] = list(self.waiting), []
+        before = len(self.orders.batches)
+        for allocation in waiting:
+            await dispatch_allocation(
+                self.engine, self.orders, allocation.label, allocation.allocation_id, clock=self.clock
+            )
+        return self.orders.batches[before:]
+
+    async def fill(self, batch: OrderBatch, *, first_position: int = 0, lots: dict[int, float] | None = None) -> None:
+        """Results of a batch: everything is filled, but of some items only so many lots (0: rejected)."""
+        limits = {item: round(volume * E8) for item, volume in (lots or {}).items()}
+        await self.tell(orders_updated(batch, first_position, limits))
+
+    async def tell_some(self, batch: OrderBatch, items: list[int], first_position: int) -> None:
+        """Results of some items of a batch only: filled."""
+        rows = np.isin(batch.item_ids, items)
+        part = replace(
+            batch,
+            item_ids=batch.item_ids[rows],
+            account_ids=batch.account_ids[rows],
+            volumes_e8=batch.volumes_e8[rows],
+        )
+        await self.tell(orders_updated(part, first_position, {}))
+
+    async def children(self, **filters: object) -> list:
+        page, _ = await list_child_trades(
+            self.engine,
+            LABEL,
+            **{"master_id": 0, "allocation_id": 0, "subscription_id": 0, "only_open": False, **filters},
+            before=INT64_MAX,
+            limit=1_000,
+        )
+        return page[::-1]
+
+    async def facts(self, topic: str) -> list:
+        """The payloads in the outbox of a topic, in order."""
+        types = {"allocations": facts_pb2.AllocationDecided, "children": facts_pb2.ChildTradesClosed}
+        async with transaction(self.engine) as tx:
+            rows = await tx.exec_driver_sql(
+                f"SELECT payload FROM outbox WHERE aggregate_type = '{topic}' ORDER BY aggregate_id, sequence"
+            )
+            return [types[topic].FromString(row.payload) for row in rows]
+
+
+def deals_observed(deals: Iterable[tuple], observed_time: datetime) -> events_pb2.DealsObserved:
+    tickets, accounts, positions, entries, volumes, ordered, symbols = zip(*deals, strict=True)
+    message = events_pb2.DealsObserved(
+        trading_server_id=SERVER, observed_time=to_timestamp(observed_time), symbols=["", *symbols]
+    )
+    count = len(tickets)
+    columns = {
+        "deal_tickets": tickets,
+        "account_ids": accounts,
+        "order_tickets": [0] * count,
+        "position_tickets": positions,
+        "actions": [events_pb2.DEAL_ACTION_TRADE] * count,
+        "entries": entries,
+        "symbol_indexes": range(1, count + 1),
+        "volumes_e8": volumes,
+        "prices_e8": [E8] * count,
+        "profits_minor": [0] * count,
+        "swaps_minor": [0] * count,
+        "commissions_minor": [0] * count,
+        "server_times_ms": [1_700_000_000_000] * count,
+        "order_ids": [int(value) for value in ordered],
+        "transfer_ids": [0] * count,
+        "reasons": [0] * count,
+    }
+    for name, values in columns.items():
+        set_column(message, name, list(values))
+    return message
+
+
+def orders_updated(batch: OrderBatch, first_position: int, limits: dict[int, int]) -> events_pb2.OrdersUpdated:
+    is_close = batch.kind is AllocationKind.CLOSE
+    message = events_pb2.OrdersUpdated(
+        source_id=batch.source_id,
+        purpose=trading_pb2.ORDER_PURPOSE_CLOSE if is_close else trading_pb2.ORDER_PURPOSE_OPEN,
+    )
+    volumes, items = batch.volumes_e8.tolist(), batch.item_ids.tolist()
+    filled = [
+        (1 if volume > 0 else -1) * min(abs(volume), limits.get(item, abs(volume)))
+        for item, volume in zip(items, volumes, strict=True)
+    ]
+    states = [
+        trading_pb2.ORDER_STATE_FILLED
+        if done == asked
+        else (trading_pb2.ORDER_STATE_PARTIALLY_FILLED if done else trading_pb2.ORDER_STATE_REJECTED)
+        for done, asked in zip(filled, volumes, strict=True)
+    ]
+    orders = message.orders
+    orders.reasons.extend(["", "NO_MONEY"])
+    set_column(orders, "order_ids", range(1, len(items) + 1))
+    set_column(orders, "item_ids", items)
+    set_column(orders, "account_ids", batch.account_ids)
+    set_column(orders, "states", states)
+    set_column(orders, "reason_indexes", [int(state == trading_pb2.ORDER_STATE_REJECTED) for state in states])
+    set_column(orders, "volumes_e8", volumes)
+    set_column(orders, "filled_volumes_e8", filled)
+    set_column(orders, "prices_e8", [E8 if done else 0 for done in filled])
+    positions = batch.position_tickets if is_close else np.arange(first_position, first_position + len(items))
+    set_column(orders, "position_tickets", np.where(np.array(filled) != 0, positions, 0))
+    return message
+
+
+@pytest.fixture
+async def house(engine_for, clock) -> House:
+    states, symbols = StubStates(clock), StubSymbols()
+    desk = Desk(symbols, states, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10))
+    engine = await engine_for("apportion.allocation.storage")
+    return House(engine, clock, StubAccounts(), symbols, states, StubOrders(), desk)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apportion.allocation.domain.closing import CloseInputs, decide_close
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.methods import AllocationMethod
+from apportion.money import E8
+
+COPY, DIVIDE = AllocationMethod.COPY_BY_EQUITY, AllocationMethod.DIVIDE_BY_EQUITY
+STEP = E8 // 100
+GRID = SymbolGrid(STEP, STEP, 100 * E8)
+
+
+def closing(method, closed, before, opens, grid=GRID):
+    return decide_close(CloseInputs(method, grid, closed, before, np.array(opens, dtype=np.int64))).tolist()
+
+
+@pytest.mark.parametrize("method", [COPY, DIVIDE])
+def test_a_full_close_closes_everything_even_off_the_grid(method):
+    assert closing(method, 10 * E8, 10 * E8, [4 * E8, 6 * E8 + 1, 0]) == [4 * E8, 6 * E8 + 1, 0]
+
+
+def test_copied_children_close_the_masters_fraction_half_up():
+    # A quarter of 1.00, 0.02 and 0.05 lot: 0.25, 0.005 → 0.01, 0.0125 → 0.01.
+    assert closing(COPY, 1, 4, [E8, 2 * STEP, 5 * STEP]) == [25 * STEP, STEP, STEP]
+
+
+def test_a_child_reduced_by_its_investor_keeps_the_ratio_on_what_is_left():
+    assert closing(COPY, 5, 10, [40 * STEP]) == [20 * STEP]
+
+
+def test_a_rest_below_min_lot_waits_for_the_masters_last_part():
+    grid = SymbolGrid(STEP, 10 * STEP, 100 * E8)
+    assert closing(COPY, 1, 2, [15 * STEP, 40 * STEP, 10 * STEP], grid) == [0, 20 * STEP, 0]
+
+
+def test_dividing_closes_exactly_the_masters_volume():
+    assert closing(DIVIDE, 5 * E8, 10 * E8, [333 * STEP, 333 * STEP, 334 * STEP]) == [
+        167 * STEP,
+        166 * STEP,
+        167 * STEP,
+    ]
+
+
+def test_dividing_after_a_rejected_child_closes_the_same_fraction_of_what_is_there():
+    assert closing(DIVIDE, 5 * E8, 10 * E8, [4 * E8]) == [2 * E8]
+
+
+def test_nothing_open():
+    assert closing(DIVIDE, 1, 2, [0, 0]) == [0, 0]
+    assert closing(COPY, 1, 2, []) == []
+
+
+opens = st.lists(st.integers(0, 10_000), min_size=1, max_size=150)
+
+
+@given(open_steps=opens, before=st.integers(2, 10**6), data=st.data())
+def test_copying_equals_its_twin(open_steps, before, data):
+    closed = data.draw(st.integers(1, before - 1))
+    got = closing(COPY, closed, before, [s * STEP for s in open_steps])
+    assert got == [floor(Fraction(s * closed, before) + Fraction(1, 2)) * STEP for s in open_steps]
+
+
+@given(open_steps=opens, before=st.integers(2, 10**6), data=st.data())
+def test_dividing_sum_is_exact_and_bounded(open_steps, before, data):
+    closed = data.draw(st.integers(1, before - 1))
+    got = closing(DIVIDE, closed, before, [s * STEP for s in open_steps])
+    total = floor(Fraction(sum(open_steps) * closed, before) + Fraction(1, 2))
+    assert sum(got) == total * STEP
+    for volume, steps in zip(got, open_steps, strict=True):
+        assert 0 <= volume <= steps * STEP
+        assert not total or abs(Fraction(volume, STEP) - Fraction(steps * total, sum(open_steps))) < 1
+
+
+@given(open_steps=opens, minimum=st.integers(1, 20), before=st.integers(2, 1000), data=st.data())
+def test_copying_never_leaves_or_sends_less_than_min_lot(open_steps, minimum, before, data):
+    closed = data.draw(st.integers(1, before - 1))
+    grid = SymbolGrid(STEP, minimum * STEP, 10**6 * STEP)
+    got = closing(COPY, closed, before, [s * STEP for s in open_steps], grid)
+    for volume, steps in zip(got, open_steps, strict=True):
+        rest = steps - volume // STEP
+        assert volume == 0 or volume >= minimum * STEP or rest == 0
+        assert rest == 0 or rest >= minimum or volume == 0
