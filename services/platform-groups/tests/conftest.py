@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,7 @@ from apportion.api.platform_groups.v1 import (
     trading_servers_pb2_grpc,
     transfers_pb2_grpc,
 )
-from apportion.mt5_simulator.process import SimulatorProcess
+from apportion.mt5_simulator.process import AdminClient, SimulatorProcess
 from apportion.platform_groups.app import SCHEMA, build
 from apportion.platform_groups.settings import PlatformGroupsSettings
 from apportion.rpc import call_options, open_channel, to_timestamp
@@ -50,7 +52,7 @@ class Platform:
         self.server_id = 0
         self.group_id = 0
 
-    async def set_up(self, simulator: SimulatorProcess) -> None:
+    async def set_up(self, simulator: Simulator | SimulatorProcess) -> None:
         """Register the simulator and one group on it."""
         response = await self.servers.RegisterTradingServer(registration(simulator), **options())
         self.server_id = response.trading_server.trading_server_id
@@ -144,7 +146,9 @@ def options(seconds: float = 20.0, label: int = LABEL) -> dict[str, object]:
     return dict(call_options(label, seconds))
 
 
-def registration(simulator: SimulatorProcess, **changes: object) -> trading_servers_pb2.RegisterTradingServerRequest:
+def registration(
+    simulator: Simulator | SimulatorProcess, **changes: object
+) -> trading_servers_pb2.RegisterTradingServerRequest:
     values: dict[str, object] = {
         "request_id": new_id(),
         "name": "simulator",
@@ -163,8 +167,47 @@ def registration(simulator: SimulatorProcess, **changes: object) -> trading_serv
 Start = Callable[..., AbstractAsyncContextManager[Platform]]
 
 
+class Simulator(AdminClient):
+    """The shared simulator as one test sees it, in its own event loop."""
+
+    def __init__(self, process: SimulatorProcess) -> None:
+        super().__init__(process.admin_url)
+        self.https_url = process.https_url
+        self.ca_file = process.ca_file
+        self.manager_login = process.manager_login
+        self.manager_password = process.manager_password
+
+
+@pytest.fixture(scope="session")
+def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """One process for all tests that do not kill it; its pipe is served by a loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="simulator")
+    thread.start()
+    process = SimulatorProcess(tmp_path_factory.mktemp("simulator"), prices="walk", durable=False)
+    asyncio.run_coroutine_threadsafe(process.start(), loop).result()
+    try:
+        yield process
+    finally:
+        asyncio.run_coroutine_threadsafe(process.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
 @pytest.fixture
-async def simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
+async def simulator(shared_simulator: SimulatorProcess) -> AsyncIterator[Simulator]:
+    """The shared simulator without faults, EURUSD at 1.10000/1.10010."""
+    client = Simulator(shared_simulator)
+    await client.set_price("EURUSD", "1.10000", "1.10010")
+    yield client
+    await client.clear_faults()
+    await client.close()
+
+
+@pytest.fixture
+async def own_simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
+    """A process that the test may kill; it keeps its state on disk."""
     async with SimulatorProcess(tmp_path / "simulator", prices="walk") as process:
         await process.set_price("EURUSD", "1.10000", "1.10010")
         yield process

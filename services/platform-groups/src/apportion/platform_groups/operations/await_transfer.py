@@ -6,13 +6,25 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.transfers import Transfer
-from apportion.platform_groups.storage.transfers import load_transfer
+from apportion.platform_groups.operations.accept_transfers import INITIAL_SOURCE
+from apportion.platform_groups.storage.transfers import find_by_source, load_transfer
 from apportion.runtime import Clock
 from apportion.storage import transaction
 
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_LOOK_SECONDS = 0.2
+
+
+async def await_initial_balance(
+    engine: AsyncEngine, clock: Clock, account: Account, *, patience_seconds: float
+) -> None:
+    """Returns when the first balance of a new account is booked, or when patience ends: it is booked later then."""
+    async with transaction(engine) as tx:
+        transfer_id = await find_by_source(tx, account.label, f"{INITIAL_SOURCE}/{account.account_id}")
+    if transfer_id is not None:
+        await await_transfer(engine, clock, account.label, transfer_id, patience_seconds=patience_seconds)
 
 
 async def await_transfer(

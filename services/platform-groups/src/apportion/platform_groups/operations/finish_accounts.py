@@ -53,7 +53,7 @@ async def finish_creating(
     server = await servers.get(trading_server_id)
     logins: dict[int, int] = {}
     for group in {group.server_group for group in groups.values()}:
-        for user in await server.users_of_group(group):
+        for user in sorted(await server.users_of_group(group), key=lambda user: user.login):
             if account_id := account_of(user.comment):
                 logins[account_id] = user.login
     for account in waiting:

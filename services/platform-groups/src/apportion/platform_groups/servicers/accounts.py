@@ -12,10 +12,12 @@ from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates
 from apportion.errors import InvalidArgument, UpstreamUnavailable, Violation
 from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.operations.await_transfer import await_initial_balance
 from apportion.platform_groups.operations.create_account import create_account
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
 from apportion.platform_groups.operations.set_account_access import set_account_access
 from apportion.platform_groups.servicers.paging import Page
+from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.storage.accounts import list_accounts, load_account, load_account_by_login
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
 from apportion.rpc import caller, request_key
@@ -38,6 +40,9 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.CreateAccountResponse:
         key, account = request_key(request), parse_new_account(request)
         created = await create_account(self.engine, self.servers, self.new_password, key, account, now=self.clock.now())
+        await await_initial_balance(
+            self.engine, self.clock, created.account, patience_seconds=patience_seconds(caller())
+        )
         return render_created(created)
 
     async def GetAccount(  # noqa: N802

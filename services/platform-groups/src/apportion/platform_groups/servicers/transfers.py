@@ -12,15 +12,12 @@ from apportion.platform_groups.domain.transfers import Transfer
 from apportion.platform_groups.operations.accept_transfers import DirectTransfer, accept_batch, accept_transfer
 from apportion.platform_groups.operations.await_transfer import await_transfer
 from apportion.platform_groups.servicers.paging import Page
+from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.storage.transfers import list_transfers, load_transfer
 from apportion.platform_groups.wire.trading import parse_adjustment, parse_transfer, parse_transfers, render_transfer
 from apportion.rpc import RequestKey, caller, request_key
 from apportion.runtime import Clock
 from apportion.storage import transaction
-
-MARGIN_SECONDS = 0.25
-"""What is left of the caller's time for the answer itself."""
-LONGEST_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +68,5 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     async def _carry_out(self, key: RequestKey, transfer: DirectTransfer) -> Transfer:
         """Accepted durably, then waited for as long as the caller can; PENDING says that it goes on."""
         transfer_id = await accept_transfer(self.engine, key, transfer, now=self.clock.now())
-        patience = min(caller().remaining_seconds - MARGIN_SECONDS, LONGEST_WAIT_SECONDS)
+        patience = patience_seconds(caller())
         return await await_transfer(self.engine, self.clock, key.label, transfer_id, patience_seconds=patience)

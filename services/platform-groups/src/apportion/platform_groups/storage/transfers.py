@@ -282,6 +282,13 @@ async def load_transfer(tx: AsyncConnection, label: int, transfer_id: int) -> Tr
     return _transfer(row)
 
 
+async def find_by_source(tx: AsyncConnection, label: int, source_id: str) -> int | None:
+    """The id of the transfer with this source."""
+    query = text("SELECT transfer_id FROM transfers WHERE label = :label AND source_id = :source_id")
+    found: int | None = (await tx.execute(query, {"label": label, "source_id": source_id})).scalar_one_or_none()
+    return found
+
+
 async def list_transfers(tx: AsyncConnection, label: int, account_id: int, after_id: int, limit: int) -> list[Transfer]:
     """`account_id` 0: of all accounts."""
     query = text(
