@@ -7,19 +7,9 @@ import structlog
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
 from apportion.risk.domain.watch import Snapshot
-from apportion.risk.wire import parse_account_states
+from apportion.risk.wire import accounts_key, parse_account_states
 
 log = structlog.get_logger()
-
-
-def accounts_key(trading_server_id: int) -> str:
-    """Where platform-groups publishes AccountStates."""
-    return f"weather:accounts:{trading_server_id}"
-
-
-def ticks_key(trading_server_id: int) -> str:
-    """Where platform-groups publishes Ticks."""
-    return f"weather:ticks:{trading_server_id}"
 
 
 class RedisWeather:
