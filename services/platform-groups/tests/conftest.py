@@ -214,6 +214,12 @@ async def own_simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
 
 
 @pytest.fixture
+def kek() -> str:
+    """The key-encryption key of all processes of a test."""
+    return KEK
+
+
+@pytest.fixture
 async def database_url(make_database: Callable[[str], object]) -> str:
     return str(await make_database(SCHEMA))  # type: ignore[misc]
 
