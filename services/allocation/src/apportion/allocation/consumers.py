@@ -8,12 +8,12 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation
-from apportion.allocation.event_wire import closing_deals, master_deals, parse_deals, parse_order_results
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.storage.masters import load_masters_of_accounts
+from apportion.allocation.wire.events import closing_deals, master_deals, parse_deals, parse_order_results
 from apportion.events import AfterCommit, Handler, ReceivedEvent
 from apportion.runtime import Clock
 

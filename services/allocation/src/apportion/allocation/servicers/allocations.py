@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation import wire
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.operations.allocate_trade import allocate_trade
 from apportion.allocation.operations.desk import Desk
@@ -16,6 +15,7 @@ from apportion.allocation.operations.explain_allocation import explain_allocatio
 from apportion.allocation.operations.get_allocation import ChildPage, get_allocation
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.wire import messages
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
 from apportion.money import INT64_MAX
 from apportion.rpc import CHUNK_ROWS, caller
@@ -36,7 +36,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def AllocateTrade(  # noqa: N802 (the RPC's name)
         self, request: allocations_pb2.AllocateTradeRequest, context: Context
     ) -> allocations_pb2.AllocateTradeResponse:
-        command = wire.parse_allocate_trade(request)
+        command = messages.parse_allocate_trade(request)
         allocation = await allocate_trade(self._engine, self._desk, command, now=self._clock.now())
         children = None
         if request.include_children:
@@ -46,8 +46,8 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def GetAllocation(  # noqa: N802
         self, request: allocations_pb2.GetAllocationRequest, context: Context
     ) -> allocations_pb2.GetAllocationResponse:
-        allocation_id = wire.parse_id(request.allocation_id, "allocation_id")
-        wire.parse_filters(first_child_index=request.first_child_index)
+        allocation_id = messages.parse_id(request.allocation_id, "allocation_id")
+        messages.parse_filters(first_child_index=request.first_child_index)
         limit = CHUNK_ROWS if request.include_children else 0
         allocation, page = await get_allocation(
             self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
@@ -60,7 +60,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         self, request: allocations_pb2.ListAllocationsRequest, context: Context
     ) -> allocations_pb2.ListAllocationsResponse:
         label, limit = caller().label, page_size(request.page_size)
-        wire.parse_filters(master_id=request.master_id)
+        messages.parse_filters(master_id=request.master_id)
         query = query_hash("ListAllocations", label, request.master_id)
         (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
         page, last = await list_allocations(
@@ -72,13 +72,13 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ExplainAllocation(  # noqa: N802
         self, request: allocations_pb2.ExplainAllocationRequest, context: Context
     ) -> allocations_pb2.ExplainAllocationResponse:
-        allocation_id = wire.parse_id(request.allocation_id, "allocation_id")
-        wire.parse_filters(first_child_index=request.first_child_index)
+        allocation_id = messages.parse_id(request.allocation_id, "allocation_id")
+        messages.parse_filters(first_child_index=request.first_child_index)
         limit = page_size(request.page_size)
         explanation = await explain_allocation(
             self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
         )
-        return wire.render_explanation(explanation)
+        return messages.render_explanation(explanation)
 
     async def ListChildTrades(  # noqa: N802
         self, request: allocations_pb2.ListChildTradesRequest, context: Context
@@ -89,14 +89,14 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
             "allocation_id": request.allocation_id,
             "subscription_id": request.subscription_id,
         }
-        wire.parse_filters(**filters)
+        messages.parse_filters(**filters)
         query = query_hash("ListChildTrades", label, *filters.values(), request.only_open)
         (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
         page, last = await list_child_trades(
             self._engine, label, **filters, only_open=request.only_open, before=int(before), limit=limit
         )
         return allocations_pb2.ListChildTradesResponse(
-            child_trades=map(wire.render_child_trade, page),
+            child_trades=map(messages.render_child_trade, page),
             next_page_token="" if last is None else encode_page_token(query, (last,)),
         )
 

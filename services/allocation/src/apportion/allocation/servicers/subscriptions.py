@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation import wire
 from apportion.allocation.operations.create_subscription import create_subscription
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.list_subscriptions import list_subscriptions
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.operations.update_subscription import update_subscription
+from apportion.allocation.wire import messages
 from apportion.api.allocation.v1 import subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.rpc import caller
 from apportion.runtime import Clock
@@ -32,34 +32,34 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
     async def CreateSubscription(  # noqa: N802 (the RPC's name)
         self, request: subscriptions_pb2.CreateSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.CreateSubscriptionResponse:
-        command = wire.parse_create_subscription(request)
+        command = messages.parse_create_subscription(request)
         subscription = await create_subscription(self._engine, self._accounts, command, now=self._clock.now())
-        return subscriptions_pb2.CreateSubscriptionResponse(subscription=wire.render_subscription(subscription))
+        return subscriptions_pb2.CreateSubscriptionResponse(subscription=messages.render_subscription(subscription))
 
     async def GetSubscription(  # noqa: N802
         self, request: subscriptions_pb2.GetSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.GetSubscriptionResponse:
-        subscription_id = wire.parse_id(request.subscription_id, "subscription_id")
+        subscription_id = messages.parse_id(request.subscription_id, "subscription_id")
         subscription = await get_subscription(self._engine, caller().label, subscription_id)
-        return subscriptions_pb2.GetSubscriptionResponse(subscription=wire.render_subscription(subscription))
+        return subscriptions_pb2.GetSubscriptionResponse(subscription=messages.render_subscription(subscription))
 
     async def ListSubscriptions(  # noqa: N802
         self, request: subscriptions_pb2.ListSubscriptionsRequest, context: Context
     ) -> subscriptions_pb2.ListSubscriptionsResponse:
         label, limit = caller().label, page_size(request.page_size)
         filters = {"master_id": request.master_id, "wallet_account_id": request.wallet_account_id}
-        wire.parse_filters(**filters)
+        messages.parse_filters(**filters)
         query = query_hash("ListSubscriptions", label, *filters.values())
         (after,) = decode_page_token(request.page_token, query) or (0,)
         page, last = await list_subscriptions(self._engine, label, **filters, after=int(after), limit=limit)
         return subscriptions_pb2.ListSubscriptionsResponse(
-            subscriptions=map(wire.render_subscription, page),
+            subscriptions=map(messages.render_subscription, page),
             next_page_token="" if last is None else encode_page_token(query, (last,)),
         )
 
     async def UpdateSubscription(  # noqa: N802
         self, request: subscriptions_pb2.UpdateSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.UpdateSubscriptionResponse:
-        command = wire.parse_update_subscription(request)
+        command = messages.parse_update_subscription(request)
         subscription = await update_subscription(self._engine, command, now=self._clock.now())
-        return subscriptions_pb2.UpdateSubscriptionResponse(subscription=wire.render_subscription(subscription))
+        return subscriptions_pb2.UpdateSubscriptionResponse(subscription=messages.render_subscription(subscription))

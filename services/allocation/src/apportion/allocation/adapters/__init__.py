@@ -1,0 +1,1 @@
+"""The ports of the operations, over gRPC and the weather."""

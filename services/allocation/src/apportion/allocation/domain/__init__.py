@@ -1,0 +1,1 @@
+"""The rules of allocation: pure, columns in and columns out."""

@@ -1,0 +1,1 @@
+"""Masters, subscriptions, columnar decisions and child trades in PostgreSQL."""

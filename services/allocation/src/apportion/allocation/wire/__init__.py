@@ -1,0 +1,1 @@
+"""Messages to commands, columns and back: pure."""
