@@ -259,6 +259,12 @@ async def shared_gateway(pytestconfig: pytest.Config) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
+def upstream() -> Upstream:
+    """The stand-in for platform-groups and allocation, not yet served."""
+    return Upstream()
+
+
+@pytest.fixture
 async def gateway(start_gateway: StartGateway) -> Gateway:
     """A gateway with broker 1 (area AREA) whose user has the wallet LOGIN, account 7."""
     return await start_gateway()
