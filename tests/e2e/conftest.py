@@ -1,8 +1,10 @@
-"""Real processes on the loopback: one stack with a small world for all tests of a session's worker."""
+"""Real processes on the loopback: a stack with a small world for each test."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,16 @@ INVESTOR_COUNT = 9
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    """Five services, a paused simulator, three masters with three investors each, prices set."""
-    async with open_scene(tmp_path, investor_count=INVESTOR_COUNT) as opened:
+def folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL, which does not run as root, may pass; pytest's own are closed."""
+    made = Path(tempfile.mkdtemp(prefix="apportion-e2e-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    """Five services, a paused simulator, three masters with three investors each."""
+    async with open_scene(folder, investor_count=INVESTOR_COUNT) as opened:
         yield opened

@@ -26,9 +26,9 @@ async def _nothing(scene: Scene, step: str) -> None:
     return None
 
 
-async def _play(folder: Path, interrupt: Interrupt) -> dict[str, object]:
+async def _play(home: Path, interrupt: Interrupt) -> dict[str, object]:
     """The scripted day, with `interrupt` called at the beginning of each step; audited."""
-    async with open_scene(folder, investor_count=INVESTOR_COUNT, at_once=1) as scene:
+    async with open_scene(home, investor_count=INVESTOR_COUNT, at_once=1) as scene:
         await Day(scene.world, scene.clients, scene.simulator, lambda step: interrupt(scene, step)).play()
         ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
         findings = await audit(scene.world, scene.clients, ledger)
@@ -71,9 +71,9 @@ class Killer:
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("seed", [1])
-async def test_the_books_are_the_same_after_crashes(tmp_path: Path, seed: int) -> None:
-    calm = await _play(tmp_path / "calm", _nothing)
+async def test_the_books_are_the_same_after_crashes(folder: Path, seed: int) -> None:
+    calm = await _play(folder / "calm", _nothing)
     killer = Killer(seed)
-    stormy = await _play(tmp_path / "stormy", killer)
+    stormy = await _play(folder / "stormy", killer)
     assert len(killer.killed) >= 6, killer.killed
     assert stormy == calm, f"killed {killer.killed}"

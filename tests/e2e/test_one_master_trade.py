@@ -19,7 +19,7 @@ LOT_STEP = Fraction(1, 100)
 
 async def test_the_investors_follow_and_the_manager_is_paid(scene: Scene) -> None:
     day = _day(scene)
-    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
     await day.settle("the market opens")
     before = await _books(scene)
     master = scene.world.masters["copy"]
@@ -59,7 +59,7 @@ async def test_the_investors_follow_and_the_manager_is_paid(scene: Scene) -> Non
 
 async def test_a_pooled_trade_is_divided_to_the_last_step(scene: Scene) -> None:
     day = _day(scene)
-    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
     await day.settle("the market opens")
     await scene.simulator.sell(scene.world.masters["pooled"].login, "EURUSD", "1.37")
     await day.settle("the pooled master sells 1.37")
@@ -75,7 +75,7 @@ async def test_a_pooled_trade_is_divided_to_the_last_step(scene: Scene) -> None:
 
 async def test_each_allocation_explains_itself(scene: Scene) -> None:
     day = _day(scene)
-    await scene.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
     await day.settle("the market opens")
     for key in scene.world.masters:
         await scene.simulator.buy(scene.world.masters[key].login, "EURUSD", "0.77")

@@ -19,10 +19,10 @@ SHARED = ("allocation", "platform-groups")
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(folder: Path) -> AsyncIterator[Scene]:
     split = dict.fromkeys(SHARED, 2)
-    async with open_scene(tmp_path, investor_count=9, split=split) as opened:
-        await opened.simulator.set_price("EURUSD", "1.10000", "1.10010")
+    async with open_scene(folder, investor_count=9, split=split) as opened:
+        await opened.simulator.set_price("EURUSD", "1.10000", "1.10000")
         yield opened
 
 

@@ -130,8 +130,9 @@ class Day:
         await self.simulator.advance(STEP_SECONDS)
 
     async def _prices(self, eurusd: str, gbpusd: str) -> None:
-        for symbol, bid in (("EURUSD", eurusd), ("GBPUSD", gbpusd)):
-            await self.simulator.set_price(symbol, bid, f"{float(bid) + 0.0001:.5f}")
+        """Without a spread: a trade changes nobody's equity, so it does not matter which snapshot a decision sees."""
+        for symbol, price in (("EURUSD", eurusd), ("GBPUSD", gbpusd)):
+            await self.simulator.set_price(symbol, price, price)
 
     async def _trade(self, key: str, symbol: str, direction: int, volume: str) -> None:
         login = self.world.masters[key].login
