@@ -159,7 +159,10 @@ async def test_a_fill_after_the_masters_close_is_closed_at_once(house):
     assert (closing.position_tickets.tolist(), closing.volumes_e8.tolist()) == ([5_000], [-E8])
     await server_closes(house, closing)
     assert await open_lots(house) == [0]
-    page, _ = await list_allocations(house.engine, 1, master_id=master.master_id, before=INT64_MAX, limit=10)
+    filters = {"master_id": master.master_id, "before": INT64_MAX, "limit": 10}
+    deals, _ = await list_allocations(house.engine, 1, with_follow_ups=False, **filters)
+    assert [(a.kind, a.wave) for a in deals] == [(2, 0), (1, 0)]
+    page, _ = await list_allocations(house.engine, 1, with_follow_ups=True, **filters)
     assert [(a.kind, a.wave) for a in page] == [(2, 1), (2, 0), (1, 0)]
     for allocation in page:
         explained = await explain_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)

@@ -69,6 +69,7 @@ def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
         subscription_set_version=allocation.set_version,
         decide_time=to_timestamp(allocation.decide_time),
         server_time_ms=trade.server_time_ms,
+        wave=allocation.wave,
     )
     if allocation.dispatch_time is not None:
         message.dispatch_time.CopyFrom(to_timestamp(allocation.dispatch_time))

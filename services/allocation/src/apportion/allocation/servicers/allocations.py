@@ -61,10 +61,15 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     ) -> allocations_pb2.ListAllocationsResponse:
         label, limit = caller().label, page_size(request.page_size)
         messages.parse_filters(master_id=request.master_id)
-        query = query_hash("ListAllocations", label, request.master_id)
+        query = query_hash("ListAllocations", label, request.master_id, request.include_follow_ups)
         (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
         page, last = await list_allocations(
-            self._engine, label, master_id=request.master_id, before=int(before), limit=limit
+            self._engine,
+            label,
+            master_id=request.master_id,
+            with_follow_ups=request.include_follow_ups,
+            before=int(before),
+            limit=limit,
         )
         token = "" if last is None else encode_page_token(query, (last,))
         return allocations_pb2.ListAllocationsResponse(allocations=map(allocation_message, page), next_page_token=token)

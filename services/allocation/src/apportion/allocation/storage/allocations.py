@@ -115,10 +115,12 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
 
 
 async def list_allocations(
-    tx: AsyncConnection, label: int, *, master_id: int, before: int, limit: int
+    tx: AsyncConnection, label: int, *, master_id: int, with_follow_ups: bool, before: int, limit: int
 ) -> list[Allocation]:
     """Newest first, from the one older than `before`; master 0: of all masters."""
     query = _headers().where(ROWS.c.label == label, ROWS.c.allocation_id < before)
+    if not with_follow_ups:
+        query = query.where(ROWS.c.wave == 0)
     if master_id:
         query = query.where(ROWS.c.master_id == master_id)
     result = await tx.execute(query.order_by(ROWS.c.allocation_id.desc()).limit(limit))
