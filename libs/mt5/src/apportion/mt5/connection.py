@@ -99,7 +99,7 @@ class Connection:
         for last in (False, True):
             session = await self._logged_in()
             try:
-                return await self._request(session, "GET" if body is None else "POST", command, query, body)
+                return await self._request(session, command, query, body)
             except (aiohttp.ClientError, TimeoutError, NotSent, UnexpectedReply) as error:
                 await self._drop()
                 if last:
@@ -112,8 +112,7 @@ class Connection:
     async def _write(self, command: str, query: Values | None, body: Mapping[str, Any] | None) -> Reply:
         session = await self._logged_in()
         try:
-            # POST: aiohttp repeats an idempotent method by itself on a stale connection, and a write must not be.
-            return await self._request(session, "POST", command, query, body)
+            return await self._request(session, command, query, body)
         except (NotSent, aiohttp.ClientConnectorError) as error:
             await self._drop()
             raise NotSent(f"{command}: {type(error).__name__}") from error
@@ -127,14 +126,14 @@ class Connection:
     async def _request(
         self,
         session: aiohttp.ClientSession,
-        method: str,
         command: str,
         query: Values | None,
         body: Mapping[str, Any] | None,
     ) -> Reply:
         url = f"{self.endpoint.base_url}/api/{command}"
         data = None if body is None else msgspec.json.encode(body)
-        async with session.request(method, url, params=query, data=data) as response:
+        # POST, which every command takes: aiohttp would repeat a GET by itself, on a connection without login.
+        async with session.post(url, params=query, data=data) as response:
             content = await response.read()
         self._last_call = asyncio.get_running_loop().time()
         if response.status == HTTP_FORBIDDEN:
@@ -188,7 +187,7 @@ class Connection:
 
     async def _auth(self, session: aiohttp.ClientSession, command: str, query: Values) -> Reply:
         try:
-            reply = await self._request(session, "GET", command, query, None)
+            reply = await self._request(session, command, query, None)
         except NotSent as error:
             raise LoginRefused(f"{command}: HTTP 403") from error
         if reply.code != Retcode.DONE:

@@ -10,6 +10,8 @@ VOLUME_EXT_PER_VOLUME = 10_000
 def fixed(text: str, digits: int) -> int:
     """`"26000.00"` with 2 digits → 2600000. Raises ValueError when a digit would be lost or it is no number."""
     whole, _, fraction = text.partition(".")
+    if not whole:
+        raise ValueError(f"{text!r} is not a number")
     missing = digits - len(fraction)
     if missing == 0:
         return int(whole + fraction)

@@ -35,7 +35,7 @@ _envelope = msgspec.json.Decoder(Reply)
 
 @cache
 def _decoder(answer_type: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(cast(Any, answer_type), strict=False)
+    return msgspec.json.Decoder(cast("Any", answer_type), strict=False)
 
 
 def parse_reply(body: bytes) -> Reply:
