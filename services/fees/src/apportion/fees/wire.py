@@ -14,6 +14,7 @@ from apportion.fees.domain.charge import ChargeState, TransferResult, TransferSt
 from apportion.fees.domain.terms import Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
 from apportion.fees.operations.set_terms import SetTerms
+from apportion.money import UnknownCurrencyError, currency_digits
 from apportion.rpc import Problems, column, request_key, to_timestamp
 
 SOURCE = "fees"
@@ -29,9 +30,8 @@ def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
     problems = Problems()
     problems.positive(request.subscription_id, "subscription_id")
     if problems.present(request, "trade_fee_per_lot"):
-        code = request.trade_fee_per_lot.currency_code
-        is_code = len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()
-        problems.require(is_code, "trade_fee_per_lot.currency_code", "must be an ISO 4217 code")
+        is_known = _is_currency(request.trade_fee_per_lot.currency_code)
+        problems.require(is_known, "trade_fee_per_lot.currency_code", "must be an ISO 4217 code")
     problems.raise_if_any()
     return SetTerms(
         key=request_key(request),
@@ -40,6 +40,14 @@ def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
         trade_fee_per_lot_minor=request.trade_fee_per_lot.amount_minor,
         etag=request.etag,
     )
+
+
+def _is_currency(code: str) -> bool:
+    try:
+        currency_digits(code)
+    except UnknownCurrencyError:
+        return False
+    return True
 
 
 def parse_get_terms(request: terms_api.GetTermsRequest) -> int:

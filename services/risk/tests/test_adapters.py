@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import inspect
+import uuid
+from datetime import timedelta
+
+import pytest
+from risk_world import LABEL, NOW
+
+from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
+from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, trading_pb2, trading_pb2_grpc
+from apportion.api.platform_groups.v1.events_pb2 import AccountStates
+from apportion.errors import DomainError, Kind, NotFound
+from apportion.events import Redis, publish_weather
+from apportion.risk.adapters.allocation import AllocationMasters
+from apportion.risk.adapters.platform_groups import PlatformAccounts
+from apportion.risk.adapters.weather import RedisWeather
+from apportion.risk.domain.limits import MasterAccount
+from apportion.risk.domain.trips import Close
+from apportion.risk.operations.ports import ClosingReport
+from apportion.risk.wire import accounts_key
+from apportion.rpc import to_timestamp
+from apportion.testing.servers import running_server
+
+REQUEST_ID = uuid.UUID(int=7)
+
+
+def whole(servicer):
+    """With a method for every RPC, as the server demands; those that the stub lacks only fail."""
+
+    async def unused(request, context):
+        raise AssertionError("not part of this test")
+
+    for name in dir(type(servicer)):
+        if name[0].isupper() and not inspect.iscoroutinefunction(getattr(servicer, name)):
+            setattr(servicer, name, unused)
+    return servicer
+
+
+class HaltCauseMismatch(DomainError):
+    """As allocation says it."""
+
+    kind = Kind.PRECONDITION
+    reason = "HALT_CAUSE_MISMATCH"
+    cure = "None."
+
+
+class Masters(masters_pb2_grpc.MastersServiceServicer):
+    def __init__(self) -> None:
+        self.halts: list[masters_pb2.HaltMasterRequest] = []
+
+    async def GetMaster(self, request, context):
+        if request.master_id != 3:
+            raise NotFound("master", request.master_id)
+        master = masters_pb2.Master(master_id=3, account_id=43, trading_server_id=1, currency_code="USD")
+        return masters_pb2.GetMasterResponse(master=master)
+
+    async def HaltMaster(self, request, context):
+        self.halts.append(request)
+        return masters_pb2.HaltMasterResponse()
+
+    async def ResumeMaster(self, request, context):
+        if request.cause == "risk/trip/1":
+            raise HaltCauseMismatch
+        raise NotFound("master", request.master_id)
+
+
+class Trading(trading_pb2_grpc.TradingServiceServicer):
+    def __init__(self) -> None:
+        self.positions: list[trading_pb2.Position] = []
+        self.closing = trading_pb2.Closing(closing_id=500, state=1, last_error="busy")
+        self.requests: list[trading_pb2.CloseAllPositionsRequest] = []
+
+    async def CloseAllPositions(self, request, context):
+        self.requests.append(request)
+        return trading_pb2.CloseAllPositionsResponse(closing=self.closing)
+
+    async def GetClosing(self, request, context):
+        return trading_pb2.GetClosingResponse(closing=self.closing)
+
+    async def ListPositions(self, request, context):
+        return trading_pb2.ListPositionsResponse(positions=self.positions)
+
+
+class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
+    def __init__(self) -> None:
+        self.account = accounts_pb2.Account(account_id=43)
+        self.accesses: list[int] = []
+
+    async def SetAccountAccess(self, request, context):
+        self.accesses.append(request.access)
+        return accounts_pb2.SetAccountAccessResponse(account=self.account)
+
+    async def GetAccount(self, request, context):
+        return accounts_pb2.GetAccountResponse(account=self.account)
+
+
+async def test_masters_are_asked_halted_and_resumed():
+    servicer = Masters()
+    async with running_server(
+        lambda server: masters_pb2_grpc.add_MastersServiceServicer_to_server(whole(servicer), server)
+    ) as channel:
+        masters = AllocationMasters(channel, call_seconds=5)
+        assert await masters.master_account(LABEL, 3) == MasterAccount(3, 43, 1, "USD")
+        with pytest.raises(NotFound):
+            await masters.master_account(LABEL, 4)
+        await masters.halt(LABEL, 3, "risk/trip/1", REQUEST_ID)
+        await masters.resume(LABEL, 3, "risk/trip/1", REQUEST_ID)  # not our latch any more: nothing to release
+        with pytest.raises(NotFound):
+            await masters.resume(LABEL, 3, "risk/trip/2", REQUEST_ID)
+    (halt,) = servicer.halts
+    assert (halt.request_id, halt.master_id, halt.cause) == (str(REQUEST_ID), 3, "risk/trip/1")
+
+
+async def test_accounts_are_closed_watched_and_made_read_only():
+    trading, accounts = Trading(), Accounts()
+
+    def add(server) -> None:
+        trading_pb2_grpc.add_TradingServiceServicer_to_server(whole(trading), server)
+        accounts_pb2_grpc.add_AccountsServiceServicer_to_server(whole(accounts), server)
+
+    async with running_server(add) as channel:
+        platform = PlatformAccounts(channel, call_seconds=5)
+        assert await platform.close_all(LABEL, 43, "risk/trip/1", REQUEST_ID) == 500
+        assert (trading.requests[0].account_id, trading.requests[0].cause) == (43, "risk/trip/1")
+        assert await platform.closing(LABEL, 500) == ClosingReport(None, (), "busy")
+        closes = {"position_tickets": [1, 2], "volumes_e8": [10, 20], "prices_e8": [5, 6]}
+        trading.closing = trading_pb2.Closing(closing_id=500, state=2, flat_time=to_timestamp(NOW), **closes)
+        assert await platform.closing(LABEL, 500) == ClosingReport(NOW, (Close(1, 10, 5), Close(2, 20, 6)), "")
+        assert not await platform.has_positions(LABEL, 43)
+        trading.positions.append(trading_pb2.Position(position_ticket=9))
+        assert await platform.has_positions(LABEL, 43)
+        for read_only in (True, False):
+            await platform.set_read_only(LABEL, 43, read_only, "risk/trip/1", REQUEST_ID)
+        assert accounts.accesses == [2, 1]
+        assert await platform.equity_since(LABEL, 43, NOW) is None
+        snapshot = accounts_pb2.AccountSnapshot(equity_minor=8_800, observed_time=to_timestamp(NOW))
+        accounts.account.snapshot.CopyFrom(snapshot)
+        assert await platform.equity_since(LABEL, 43, NOW) == 8_800
+        assert await platform.equity_since(LABEL, 43, NOW + timedelta(seconds=1)) is None
+
+
+async def test_the_weather_is_read_as_it_is_now(redis_url):
+    redis = Redis(redis_url)
+    weather = RedisWeather(redis)
+    assert await weather.snapshot(1) is None
+    states = AccountStates(
+        observed_time=to_timestamp(NOW), account_ids=[43], balances_minor=[1], credits_minor=[0], equities_minor=[2]
+    )
+    await publish_weather(redis, accounts_key(1), states.SerializeToString(), 5)
+    snapshot = await weather.snapshot(1)
+    assert snapshot is not None
+    assert (snapshot.version, snapshot.equities_minor.tolist()) == (5, [2])
+    await redis.close()
+
+
+async def test_without_redis_there_is_no_weather_and_no_failure():
+    redis = Redis("redis://127.0.0.1:9")
+    assert await RedisWeather(redis).snapshot(1) is None
+    await redis.close()
