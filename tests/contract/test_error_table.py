@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from methods import Method, all_methods
@@ -93,7 +94,7 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     return reasons[0] if reasons else ""
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire(stack: Stack) -> AsyncIterator[Wire]:
     opened = Wire(stack)
     yield opened

@@ -7,12 +7,15 @@ from decimal import Decimal
 from fractions import Fraction
 
 import aiohttp
+import pytest
 
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.devstack.day import Day
 from apportion.devstack.ledger import ServerBook, read_ledger, read_server
 from apportion.devstack.scene import Scene
 from apportion.devstack.world import E8, TRADE_FEE_MINOR
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("one-master-trade")]
 
 LOT_STEP = Fraction(1, 100)
 
@@ -30,7 +33,7 @@ async def test_the_investors_follow_and_the_manager_is_paid(scene: Scene) -> Non
     books = await _books(scene)
     opened = {follower.key: _open_lots(books[follower.login]) for follower in followers}
     assert opened == {
-        follower.key: _half_up(Fraction(follower.deposit_minor, before[master.login].equity_minor))
+        follower.key: _half_up(Fraction(before[follower.login].equity_minor, before[master.login].equity_minor))
         for follower in followers
     }
     assert any(opened.values()), "somebody is big enough to follow"
@@ -61,16 +64,18 @@ async def test_a_pooled_trade_is_divided_to_the_last_step(scene: Scene) -> None:
     day = _day(scene)
     await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
     await day.settle("the market opens")
+    before = await _books(scene)
     await scene.simulator.sell(scene.world.masters["pooled"].login, "EURUSD", "1.37")
     await day.settle("the pooled master sells 1.37")
     books = await _books(scene)
     followers = scene.world.followers["pooled"]
     assert sum(_open_lots(books[follower.login]) for follower in followers) == Fraction(137, 100)
-    total = sum(follower.deposit_minor for follower in followers)
+    total = sum(before[follower.login].equity_minor for follower in followers)
     for follower in followers:
-        exact = Fraction(follower.deposit_minor, total) * Fraction(137, 100)
+        exact = Fraction(before[follower.login].equity_minor, total) * Fraction(137, 100)
         assert abs(_open_lots(books[follower.login]) - exact) <= Fraction(3, 2) * LOT_STEP, follower.key
         assert all(position["Action"] == "1" for position in books[follower.login].positions), "a sale stays a sale"
+    await _close_all(scene, day)
 
 
 async def test_each_allocation_explains_itself(scene: Scene) -> None:
@@ -82,7 +87,7 @@ async def test_each_allocation_explains_itself(scene: Scene) -> None:
     await day.settle("all masters buy")
     ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
     for key, allocations in ledger.allocations.items():
-        [allocation] = allocations
+        allocation = allocations[0]
         request = allocations_pb2.ExplainAllocationRequest(allocation_id=allocation.allocation_id, page_size=100)
         explained = await scene.clients.call(scene.clients.allocations.ExplainAllocation, request)
         assert explained.agrees
@@ -90,6 +95,7 @@ async def test_each_allocation_explains_itself(scene: Scene) -> None:
         for child in explained.children:
             exact = Fraction(int(child.exact_numerator), int(child.exact_denominator)) / E8
             assert abs(Fraction(child.stored_volume_e8, E8) - exact) <= 2 * LOT_STEP or child.skip_reason
+    await _close_all(scene, day)
 
 
 async def test_the_published_request_signs_a_user_in_once(scene: Scene) -> None:
@@ -100,6 +106,14 @@ async def test_the_published_request_signs_a_user_in_once(scene: Scene) -> None:
     first, second = await _exchange(scene, token), await _exchange(scene, token)
     assert "result" in first, first
     assert second["error"]["data"]["reason"] == "TOKEN_INVALID"
+
+
+async def _close_all(scene: Scene, day: Day) -> None:
+    """Leave the scene flat for the next test."""
+    for master in scene.world.masters.values():
+        for position in await scene.simulator.admin.positions(master.login):
+            await scene.simulator.close(master.login, position["Position"])
+    await day.settle("everything is closed")
 
 
 async def _exchange(scene: Scene, token: str) -> dict[str, object]:

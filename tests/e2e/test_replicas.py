@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from apportion.devstack.books import audit
 from apportion.devstack.day import Day
@@ -18,11 +19,15 @@ TAKE_OVER_SECONDS = 15.0
 SHARED = ("allocation", "platform-groups")
 
 
-@pytest.fixture
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("replicas")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(folder: Path) -> AsyncIterator[Scene]:
     split = dict.fromkeys(SHARED, 2)
     async with open_scene(folder, investor_count=9, split=split) as opened:
         await opened.simulator.set_price("EURUSD", "1.10000", "1.10000")
+        await opened.simulator.set_price("GBPUSD", "1.27000", "1.27000")
         yield opened
 
 

@@ -68,12 +68,13 @@ class Room:
 
 async def create_broker(stack: Stack, label: int) -> Room:
     """Register the demo's broker with the gateway's own command line, or give it a new password on a kept folder."""
-    brokers = (await _command(stack, "list"))["brokers"]
-    if any(broker["label"] == label for broker in brokers):
-        made = await _command(stack, "rotate-password", "--label", str(label))
-    else:
-        options = ["--label", str(label), "--name", "Example Broker", "--area", AREA, "--language", "en"]
+    options = ["--label", str(label), "--name", "Example Broker", "--area", AREA, "--language", "en"]
+    try:
         made = await _command(stack, "create", *options)
+    except RoomFailed as refusal:
+        if "BROKER_EXISTS" not in str(refusal):
+            raise
+        made = await _command(stack, "rotate-password", "--label", str(label))
     return Room(stack.gateway_url, label, made["password"])
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,16 +39,6 @@ class ServiceProcess:
     @property
     def ready(self) -> bool:
         return self._process is not None and self._ready_file.exists()
-
-    async def migrate(self) -> None:
-        """Bring the service's database to its version."""
-        command = [sys.executable, "-m", self._module, "migrate"]
-        process = await asyncio.create_subprocess_exec(
-            *command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        output, _ = await process.communicate()
-        if process.returncode != 0:
-            raise ServerNotStarted(f"{self.service} migrate ended with {process.returncode}:\n{output.decode()}")
 
     async def start(self) -> None:
         """Start and wait until it is ready."""

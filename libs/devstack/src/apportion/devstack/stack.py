@@ -25,6 +25,7 @@ from apportion.devstack.postgres import EmbeddedPostgres
 from apportion.devstack.service_process import ServiceProcess
 from apportion.devstack.valkey import EmbeddedValkey
 from apportion.rpc import Tls
+from apportion.storage import migrate
 
 SERVICES = ("platform-groups", "allocation", "fees", "risk", "auth-gateway")
 OPERATOR = "operator"
@@ -94,12 +95,12 @@ class Stack:
         for name in SERVICES:
             database = name.replace("-", "_")
             database_url = await self.postgres.create_database(database, database)
+            await migrate(database_url, f"apportion.{database}.storage")
             environment = self._environment(name, database_url, redis_url) | secrets_of_services.get(name, {})
             for process_name, role in self._processes_of(name):
                 self.services[process_name] = ServiceProcess(
                     process_name, name, role, environment, self.folder / "services"
                 )
-        await asyncio.gather(*(self.services[self._processes_of(name)[0][0]].migrate() for name in SERVICES))
         await asyncio.gather(*(process.start() for process in self.services.values()))
 
     async def stop(self) -> None:
