@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.errors import VolumeStep
-from apportion.allocation.operations.decide_open_trade import decide_open_trade
+from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.get_master import get_master
 from apportion.allocation.storage.allocations import load_allocation
@@ -48,8 +48,14 @@ async def allocate_trade(engine: AsyncEngine, desk: Desk, command: AllocateTrade
         if (stored := await claim_request(tx, command.key, AllocatedTrade, now=now)) is not None:
             return await load_allocation(tx, label, stored.allocation_id)
         master = await load_master(tx, label, command.master_id, lock="share")
-        opened = await decide_open_trade(
-            tx, desk, master, trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
+        # A deal that is known is answered from the store even when it could not be decided any more.
+        known = await find_opened(tx, master, trade)
+        opened = (
+            OpenedTrade(known, None)
+            if known
+            else await decide_open_trade(
+                tx, desk, master, trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
+            )
         )
         await store_answer(tx, command.key, AllocatedTrade(opened.allocation.allocation_id))
     if opened.subscriptions is not None:

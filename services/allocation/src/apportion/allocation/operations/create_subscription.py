@@ -45,7 +45,7 @@ async def create_subscription(
         check_follower(master, account, other_types)
         subscription = _new(command, account, now)
         subscription = replace(subscription, subscription_id=await insert_subscription(tx, subscription))
-        await next_set_version(tx, master.master_id)
+        await next_set_version(tx, master.master_id, active_change=1)
         await store_answer(tx, command.key, subscription)
         return subscription
 

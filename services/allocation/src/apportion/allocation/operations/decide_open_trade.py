@@ -54,10 +54,6 @@ async def decide_open_trade(
     The master's row must be locked. `blanket_reason` keeps everybody out, and so does a halt of the master; nobody is
     left out of the result. Raises DealConflict for known deals with other figures; ZeroBase, when that is wanted.
     """
-    stored = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN)
-    if stored is not None:
-        check_same_deal(stored, trade)
-        return OpenedTrade(stored, None)
     subscriptions = await desk.subscriptions(tx, master)
     if len(subscriptions) > MAX_CHILDREN:
         raise OverflowError(f"master {master.master_id} has more than {MAX_CHILDREN} subscriptions")
@@ -78,15 +74,24 @@ async def decide_open_trade(
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
     header = _header(master, trade, inputs, decision, now=now, not_after_time=not_after_time)
     allocation = await _store(tx, master, header, subscriptions, inputs, decision, now=now)
-    return OpenedTrade(allocation, subscriptions)
+    if allocation is not None:
+        return OpenedTrade(allocation, subscriptions)
+    stored = await find_opened(tx, master, trade)
+    if stored is None:
+        raise LookupError(f"deal {trade.deal_ticket} of master {master.master_id} is stored and cannot be found")
+    return OpenedTrade(stored, None)
 
 
-def check_same_deal(stored: Allocation, trade: MasterTrade) -> None:
-    """Raises DealConflict unless the stored decision was made on the same figures."""
+async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -> Allocation | None:
+    """The stored decision on a deal, if there is one. Raises DealConflict when it was made on other figures."""
+    stored = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN)
+    if stored is None:
+        return None
     known = stored.trade
     told = (trade.position_ticket, trade.symbol, trade.volume_e8, trade.price_e8)
     if (known.position_ticket, known.symbol, known.volume_e8, known.price_e8) != told:
         raise DealConflict(deal_ticket=trade.deal_ticket, allocation_id=stored.allocation_id)
+    return stored
 
 
 def _header(
@@ -135,13 +140,13 @@ async def _store(
     decision: Decision,
     *,
     now: datetime,
-) -> Allocation:
+) -> Allocation | None:
     trade, step_e8 = header.trade, header.grid.step_e8
     volumes_e8 = decision.steps * step_e8
     columns = AllocationColumns(volumes_e8, decision.reasons, inputs.bases, NO_COLUMN, NO_COLUMN)
     allocation = await insert_allocation(tx, header, columns, unit_e8=step_e8)
     if allocation is None:
-        raise DealConflict("the deal is being decided by another worker", deal_ticket=trade.deal_ticket)
+        return None
     await change_position(tx, master.master_id, trade.position_ticket, trade.volume_e8)
     await append_event(
         tx,

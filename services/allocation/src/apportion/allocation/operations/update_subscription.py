@@ -35,6 +35,6 @@ async def update_subscription(engine: AsyncEngine, command: UpdateSubscription, 
         after = changed(before, command.change, command.etag)
         if after is not before:
             await save_subscription(tx, after)
-            await next_set_version(tx, after.master_id)
+            await next_set_version(tx, after.master_id, active_change=int(after.active) - int(before.active))
         await store_answer(tx, command.key, after)
         return after

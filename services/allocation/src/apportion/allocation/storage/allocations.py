@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,6 +28,13 @@ from apportion.errors import NotFound
 ROWS = tables.allocations
 COLUMNAR = frozenset({"volumes", "reasons", "bases", "child_trade_ids", "position_tickets"})
 HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
+GIVEN = {
+    c.name: bindparam(c.name, type_=c.type) for c in ROWS.columns if c.name not in {"allocation_id", "projected_time"}
+}
+# On the path of every deal: built once.
+INSERT = (
+    insert(ROWS).values(GIVEN).on_conflict_do_nothing(constraint="allocations_deal_key").returning(ROWS.c.allocation_id)
+)
 
 
 async def insert_allocation(
@@ -35,8 +42,7 @@ async def insert_allocation(
 ) -> Allocation | None:
     """The allocation with its new id; None when this decision was stored before. Volumes are counted in `unit_e8`."""
     values = _header_values(allocation) | _column_values(columns, unit_e8)
-    statement = insert(ROWS).values(values).on_conflict_do_nothing(constraint="allocations_deal_key")
-    allocation_id = (await tx.execute(statement.returning(ROWS.c.allocation_id))).scalar_one_or_none()
+    allocation_id = (await tx.execute(INSERT, values)).scalar_one_or_none()
     return None if allocation_id is None else replace(allocation, allocation_id=allocation_id)
 
 

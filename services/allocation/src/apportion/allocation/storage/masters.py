@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.masters import Master
@@ -18,6 +18,14 @@ from apportion.storage import constraint_errors
 
 Lock = Literal["none", "share", "update"]
 ROWS = tables.masters
+
+# On the path of every deal: built once.
+OF_ACCOUNTS = (
+    select(ROWS)
+    .where(ROWS.c.label == bindparam("label"), ROWS.c.account_id.in_(bindparam("account_ids", expanding=True)))
+    .order_by(ROWS.c.master_id)
+    .with_for_update(read=True)
+)
 
 
 async def insert_master(tx: AsyncConnection, master: Master) -> int:
@@ -34,7 +42,7 @@ async def insert_master(tx: AsyncConnection, master: Master) -> int:
 
 async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: Lock = "none") -> Master:
     """Raises NotFound."""
-    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id == master_id)
+    query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id == master_id)
     row = (await tx.execute(_locking(query, lock))).one_or_none()
     if row is None:
         raise NotFound("master", master_id)
@@ -43,13 +51,13 @@ async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: 
 
 async def load_masters_of_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Master]:
     """Masters by the account they trade, locked against changes until the commit; other accounts are left out."""
-    query = _masters().where(ROWS.c.label == label, ROWS.c.account_id.in_(list(account_ids))).order_by(ROWS.c.master_id)
-    return {row.account_id: _master(row) for row in await tx.execute(_locking(query, "share"))}
+    rows = await tx.execute(OF_ACCOUNTS, {"label": label, "account_ids": list(account_ids)})
+    return {row.account_id: _master(row) for row in rows}
 
 
 async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int]) -> dict[int, Master]:
     """Masters by id."""
-    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id.in_(list(master_ids)))
+    query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id.in_(list(master_ids)))
     return {row.master_id: _master(row) for row in await tx.execute(query)}
 
 
@@ -57,7 +65,7 @@ async def list_masters(
     tx: AsyncConnection, label: int, *, only_listed: bool, wallet_account_id: int, after: int, limit: int
 ) -> list[Master]:
     """In the order of their ids, from the one behind `after`; wallet 0: of all managers."""
-    query = _masters().where(ROWS.c.label == label, ROWS.c.master_id > after).order_by(ROWS.c.master_id).limit(limit)
+    query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id > after).order_by(ROWS.c.master_id).limit(limit)
     if only_listed:
         query = query.where(ROWS.c.listed_on_leaderboard)
     if wallet_account_id:
@@ -74,20 +82,16 @@ async def save_halt(tx: AsyncConnection, master: Master) -> None:
     )
 
 
-async def next_set_version(tx: AsyncConnection, master_id: int) -> None:
-    """Marks that the master's subscriptions changed; locks the master until the commit."""
-    await tx.execute(update(ROWS).where(ROWS.c.master_id == master_id).values(set_version=ROWS.c.set_version + 1))
-
-
-def _masters() -> Select[Any]:
-    followers = tables.subscriptions
-    active = (
-        select(func.count())
-        .where(followers.c.master_id == ROWS.c.master_id, followers.c.active)
-        .scalar_subquery()
-        .label("active_subscription_count")
+async def next_set_version(tx: AsyncConnection, master_id: int, *, active_change: int = 0) -> None:
+    """Marks that the subscriptions changed, and how many more are active; locks the master until the commit."""
+    await tx.execute(
+        update(ROWS)
+        .where(ROWS.c.master_id == master_id)
+        .values(
+            set_version=ROWS.c.set_version + 1,
+            active_subscription_count=ROWS.c.active_subscription_count + active_change,
+        )
     )
-    return select(ROWS, active)
 
 
 def _locking(query: Select[Any], lock: Lock) -> Select[Any]:

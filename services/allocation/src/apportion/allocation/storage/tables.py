@@ -48,11 +48,13 @@ masters = Table(
     Column("halt_epoch", BigInteger, nullable=False),
     Column("set_version", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("active_subscription_count", BigInteger, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("master_id", name="masters_pkey"),
     UniqueConstraint("label", "name", name="masters_name_key"),
     UniqueConstraint("label", "account_id", name="masters_account_key"),
     CheckConstraint("min_follower_equity_minor >= 0", name="masters_min_follower_equity_check"),
+    CheckConstraint("active_subscription_count >= 0", name="masters_active_subscription_count_check"),
 )
 
 subscriptions = Table(

@@ -29,6 +29,8 @@ CREATE TABLE masters (
     halt_epoch bigint NOT NULL,
     set_version bigint NOT NULL,
     version bigint NOT NULL,
+    active_subscription_count bigint NOT NULL CONSTRAINT masters_active_subscription_count_check
+        CHECK (active_subscription_count >= 0),
     create_time timestamptz NOT NULL,
     CONSTRAINT masters_name_key UNIQUE (label, name),
     CONSTRAINT masters_account_key UNIQUE (label, account_id)
