@@ -1,0 +1,1 @@
+"""Terms, calculations, charges and transfers in PostgreSQL."""

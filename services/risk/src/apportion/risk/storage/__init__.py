@@ -1,0 +1,1 @@
+"""Limits, deals and trips in PostgreSQL."""

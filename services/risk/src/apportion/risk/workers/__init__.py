@@ -1,0 +1,1 @@
+"""Loops that run for ever: the watch on trading servers, and the closing of trips."""
