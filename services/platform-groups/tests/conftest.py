@@ -164,6 +164,12 @@ def registration(
     return trading_servers_pb2.RegisterTradingServerRequest(**(values | changes))
 
 
+@pytest.fixture(name="registration")
+def registration_fixture() -> Callable[..., trading_servers_pb2.RegisterTradingServerRequest]:
+    """`registration(simulator, port=1)`: a request with these fields changed."""
+    return registration
+
+
 Start = Callable[..., AbstractAsyncContextManager[Platform]]
 
 

@@ -12,8 +12,8 @@ from apportion.platform_groups.domain.accounts import access_of, rights_for
 from apportion.platform_groups.domain.shards import SHARD_COUNT, lease_key, shard_of
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.domain.tokens import (
-    account_of,
     account_token,
+    account_token_of,
     leg_of,
     leg_token,
     order_of,
@@ -25,16 +25,21 @@ from apportion.platform_groups.errors import HostNotAllowed
 
 @given(st.integers(1, 2**63 - 1))
 def test_tokens_are_read_back_and_fit_a_comment(number: int) -> None:
-    for make, read in ((order_token, order_of), (leg_token, leg_of), (account_token, account_of)):
+    for make, read in ((order_token, order_of), (leg_token, leg_of)):
         assert read(make(number)) == number
         assert read(f"so: {make(number)} [tp]") == number
         assert len(make(number)) <= 31
-    assert order_of(leg_token(number)) == leg_of(order_token(number)) == account_of(order_token(number)) == 0
+    assert order_of(leg_token(number)) == leg_of(order_token(number)) == 0
+    token = account_token(number, "3F2A9c01-aaaa")
+    assert account_token_of(f"{token} vip") == token
+    assert len(token) <= 31
+    assert order_of(token) == leg_of(token) == 0
 
 
 @pytest.mark.parametrize("comment", ["", "ap:o", "ap:ox", "hello", "AP:O5"])
 def test_no_token(comment: str) -> None:
-    assert order_of(comment) == leg_of(comment) == account_of(comment) == 0
+    assert order_of(comment) == leg_of(comment) == 0
+    assert account_token_of(comment) == ""
 
 
 def test_shards() -> None:

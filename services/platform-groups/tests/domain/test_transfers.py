@@ -101,6 +101,7 @@ def account(account_id: int, currency: str = "USD", state: AccountState = Accoun
         holder_name="A",
         wallet_account_id=account_id,
         initial_balance_minor=0,
+        request_id="0" * 8,
         failure_reason="",
         create_time=T0,
     )

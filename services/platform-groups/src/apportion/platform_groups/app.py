@@ -41,6 +41,8 @@ from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
+DRAIN_DELAY_SECONDS = 0.5
+"""Time for callers to see that this replica goes, before it refuses them."""
 
 
 class SchemaTooOld(Exception):
@@ -162,6 +164,7 @@ def _server(
         peers=PEERS if tls else None,
         domain="platform-groups.apportion",
         critical_methods=CRITICAL_METHODS,
+        drain_delay_seconds=min(DRAIN_DELAY_SECONDS, settings.drain_seconds),
         ready=ready,
     )
     trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(

@@ -31,6 +31,8 @@ class Account:
     holder_name: str
     wallet_account_id: int
     initial_balance_minor: int
+    request_id: str
+    """Of the call that made it: part of its token on the server."""
     failure_reason: str
     create_time: datetime
 

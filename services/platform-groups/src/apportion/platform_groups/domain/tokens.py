@@ -9,7 +9,7 @@ import re
 
 _ORDER = re.compile(r"ap:o(\d{1,19})(?!\d)")
 _LEG = re.compile(r"ap:t(\d{1,19})(?!\d)")
-_ACCOUNT = re.compile(r"ap:(\d{1,19})(?!\d)")
+_ACCOUNT = re.compile(r"ap:(\d{1,19}:[0-9a-f]{8})(?![0-9a-f])")
 
 
 def order_token(order_id: int) -> str:
@@ -20,8 +20,9 @@ def leg_token(leg_id: int) -> str:
     return f"ap:t{leg_id}"
 
 
-def account_token(account_id: int) -> str:
-    return f"ap:{account_id}"
+def account_token(account_id: int, request_id: str) -> str:
+    """With the head of the request that made it: another installation on the same server counts accounts too."""
+    return f"ap:{account_id}:{request_id[:8].lower()}"
 
 
 def order_of(comment: str) -> int:
@@ -34,9 +35,10 @@ def leg_of(comment: str) -> int:
     return _number(_LEG, comment)
 
 
-def account_of(comment: str) -> int:
-    """The account that a comment names; 0: none of ours."""
-    return _number(_ACCOUNT, comment)
+def account_token_of(comment: str) -> str:
+    """The account token in a comment; "" without one."""
+    found = _ACCOUNT.search(comment)
+    return found.group(0) if found else ""
 
 
 def _number(pattern: re.Pattern[str], comment: str) -> int:

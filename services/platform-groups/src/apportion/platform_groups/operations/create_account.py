@@ -65,6 +65,7 @@ async def create_account(
             currency_code=group.currency_code,
             currency_digits=digits,
             leverage=leverage,
+            request_id=key.request_id,
             now=now,
         )
         await store_answer(tx, key, AccountRef(account_id))

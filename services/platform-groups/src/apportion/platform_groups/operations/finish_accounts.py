@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError
 from apportion.platform_groups.domain.accounts import Account
-from apportion.platform_groups.domain.tokens import account_of
+from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
 from apportion.platform_groups.operations.set_account_access import apply_access
@@ -51,14 +51,14 @@ async def finish_creating(
     if not waiting:
         return
     server = await servers.get(trading_server_id)
-    logins: dict[int, int] = {}
+    logins: dict[str, int] = {}
     for group in {group.server_group for group in groups.values()}:
-        for user in sorted(await server.users_of_group(group), key=lambda user: user.login):
-            if account_id := account_of(user.comment):
-                logins[account_id] = user.login
+        for user in await server.users_of_group(group):
+            if token := account_token_of(user.comment):
+                logins[token] = user.login
     for account in waiting:
         group_path = groups[account.platform_group_id].server_group
-        if login := logins.get(account.account_id):
+        if login := logins.get(account_token(account.account_id, account.request_id)):
             await record_login(engine, account, login, now=now)
             log.info("account_adopted", account_id=account.account_id, login=login)
         elif await _proven_absent(engine, account, now):

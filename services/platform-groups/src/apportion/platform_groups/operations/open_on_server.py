@@ -34,7 +34,7 @@ async def open_on_server(
         server_group=server_group,
         name=intent.holder_name,
         leverage=intent.leverage,
-        comment=account_token(intent.account_id),
+        comment=account_token(intent.account_id, intent.request_id),
         main_password=main_password,
         investor_password=investor_password,
     )

@@ -17,7 +17,7 @@ from apportion.platform_groups.errors import LoginAmbiguous
 
 COLUMNS = """account_id, label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
     COALESCE(login, 0) AS login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-    initial_balance_minor, failure_reason, create_time"""
+    initial_balance_minor, request_id, failure_reason, create_time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ async def insert_account(
     currency_code: str,
     currency_digits: int,
     leverage: int,
+    request_id: str,
     now: datetime,
 ) -> int:
     """A row in state CREATING; returns its id. A wallet becomes its own wallet."""
@@ -45,9 +46,10 @@ async def insert_account(
         """
         INSERT INTO accounts (label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
             currency_code, currency_digits, leverage, holder_name, wallet_account_id, initial_balance_minor,
-            attempt_time, create_time)
+            request_id, attempt_time, create_time)
         VALUES (:label, :group_id, :server_id, :kind, 1, 1, 1, :currency_code, :currency_digits, :leverage,
-            :holder_name, :wallet_account_id, :initial_balance_minor, :now, :now)
+            :holder_name, :wallet_account_id, :initial_balance_minor,
+            CAST(:request_id AS uuid), :now, :now)
         RETURNING account_id
         """
     )
@@ -62,6 +64,7 @@ async def insert_account(
         "holder_name": account.holder_name,
         "wallet_account_id": account.wallet_account_id,
         "initial_balance_minor": account.initial_balance_minor,
+        "request_id": request_id,
         "now": now,
     }
     account_id = int((await tx.execute(query, values)).scalar_one())
@@ -217,6 +220,7 @@ def _account(row: Row[Any]) -> Account:
         holder_name=row.holder_name,
         wallet_account_id=row.wallet_account_id,
         initial_balance_minor=row.initial_balance_minor,
+        request_id=str(row.request_id),
         failure_reason=row.failure_reason,
         create_time=row.create_time,
     )

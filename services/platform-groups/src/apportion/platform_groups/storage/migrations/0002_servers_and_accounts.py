@@ -73,6 +73,7 @@ STATEMENTS = (
         holder_name text NOT NULL,
         wallet_account_id bigint NOT NULL,
         initial_balance_minor bigint NOT NULL,
+        request_id uuid NOT NULL,
         failure_reason text NOT NULL DEFAULT '',
         absent_count integer NOT NULL DEFAULT 0,
         attempt_time timestamptz NOT NULL,

@@ -1,0 +1,443 @@
+"""Every RPC, and one refusal for every reason; a real simulator behind, no workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from apportion.api.common.v1 import money_pb2
+from apportion.api.platform_groups.v1 import (
+    accounts_pb2,
+    platform_groups_pb2,
+    trading_pb2,
+    trading_servers_pb2,
+    transfers_pb2,
+)
+from apportion.errors import DomainError, registry
+from apportion.mt5_simulator.process import AdminRefused
+from apportion.platform_groups import errors
+from apportion.storage import transaction
+
+LOT = 100_000_000
+
+
+@pytest.fixture
+async def platform(start, simulator) -> AsyncIterator[object]:
+    async with start(frozenset({"serve"})) as running:
+        await running.set_up(simulator)
+        yield running
+
+
+async def refused(call, reason: str) -> DomainError:
+    with pytest.raises(DomainError) as caught:
+        await call
+    assert caught.value.reason == reason, caught.value
+    return caught.value
+
+
+async def change(platform, statement: str) -> None:
+    async with transaction(platform.engine) as tx:
+        await tx.execute(text(statement))
+
+
+def usd(amount_minor: int, currency_code: str = "USD") -> money_pb2.Money:
+    return money_pb2.Money(currency_code=currency_code, amount_minor=amount_minor)
+
+
+# Trading servers.
+
+
+async def test_a_server_is_registered_and_its_secrets_are_nowhere(platform, registration, simulator) -> None:
+    request = trading_servers_pb2.GetTradingServerRequest(trading_server_id=platform.server_id)
+    response = await platform.servers.GetTradingServer(request, **platform.options())
+    assert response.trading_server.name == "simulator"
+    assert simulator.manager_password not in str(response)
+    async with transaction(platform.engine) as tx:
+        row = (await tx.execute(text("SELECT * FROM trading_servers"))).one()
+    assert simulator.manager_password.encode() not in bytes(row.manager_password_sealed)
+    again = registration(simulator, name="second", request_id=platform.new_id())
+    first = await platform.servers.RegisterTradingServer(again, **platform.options())
+    assert await platform.servers.RegisterTradingServer(again, **platform.options()) == first
+    page = trading_servers_pb2.ListTradingServersRequest(page_size=1)
+    one = await platform.servers.ListTradingServers(page, **platform.options())
+    page.page_token = one.next_page_token
+    two = await platform.servers.ListTradingServers(page, **platform.options())
+    assert [one.trading_servers[0].name, two.trading_servers[0].name, two.next_page_token] == [
+        "simulator",
+        "second",
+        "",
+    ]
+    altered = trading_servers_pb2.ListTradingServersRequest(page_size=1, page_token="x" + one.next_page_token)
+    await refused(platform.servers.ListTradingServers(altered, **platform.options()), "PAGE_TOKEN_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": "simulator"}, "NAME_TAKEN"),
+        ({"port": 0}, "PORT_RANGE"),
+        ({"port": 70_000}, "PORT_RANGE"),
+        ({"time_zone": "EETX"}, "TIMEZONE_UNKNOWN"),
+        ({"time_zone": "../etc/passwd"}, "TIMEZONE_UNKNOWN"),
+        ({"type": trading_servers_pb2.TRADING_SERVER_TYPE_MT4}, "SERVER_TYPE_UNSUPPORTED"),
+        ({"host": "169.254.169.254"}, "HOST_NOT_ALLOWED"),
+        ({"host": "no.such.host.invalid"}, "HOST_NOT_ALLOWED"),
+        ({"type": 9}, "FIELD_INVALID"),
+        ({"manager_password": ""}, "FIELD_INVALID"),
+        ({"host": "a/b"}, "FIELD_INVALID"),
+        ({"request_id": "7"}, "REQUEST_ID_REQUIRED"),
+    ],
+)
+async def test_registrations_that_are_refused(platform, registration, simulator, changes, reason) -> None:
+    request = registration(simulator, **({"name": "other"} | changes))
+    error = await refused(platform.servers.RegisterTradingServer(request, **platform.options()), reason)
+    assert simulator.manager_password not in str(error.metadata)
+
+
+async def test_loopback_is_refused_outside_development(start, registration, simulator) -> None:
+    async with start(frozenset({"serve"}), allow_loopback_servers=False) as platform:
+        request = registration(simulator)
+        await refused(platform.servers.RegisterTradingServer(request, **platform.options()), "HOST_NOT_ALLOWED")
+
+
+async def test_symbols_come_from_the_server(platform) -> None:
+    request = trading_servers_pb2.ListSymbolsRequest(trading_server_id=platform.server_id, names=["EURUSD"])
+    [symbol] = (await platform.servers.ListSymbols(request, **platform.options())).symbols
+    assert (symbol.volume_step_e8, symbol.contract_size, symbol.profit_currency_code) == (1_000_000, 100_000, "USD")
+    everything = trading_servers_pb2.ListSymbolsRequest(trading_server_id=platform.server_id, page_size=2)
+    first = await platform.servers.ListSymbols(everything, **platform.options())
+    everything.page_token = first.next_page_token
+    second = await platform.servers.ListSymbols(everything, **platform.options())
+    names = [symbol.name for symbol in (*first.symbols, *second.symbols)]
+    assert len(names) == 4
+    assert names == sorted(set(names))
+
+
+async def test_a_server_that_is_away_is_said_to_be_away(start, registration, simulator) -> None:
+    async with start(frozenset({"serve"})) as platform:
+        request = registration(simulator, port=1)
+        server = (await platform.servers.RegisterTradingServer(request, **platform.options())).trading_server
+        symbols = trading_servers_pb2.ListSymbolsRequest(trading_server_id=server.trading_server_id)
+        await refused(platform.servers.ListSymbols(symbols, **platform.options()), "TRADING_SERVER_UNAVAILABLE")
+
+
+async def test_altered_credentials_do_not_open(start, registration, simulator) -> None:
+    async with start(frozenset({"serve"})) as platform:
+        server = await platform.servers.RegisterTradingServer(registration(simulator), **platform.options())
+        server_id = server.trading_server.trading_server_id
+        symbols = trading_servers_pb2.ListSymbolsRequest(trading_server_id=server_id)
+        column = "manager_password_sealed"
+        await change(platform, f"UPDATE trading_servers SET {column} = set_byte({column}, 90, 7)")
+        await refused(platform.servers.ListSymbols(symbols, **platform.options()), "CREDENTIAL_INTEGRITY")
+        await change(platform, f"UPDATE trading_servers SET {column} = set_byte({column}, 4, 9)")
+        await refused(platform.servers.ListSymbols(symbols, **platform.options()), "KEK_MISSING")
+
+
+# Platform groups.
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": "demo usd"}, "NAME_TAKEN"),
+        ({"default_leverage": 0}, "LEVERAGE_RANGE"),
+        ({"default_leverage": 501}, "LEVERAGE_RANGE"),
+        ({"server_group": "demo\\nothing"}, "SERVER_GROUP_UNKNOWN"),
+        ({"currency_code": "EUR"}, "GROUP_CURRENCY_MISMATCH"),
+        ({"trading_server_id": 999}, "NOT_FOUND"),
+        ({"backup_platform_group_id": 999}, "NOT_FOUND"),
+        ({"currency_code": "usd"}, "FIELD_INVALID"),
+    ],
+)
+async def test_groups_that_are_refused(platform, changes, reason) -> None:
+    values = {
+        "request_id": platform.new_id(),
+        "trading_server_id": platform.server_id,
+        "name": "another",
+        "server_group": "demo\\forex-hedge-usd",
+        "currency_code": "USD",
+        "default_leverage": 100,
+    }
+    request = platform_groups_pb2.CreatePlatformGroupRequest(**(values | changes))
+    await refused(platform.groups.CreatePlatformGroup(request, **platform.options()), reason)
+
+
+async def test_groups_are_read_back(platform) -> None:
+    request = platform_groups_pb2.GetPlatformGroupRequest(platform_group_id=platform.group_id)
+    group = (await platform.groups.GetPlatformGroup(request, **platform.options())).platform_group
+    assert (group.currency_code, group.weight) == ("USD", 1)
+    listing = platform_groups_pb2.ListPlatformGroupsRequest(trading_server_id=platform.server_id)
+    assert list((await platform.groups.ListPlatformGroups(listing, **platform.options())).platform_groups) == [group]
+    await refused(platform.groups.GetPlatformGroup(request, **platform.options(label=2)), "NOT_FOUND")
+
+
+# Accounts.
+
+
+def new_account(platform, **changes) -> accounts_pb2.CreateAccountRequest:
+    values = {
+        "request_id": platform.new_id(),
+        "platform_group_id": platform.group_id,
+        "kind": accounts_pb2.ACCOUNT_KIND_WALLET,
+        "holder_name": "Ada",
+    }
+    return accounts_pb2.CreateAccountRequest(**(values | changes))
+
+
+async def test_an_account_is_made_once_and_its_passwords_shown_once(platform, simulator) -> None:
+    request = new_account(platform)
+    first = await platform.accounts.CreateAccount(request, **platform.options())
+    assert first.account.state == accounts_pb2.ACCOUNT_STATE_OPEN
+    assert first.account.wallet_account_id == first.account.account_id
+    assert first.main_password
+    assert first.trading_server_name == "simulator"
+    again = await platform.accounts.CreateAccount(request, **platform.options())
+    assert again.account == first.account
+    assert not again.main_password
+    request.holder_name = "Eve"
+    await refused(platform.accounts.CreateAccount(request, **platform.options()), "IDEMPOTENCY_KEY_REUSED")
+    by_login = accounts_pb2.GetAccountRequest(login=first.account.login)
+    assert (await platform.accounts.GetAccount(by_login, **platform.options())).account == first.account
+    await refused(platform.accounts.GetAccount(by_login, **platform.options(label=2)), "NOT_FOUND")
+    nothing = accounts_pb2.GetAccountRequest()
+    await refused(platform.accounts.GetAccount(nothing, **platform.options()), "FIELD_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"leverage": 501}, "LEVERAGE_RANGE"),
+        ({"leverage": -1}, "FIELD_INVALID"),
+        ({"kind": 9}, "FIELD_INVALID"),
+        ({"holder_name": ""}, "FIELD_INVALID"),
+        ({"platform_group_id": 999}, "NOT_FOUND"),
+        ({"kind": accounts_pb2.ACCOUNT_KIND_MASTER}, "WALLET_INVALID"),
+        ({"kind": accounts_pb2.ACCOUNT_KIND_MASTER, "wallet_account_id": 999}, "NOT_FOUND"),
+        ({"initial_balance_minor": 10**12}, "AMOUNT_RANGE"),
+    ],
+)
+async def test_accounts_that_are_refused(platform, changes, reason) -> None:
+    request = new_account(platform, **changes)
+    await refused(platform.accounts.CreateAccount(request, **platform.options()), reason)
+
+
+async def test_full_and_closed_groups_take_no_account(platform) -> None:
+    await platform.account()
+    await change(platform, "UPDATE platform_groups SET account_capacity = 1")
+    await refused(platform.accounts.CreateAccount(new_account(platform), **platform.options()), "GROUP_FULL")
+    await change(platform, "UPDATE platform_groups SET state = 2")
+    await refused(platform.accounts.CreateAccount(new_account(platform), **platform.options()), "GROUP_NOT_ENABLED")
+
+
+async def test_an_account_that_the_server_refuses_has_failed(platform, simulator) -> None:
+    await simulator.add_fault("reject", endpoint="user/add", retcode=3006, count=1)
+    response = await platform.accounts.CreateAccount(new_account(platform), **platform.options())
+    assert response.account.state == accounts_pb2.ACCOUNT_STATE_FAILED
+    assert response.account.failure_reason == "BAD_PASSWORD"
+    assert not response.main_password
+
+
+async def test_accounts_are_listed_by_owner(platform) -> None:
+    wallet = await platform.account()
+    master = await platform.account(kind=accounts_pb2.ACCOUNT_KIND_MASTER, wallet=wallet.account_id)
+    await platform.account()
+    request = accounts_pb2.ListAccountsRequest(wallet_account_id=wallet.account_id)
+    listed = (await platform.accounts.ListAccounts(request, **platform.options())).accounts
+    assert [account.account_id for account in listed] == [wallet.account_id, master.account_id]
+    request.kind = accounts_pb2.ACCOUNT_KIND_MASTER
+    assert len((await platform.accounts.ListAccounts(request, **platform.options())).accounts) == 1
+
+
+async def test_a_login_on_two_servers_is_ambiguous(platform, registration, simulator) -> None:
+    first, second = await platform.account(), await platform.account()
+    other = registration(simulator, name="other")
+    server = (await platform.servers.RegisterTradingServer(other, **platform.options())).trading_server
+    await change(
+        platform,
+        f"UPDATE accounts SET login = {first.login}, trading_server_id = {server.trading_server_id}"
+        f" WHERE account_id = {second.account_id}",
+    )
+    request = accounts_pb2.GetAccountRequest(login=first.login)
+    await refused(platform.accounts.GetAccount(request, **platform.options()), "LOGIN_AMBIGUOUS")
+
+
+async def test_access_is_changed_on_the_server_and_a_repeat_never_undoes_a_newer_one(platform, simulator) -> None:
+    account = await platform.account()
+
+    def request(access: int) -> accounts_pb2.SetAccountAccessRequest:
+        return accounts_pb2.SetAccountAccessRequest(
+            request_id=platform.new_id(), account_id=account.account_id, access=access, cause="test"
+        )
+
+    closed, opened = request(accounts_pb2.ACCOUNT_ACCESS_READ_ONLY), request(accounts_pb2.ACCOUNT_ACCESS_FULL)
+    response = await platform.accounts.SetAccountAccess(closed, **platform.options())
+    assert response.account.access == accounts_pb2.ACCOUNT_ACCESS_READ_ONLY
+    with pytest.raises(AdminRefused, match="10017"):
+        await simulator.buy(account.login, "EURUSD", "0.01")
+    await platform.accounts.SetAccountAccess(opened, **platform.options())
+    replay = await platform.accounts.SetAccountAccess(closed, **platform.options())
+    assert replay.account.access == accounts_pb2.ACCOUNT_ACCESS_FULL
+    await refused(
+        platform.accounts.SetAccountAccess(request(0), **platform.options()),
+        "FIELD_INVALID",
+    )
+
+
+# Orders and closings.
+
+
+async def test_items_are_orders_once(platform) -> None:
+    account = await platform.account()
+    first = await platform.submit("a/1", [(account.account_id, LOT)])
+    again = await platform.submit("a/1", [(account.account_id, LOT)])
+    assert (first.accepted_count, first.known_count) == (1, 0)
+    assert (again.accepted_count, again.known_count) == (0, 1)
+    await refused(platform.submit("a/1", [(account.account_id, 2 * LOT)]), "DEDUPE_CONFLICT")
+    orders = await platform.orders("a/1")
+    assert list(orders.states) == [trading_pb2.ORDER_STATE_READY]
+    await refused(platform.submit("a/2", [(999, LOT)]), "NOT_FOUND")
+
+
+async def test_an_order_of_a_closed_account_is_rejected_as_data(platform) -> None:
+    account = await platform.account()
+    await change(platform, "UPDATE accounts SET state = 3")
+    await platform.submit("a/1", [(account.account_id, LOT)])
+    orders = await platform.orders("a/1")
+    assert list(orders.states) == [trading_pb2.ORDER_STATE_REJECTED]
+    assert orders.reasons[orders.reason_indexes[0]] == "ACCOUNT_NOT_OPEN"
+    assert len(await platform.events("orders")) == 1
+    request = trading_pb2.CloseAllPositionsRequest(
+        request_id=platform.new_id(), account_id=account.account_id, cause="x"
+    )
+    await refused(platform.trading.CloseAllPositions(request, **platform.options()), "ACCOUNT_NOT_OPEN")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"volumes_e8": [0]},
+        {"volumes_e8": [1, 2]},
+        {"account_ids": [-1]},
+        {"item_ids": [], "account_ids": [], "volumes_e8": []},
+        {"item_ids": [1, 1], "account_ids": [1, 1], "volumes_e8": [1, 1]},
+        {"symbols": []},
+        {"symbol_indexes": [3]},
+        {"purpose": 0},
+        {"position_tickets": [4]},
+        {"not_after_time": None},
+        {"stop_losses_e8": [-1]},
+        {"source_id": ""},
+    ],
+)
+async def test_order_columns_that_do_not_fit(platform, changes) -> None:
+    request = trading_pb2.SubmitOrdersRequest(
+        request_id=platform.new_id(),
+        source_id="x",
+        purpose=trading_pb2.ORDER_PURPOSE_OPEN,
+        item_ids=[1],
+        account_ids=[1],
+        volumes_e8=[LOT],
+        symbols=["EURUSD"],
+    )
+    request.not_after_time.GetCurrentTime()
+    for name, value in changes.items():
+        request.ClearField(name)
+        if isinstance(value, list):
+            getattr(request, name).extend(value)
+        elif value is not None:
+            setattr(request, name, value)
+    await refused(platform.trading.SubmitOrders(request, **platform.options()), "FIELD_INVALID")
+
+
+async def test_the_kill_switch_stops_opens_and_payments_but_not_closes(platform) -> None:
+    account = await platform.account()
+    engage = trading_pb2.SetKillSwitchRequest(request_id=platform.new_id(), engaged=True, cause="drill")
+    assert (await platform.trading.SetKillSwitch(engage, **platform.options())).engaged
+    await refused(platform.submit("a/1", [(account.account_id, LOT)]), "KILL_SWITCH_ON")
+    await refused(
+        platform.transfers.AdjustBalance(adjustment(platform, account, -1), **platform.options()), "KILL_SWITCH_ON"
+    )
+    assert (await platform.submit("a/2", [(account.account_id, -LOT)], tickets=[5])).accepted_count == 1
+    release = trading_pb2.SetKillSwitchRequest(request_id=platform.new_id(), engaged=False, cause="drill")
+    await platform.trading.SetKillSwitch(release, **platform.options())
+    assert (await platform.trading.SetKillSwitch(engage, **platform.options())).engaged, "the stored answer"
+    assert (await platform.submit("a/1", [(account.account_id, LOT)])).accepted_count == 1
+
+
+async def test_a_closing_is_read_back_by_its_label_only(platform) -> None:
+    account = await platform.account()
+    request = trading_pb2.CloseAllPositionsRequest(
+        request_id=platform.new_id(), account_id=account.account_id, cause="x"
+    )
+    closing = (await platform.trading.CloseAllPositions(request, **platform.options())).closing
+    question = trading_pb2.GetClosingRequest(closing_id=closing.closing_id)
+    assert (await platform.trading.GetClosing(question, **platform.options())).closing == closing
+    await refused(platform.trading.GetClosing(question, **platform.options(label=2)), "NOT_FOUND")
+
+
+# Transfers.
+
+
+def adjustment(platform, account, amount_minor: int, currency: str = "USD") -> transfers_pb2.AdjustBalanceRequest:
+    return transfers_pb2.AdjustBalanceRequest(
+        request_id=platform.new_id(), account_id=account.account_id, amount=usd(amount_minor, currency), cause="test"
+    )
+
+
+async def test_adjustments_that_are_refused(platform) -> None:
+    account = await platform.account()
+    adjust = platform.transfers.AdjustBalance
+    await refused(adjust(adjustment(platform, account, 0), **platform.options()), "AMOUNT_RANGE")
+    await refused(adjust(adjustment(platform, account, 10**12), **platform.options()), "AMOUNT_RANGE")
+    await refused(adjust(adjustment(platform, account, 1, "EUR"), **platform.options()), "CURRENCY_MISMATCH")
+    await refused(adjust(adjustment(platform, account, 1), **platform.options(label=2)), "NOT_FOUND")
+    await change(platform, "UPDATE accounts SET state = 1")
+    await refused(adjust(adjustment(platform, account, 1), **platform.options()), "ACCOUNT_NOT_OPEN")
+
+
+async def test_without_workers_a_transfer_is_pending_and_listed(platform) -> None:
+    one, two = await platform.account(), await platform.account()
+    request = transfers_pb2.TransferFundsRequest(
+        request_id=platform.new_id(),
+        debit_account_id=one.account_id,
+        credit_account_id=two.account_id,
+        amount=usd(5),
+        cause="test",
+    )
+    transfer = (await platform.transfers.TransferFunds(request, **platform.options(0.5))).transfer
+    assert transfer.state == transfers_pb2.TRANSFER_STATE_PENDING
+    for account in (one, two):
+        listing = transfers_pb2.ListTransfersRequest(account_id=account.account_id)
+        assert list((await platform.transfers.ListTransfers(listing, **platform.options())).transfers) == [transfer]
+    request.credit_account_id = one.account_id
+    request.request_id = platform.new_id()
+    await refused(platform.transfers.TransferFunds(request, **platform.options()), "SELF_TRANSFER")
+
+
+async def test_a_changed_item_of_a_batch_is_refused(platform) -> None:
+    one, two = await platform.account(), await platform.account()
+    request = transfers_pb2.BatchTransferFundsRequest(
+        request_id=platform.new_id(),
+        source="fees",
+        ordering_key=7,
+        currency_code="USD",
+        item_ids=[1],
+        debit_account_ids=[one.account_id],
+        credit_account_ids=[two.account_id],
+        amounts_minor=[5],
+    )
+    await platform.transfers.BatchTransferFunds(request, **platform.options())
+    request.amounts_minor[:] = [6]
+    request.request_id = platform.new_id()
+    await refused(platform.transfers.BatchTransferFunds(request, **platform.options()), "DEDUPE_CONFLICT")
+    request.amounts_minor[:] = [6, 7]
+    await refused(platform.transfers.BatchTransferFunds(request, **platform.options()), "FIELD_INVALID")
+
+
+def test_every_reason_of_this_service_is_tried_above() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    own = {error.reason for error in registry() if error.__module__ == errors.__name__}
+    assert {reason for reason in own if f'"{reason}"' not in source} == set()
