@@ -61,7 +61,7 @@ async def test_row_7_also_on_a_connection_that_served_before(start_gateway: Any)
 
 
 async def test_an_idle_connection_is_kept_for_its_time_and_not_longer(start_gateway: Any) -> None:
-    gateway = await start_gateway(head_seconds=0.3, idle_seconds=1.0)
+    gateway = await start_gateway(head_seconds=1.0)
     request = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
     started = asyncio.get_running_loop().time()
     assert (await raw(gateway, request)).startswith(b"HTTP/1.1 200")

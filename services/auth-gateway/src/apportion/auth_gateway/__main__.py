@@ -6,7 +6,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from apportion.auth_gateway.app import GatewayApp, open_app
+from apportion.auth_gateway.app import SCHEMA, GatewayApp, open_app
 from apportion.auth_gateway.broker_cli import broker_app
 from apportion.auth_gateway.settings import GatewaySettings
 from apportion.runtime.service import service_app
@@ -15,7 +15,7 @@ from apportion.storage import migrate
 
 async def migrate_database(settings: GatewaySettings) -> None:
     """Bring the gateway's database to this version."""
-    await migrate(settings.database_url, "apportion.auth_gateway.storage")
+    await migrate(settings.database_url, SCHEMA)
 
 
 @asynccontextmanager

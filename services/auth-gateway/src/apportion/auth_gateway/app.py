@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.auth_gateway.adapters.allocation import AllocationMasters
 from apportion.auth_gateway.adapters.platform_groups import PlatformGroupsAccounts
 from apportion.auth_gateway.adapters.wallet_memory import WalletMemory
+from apportion.auth_gateway.errors import SchemaNotReady
 from apportion.auth_gateway.operations.check_password import PasswordCheck
 from apportion.auth_gateway.operations.exchange_token import SessionDesk
 from apportion.auth_gateway.operations.issue_token import TokenDesk
@@ -33,8 +34,9 @@ from apportion.auth_gateway.web.site import Site
 from apportion.errors import DatabaseUnavailable
 from apportion.rpc import Tls, open_channel
 from apportion.runtime import Clock, SystemClock
-from apportion.storage import create_engine
+from apportion.storage import check_durability, create_engine, newest_version, schema_version
 
+SCHEMA = "apportion.auth_gateway.storage"
 POOL_SIZE = 4
 PEER = "auth-gateway"
 BACKLOG = 1024
@@ -65,7 +67,14 @@ class GatewayApp:
         self._draining = False
 
     async def start(self) -> None:
-        """Bind, then serve: links carry the port, and a port of 0 is known only then."""
+        """Bind, then serve: links carry the port, and a port of 0 is known only then.
+
+        Raises SchemaNotReady for a database that was not migrated to this version.
+        """
+        engine, settings = self._stores.engine, self._settings
+        await check_durability(engine, development=settings.development or settings.insecure)
+        if await schema_version(engine) != newest_version(SCHEMA):
+            raise SchemaNotReady
         host, _, port = self._settings.listen_address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)

@@ -61,9 +61,12 @@ class GatewaySettings(ServiceSettings):
     free_failures: int = Field(default=20, ge=0, description="wrong passwords of a network before its lock-out grows")
     exchanges_per_address: int = Field(default=600, ge=1, description="exchanges, and links, per network and 60 s")
     calls_per_user: int = Field(default=600, ge=1, description="calls of one signed-in user per 60 s")
-    head_seconds: float = Field(default=5.0, gt=0, description="time for a request's headers to arrive")
+    head_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="time for headers to arrive, idle time included (see README)",
+    )
     body_seconds: float = Field(default=5.0, gt=0, description="time for its body")
-    idle_seconds: float = Field(default=75.0, gt=0, description="how long an unused connection stays open")
     connections_per_address: int = Field(default=200, ge=1, description="open connections; our proxies have no limit")
     max_in_flight: int = Field(default=512, ge=1, description="requests being answered; more get 503")
 
@@ -90,7 +93,7 @@ class GatewaySettings(ServiceSettings):
 
     @property
     def connection_limits(self) -> ConnectionLimits:
-        return ConnectionLimits(self.head_seconds, self.idle_seconds, self.connections_per_address, self.proxy_networks)
+        return ConnectionLimits(self.head_seconds, self.connections_per_address, self.proxy_networks)
 
     @property
     def site_rules(self) -> SiteRules:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from apportion.auth_gateway.domain.addresses import Network, in_networks
 from apportion.auth_gateway.web.headers import SECURITY
@@ -21,10 +21,9 @@ PLAIN_AND_LAST = {"Content-Type": "text/plain", "Connection": "close"}
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """`head_seconds` for a request's headers to arrive, `idle_seconds` between requests, connections per address."""
+    """`head_seconds` from the last answer to the next request's last header: slow clients and idle ones are one."""
 
     head_seconds: float = 5.0
-    idle_seconds: float = 75.0
     per_address: int = 200
     proxies: tuple[Network, ...] = ()
 
@@ -51,48 +50,29 @@ class ConnectionGate:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol, with a deadline for headers that do not arrive."""
+    """aiohttp's protocol; its keep-alive timer also cuts clients whose headers do not arrive."""
 
-    __slots__ = ("_address", "_body", "_gate", "_head_timer", "_running_loop")
+    __slots__ = ("_address", "_gate")
 
     def __init__(
         self, server: web.Server, gate: ConnectionGate, loop: asyncio.AbstractEventLoop, **kwargs: Any
     ) -> None:
         super().__init__(server, loop=loop, **kwargs)
         self._gate = gate
-        self._running_loop = loop
         self._address: str | None = None
-        self._body: StreamReader | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
-        if self._gate.enter(self._address):
-            self._expect_head()
-        else:
+        if not self._gate.enter(self._address):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_arrived()
         if self._address is not None:
             self._gate.leave(self._address)
             self._address = None
         super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if data and (self._body is None or self._body.is_eof()):  # aiohttp itself feeds b"" to resume
-            self._expect_head()
-        super().data_received(data)
-
-    def request_begins(self, body: StreamReader) -> None:
-        """All headers of a request have arrived; its body has a deadline of its own."""
-        self._body = body
-        self._head_arrived()
-
-    def request_ends(self) -> None:
-        self._body = None
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -104,15 +84,6 @@ class Connection(web.RequestHandler):
         response = web.Response(status=status, body=body, headers={**SECURITY, **PLAIN_AND_LAST})
         response.force_close()
         return response
-
-    def _expect_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self._running_loop.call_later(self._gate.limits.head_seconds, self.force_close)
-
-    def _head_arrived(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class PlainRequest(web.BaseRequest):
@@ -131,7 +102,7 @@ class GatewayServer(web.Server):
         self._gate = ConnectionGate(limits)
         self._running_loop = asyncio.get_running_loop()
         self._options: dict[str, Any] = {
-            "keepalive_timeout": limits.idle_seconds,
+            "keepalive_timeout": limits.head_seconds,
             "access_log": None,
             "max_line_size": 8190,
             "max_field_size": 8190,

@@ -27,7 +27,6 @@ from apportion.auth_gateway.errors import (
 from apportion.auth_gateway.operations.follow_link import follow_link
 from apportion.auth_gateway.operations.ports import RandomBytes
 from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
-from apportion.auth_gateway.web.connection import Connection
 from apportion.auth_gateway.web.headers import SECURITY, Headers, Visit, request_id_of
 from apportion.auth_gateway.web.metrics import IN_FLIGHT, LINKS, REFUSED
 from apportion.auth_gateway.web.rpc_endpoint import RpcEndpoint
@@ -69,10 +68,7 @@ class Site:
         IN_FLIGHT.set_function(lambda: self.in_flight)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; what the connection must know of its begin and end passes through here."""
-        connection = request.protocol
-        if isinstance(connection, Connection):
-            connection.request_begins(request.content)
+        """Answer one request."""
         self.in_flight += 1
         try:
             return await self._route(request)
@@ -82,8 +78,6 @@ class Site:
             return response
         finally:
             self.in_flight -= 1
-            if isinstance(connection, Connection):
-                connection.request_ends()
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path
