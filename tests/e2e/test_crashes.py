@@ -15,7 +15,7 @@ from apportion.devstack.ledger import read_ledger
 from apportion.devstack.scene import Scene, open_scene
 from apportion.devstack.stack import SERVICES
 
-INVESTOR_COUNT = 6
+INVESTOR_COUNT = 9
 # Longest time into a step before the process is killed.
 KILL_SECONDS = 1.0
 

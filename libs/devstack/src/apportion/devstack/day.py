@@ -63,14 +63,15 @@ class Day:
             await self.settle(name)
 
     def _steps(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        pool, part = self._pool_volumes()
         return [
             ("the market opens", lambda: self._prices("1.10000", "1.27000")),
             ("the copied master buys 1.00 EURUSD", lambda: self._trade("copy", "EURUSD", 1, "1.00")),
             ("the multiplied master sells 0.50 GBPUSD", lambda: self._trade("multiplier", "GBPUSD", -1, "0.50")),
-            ("the pooled master buys 10.00 EURUSD", lambda: self._trade("pooled", "EURUSD", 1, "10.00")),
+            (f"the pooled master buys {pool} EURUSD", lambda: self._trade("pooled", "EURUSD", 1, pool)),
             ("prices move", lambda: self._prices("1.10300", "1.26800")),
             ("the copied master closes 0.40", lambda: self._close("copy", "EURUSD", "0.40")),
-            ("the pooled master closes 3.00", lambda: self._close("pooled", "EURUSD", "3.00")),
+            (f"the pooled master closes {part}", lambda: self._close("pooled", "EURUSD", part)),
             ("the multiplied master closes all", lambda: self._close("multiplier", "GBPUSD")),
             ("an investor withdraws a tenth to the wallet", self._withdraw),
             ("an investor closes a copied position by hand", self._close_by_hand),
@@ -125,6 +126,11 @@ class Day:
                 if asyncio.get_running_loop().time() > give_up:
                     raise
                 await asyncio.sleep(POLL_SECONDS)
+
+    def _pool_volumes(self) -> tuple[str, str]:
+        """What fits the pool's size: a lot for each 100 000 USD, and about a third of it."""
+        steps = max(sum(f.deposit_minor for f in self.world.followers["pooled"]) // 100_000, 10)
+        return f"{steps / 100:.2f}", f"{steps // 3 / 100:.2f}"
 
     async def _pass_time(self) -> None:
         await self.simulator.advance(STEP_SECONDS)

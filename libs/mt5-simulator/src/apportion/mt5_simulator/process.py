@@ -218,7 +218,7 @@ class SimulatorProcess:
         await self._wait_ready(ready_file.exists)
         ready = json.loads(ready_file.read_text())
         self.https_url, self.admin_url, self.ca_file = ready["https_url"], ready["admin_url"], Path(ready["ca_file"])
-        self._admin = AdminClient(self.admin_url)
+        self._admin = self._admin or AdminClient(self.admin_url)
 
     async def _wait_ready(self, ready: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
@@ -235,10 +235,13 @@ class SimulatorProcess:
 
     async def stop(self) -> None:
         """SIGTERM and wait; no-op when not running."""
+        if self._admin is not None:
+            await self._admin.close()
+            self._admin = None
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """SIGKILL and wait: everything acknowledged is there again after `start`."""
+        """SIGKILL and wait: everything acknowledged is there again after `start`; until then `.admin` cannot connect."""
         await self._end(signal.SIGKILL)
 
     def suspend(self) -> None:
@@ -250,9 +253,6 @@ class SimulatorProcess:
         os.kill(self.pid, signal.SIGCONT)
 
     async def _end(self, sign: signal.Signals) -> None:
-        if self._admin is not None:
-            await self._admin.close()
-            self._admin = None
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(sign)
             await self._process.wait()
