@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from risk_world import deals_of
 
-from apportion.risk.domain.books import DayStart, Explanation, explain, first_ticket, known_flow
+from apportion.risk.domain.books import DayStart, Explanation, Known, explain, first_ticket, unexplained_rest
 
 START = DayStart(balance_minor=10_000, credit_minor=0, server_time_ms=100_000, ticket=5)
 SETTLE_MS = 1_000
@@ -89,8 +89,8 @@ def test_every_state_that_the_account_went_through_is_explained_with_its_balance
 
 
 def test_what_is_known_when_nothing_explains():
-    rows = deals_of((5, 9, 0, 9, 1), (6, 500, 0, 500, 150_000), (7, -80, 0, 0, 160_000))
-    assert known_flow(START, rows) == 500
+    rows = deals_of((5, 9, 0, 9, 1), (6, 500, 0, 500, 150_000), (7, -80, 0, 0, 160_000), (8, 0, 70, 70, 170_000))
+    assert unexplained_rest(START, rows, balance_minor=10_000, credit_minor=70) == Known(570, -420)
 
 
 @pytest.mark.parametrize(("time_ms", "ticket"), [(100_000, 0), (151_000, 6), (999_999, 7)])

@@ -135,6 +135,18 @@ async def test_a_deal_that_never_comes_is_waited_for_up_to_the_bound(engine, obs
     assert trip.evidence.unexplained_minor == -4_000
 
 
+async def test_a_loss_beyond_what_a_withdrawal_could_explain_does_not_wait(engine, observer):
+    """40.00 left the balance; had they been withdrawn, the signal would be 54.00, and 53.99 is below that too."""
+    assert not (await observer.look(5_400, 6_000)).trips
+    (trip,) = (await observer.look(5_399, 6_000)).trips
+    assert trip.evidence.alarm is Alarm.BALANCE_UNEXPLAINED
+    assert trip.evidence.unexplained_minor == -4_000
+
+
+async def test_an_unexplained_deposit_hides_no_loss(engine, observer):
+    assert (await observer.look(8_990, 12_000)).trips
+
+
 async def test_a_deposit_whose_deal_came_first_does_not_raise_the_signal_too_early(engine, observer):
     """100.00 more in the books, but the snapshot does not show them yet: 100.00 is not below 180.00."""
     await deal(engine, 900, 10_000, observer.time_ms + 1_000)

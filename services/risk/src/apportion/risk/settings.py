@@ -25,7 +25,9 @@ class RiskSettings(ServiceSettings):
     confirm_seconds: float = Field(
         default=5.0, gt=0, description="a suspect breach trips after this, unless confirmed before"
     )
-    unexplained_seconds: float = Field(default=5.0, gt=0, description="wait for the deal behind a changed balance")
+    unexplained_seconds: float = Field(
+        default=40.0, gt=0, description="wait for the deal behind a changed balance; consumers find a lost one in 30 s"
+    )
     settle_seconds: float = Field(
         default=2.0, gt=0, description="deals and snapshots this near may come in either order"
     )

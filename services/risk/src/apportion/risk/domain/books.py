@@ -68,6 +68,14 @@ class Explanation:
     flow_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Deposits minus withdrawals of all known deals since the day start, and what they leave unexplained."""
+
+    flow_minor: int
+    rest_minor: int
+
+
 def explain(
     start: DayStart, deals: Deals, *, balance_minor: int, credit_minor: int, server_time_ms: int, settle_ms: int
 ) -> Explanation | None:
@@ -94,9 +102,12 @@ def explain(
     return None
 
 
-def known_flow(start: DayStart, deals: Deals) -> int:
-    """Deposits minus withdrawals of all known deals since the day start: for a balance that stays unexplained."""
-    return int(deals.later_than(start.ticket).flows_minor.sum())
+def unexplained_rest(start: DayStart, deals: Deals, *, balance_minor: int, credit_minor: int) -> Known:
+    """What all known deals lead to, when no number of them leads to this balance and credit."""
+    deals = deals.later_than(start.ticket)
+    moved_minor = int(deals.balances_minor.sum() + deals.credits_minor.sum())
+    rest_minor = balance_minor + credit_minor - start.balance_minor - start.credit_minor - moved_minor
+    return Known(flow_minor=int(deals.flows_minor.sum()), rest_minor=rest_minor)
 
 
 def first_ticket(deals: Deals, server_time_ms: int, settle_ms: int) -> int:

@@ -2,7 +2,8 @@
 
 A breach (equity below the signal) trips at once, unless something speaks against the figure:
 
-- the balance moved and no deal explains it: wait for the deal, up to `unexplained_ms` (BALANCE_UNEXPLAINED);
+- the balance moved, no deal explains it, and the equity would be no breach if all of that were a withdrawal: wait for
+  the deal, up to `unexplained_ms` (BALANCE_UNEXPLAINED);
 - the snapshot is old (STATE_STALE), or the equity jumped more than `jump_percent_e8` of the base since the snapshot
   before, or there was none before (PRICE_SUSPECT): trip on the next snapshot that is fresh and still below the signal,
   or after `confirm_ms`.
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.money import INT64_MIN, Int64Array, mul_div_floor
-from apportion.risk.domain.books import DayStart
+from apportion.risk.domain.books import DayStart, Known
 from apportion.risk.domain.limits import HUNDRED_PERCENT_E8, Alarm, DailyLimit, LimitState, server_day_of, signals
 from apportion.risk.domain.trips import Evidence
 
@@ -89,6 +90,7 @@ class Watch:
         self.last_versions = np.full(count, NEVER, dtype=np.int64)
         self.unexplained_since_ms = np.full(count, NEVER, dtype=np.int64)
         self.unexplained_minor = np.zeros(count, dtype=np.int64)
+        self.doubted_flows_minor = np.zeros(count, dtype=np.int64)
         self.suspect_since_ms = np.full(count, NEVER, dtype=np.int64)
         self.suspect_versions = np.full(count, NEVER, dtype=np.int64)
 
@@ -107,6 +109,7 @@ class Watch:
             self.last_versions[row] = before.last_versions[old]
             self.unexplained_since_ms[row] = before.unexplained_since_ms[old]
             self.unexplained_minor[row] = before.unexplained_minor[old]
+            self.doubted_flows_minor[row] = before.doubted_flows_minor[old]
             self.suspect_since_ms[row] = before.suspect_since_ms[old]
             self.suspect_versions[row] = before.suspect_versions[old]
 
@@ -154,15 +157,14 @@ class Watch:
         self.unexplained_since_ms[row] = NEVER
         self.unexplained_minor[row] = 0
 
-    def unexplained(self, row: int, view: View, known_flow_minor: int, now_ms: int, doubts: Doubts) -> None:
+    def unexplained(self, row: int, known: Known, now_ms: int, doubts: Doubts) -> None:
         """No deal leads to this balance; once that has lasted too long, the flows that are known have to do."""
         if self.unexplained_since_ms[row] == NEVER:
             self.unexplained_since_ms[row] = now_ms
         if now_ms - self.unexplained_since_ms[row] >= doubts.unexplained_ms:
-            self.flows_minor[row] = known_flow_minor
-        expected_minor = self.expected_balances_minor[row]
-        known_minor = self.limits[row].day_start_balance_minor if expected_minor == INT64_MIN else expected_minor
-        self.unexplained_minor[row] = view.balances_minor[row] - known_minor
+            self.flows_minor[row] = known.flow_minor
+        self.unexplained_minor[row] = known.rest_minor
+        self.doubted_flows_minor[row] = known.flow_minor + known.rest_minor
 
     def judge(self, view: View, *, is_stale: bool, now_ms: int, doubts: Doubts) -> Int64Array:
         """The rows that trip now. Sets `alarms`, and remembers what the next snapshot has to confirm."""
@@ -175,7 +177,9 @@ class Watch:
             & (view.equities_minor < signals(bases_minor, self.percents_e8))
         )
         unexplained = self.unexplained_since_ms != NEVER
-        held = breached & unexplained & (now_ms - self.unexplained_since_ms < doubts.unexplained_ms)
+        doubted_minor = self.day_starts_minor + self.doubted_flows_minor
+        excused = unexplained & (view.equities_minor >= signals(doubted_minor, self.percents_e8))
+        held = breached & excused & ~self._overdue(now_ms, doubts)
         believed = breached & ~held
         suspected = self.suspect_versions != NEVER
         doubtful = self._jumped(view, bases_minor, doubts) | is_stale

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.risk.domain.books import Deals, explain, first_ticket, known_flow
+from apportion.risk.domain.books import Deals, explain, first_ticket, unexplained_rest
 from apportion.risk.domain.limits import Alarm
 from apportion.risk.domain.trips import Price, Trip
 from apportion.risk.domain.watch import Doubts, Snapshot, View, Watch
@@ -73,16 +73,18 @@ async def evaluate_snapshot(
 
 def _explain_row(watch: Watch, view: View, row: int, deals: Deals, look: Look, doubts: Doubts) -> None:
     start = watch.day_start(row)
+    balance_minor, credit_minor = int(view.balances_minor[row]), int(view.credits_minor[row])
     explanation = explain(
         start,
         deals,
-        balance_minor=int(view.balances_minor[row]),
-        credit_minor=int(view.credits_minor[row]),
+        balance_minor=balance_minor,
+        credit_minor=credit_minor,
         server_time_ms=look.snapshot.server_time_ms,
         settle_ms=look.settle_ms,
     )
     if explanation is None:
-        watch.unexplained(row, view, known_flow(start, deals), look.now_ms, doubts)
+        known = unexplained_rest(start, deals, balance_minor=balance_minor, credit_minor=credit_minor)
+        watch.unexplained(row, known, look.now_ms, doubts)
     else:
         watch.explained(row, view, explanation.flow_minor)
 
