@@ -16,7 +16,11 @@ import aiohttp
 import pytest
 from sqlalchemy import text
 
+from apportion.auth_gateway.domain.brokers import NewBroker
+from apportion.auth_gateway.operations.administer_broker import BrokerOffice, create_broker, import_password
+from apportion.auth_gateway.operations.check_password import PasswordCheck
 from apportion.rpc import Server, Tls
+from apportion.runtime import SystemClock
 from apportion.storage import create_engine, transaction
 from apportion.testing.polling import eventually
 
@@ -123,8 +127,7 @@ async def test_a_served_gateway_tells_no_secret(
     }
     operator = Operator(tmp_path, environment)
     assert (await operator.run("migrate"))[0] == 0
-    await operator.broker("create", "--label", "1", "--name", "One", "--area", "http://invest.broker.example")
-    await operator.broker("import-password", "--label", "1", stdin=f"{CANARY}-legacy\n".encode())
+    await create_canary_broker(postgres_url)
     async with AsyncExitStack() as stack:
         for name in ("platform-groups", "allocation"):
             address = await stack.enter_async_context(serving_upstream(upstream, tls_dir, name))
@@ -143,6 +146,15 @@ async def test_a_served_gateway_tells_no_secret(
     assert b"call_refused" in everything
     for secret in (CANARY, *secrets):
         assert secret.encode() not in everything
+
+
+async def create_canary_broker(database_url: str) -> None:
+    """Broker 1, with the canary as a legacy password."""
+    engine, clock = create_engine(database_url), SystemClock()
+    office = BrokerOffice(engine, clock, os.urandom, PasswordCheck(PEPPER.encode(), clock), "test")
+    await create_broker(office, NewBroker(1, "One"), ["http://invest.broker.example"])
+    await import_password(office, 1, f"{CANARY}-legacy".encode(), 0)
+    await engine.dispose()
 
 
 async def spill(url: str) -> list[str]:
