@@ -1,0 +1,83 @@
+"""The loops behind the hot path find what nobody told them about."""
+
+from __future__ import annotations
+
+import pytest
+
+from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.operations.follow_up_positions import follow_up_positions
+from apportion.allocation.workers import Dispatcher, FollowUp, Projector
+from apportion.errors import UpstreamUnavailable
+from apportion.money import E8
+from apportion.runtime import Background
+from apportion.testing.polling import eventually
+
+
+@pytest.fixture
+def dispatcher(house) -> Dispatcher:
+    return Dispatcher(house.engine, house.orders, house.clock, pause_seconds=0.01)
+
+
+async def opened(house):
+    master = await house.master()
+    await house.follower(master, 101)
+    await house.deal(64, 1.0, position=900)
+    return master
+
+
+async def test_decisions_that_a_crash_left_behind_are_sent(house, dispatcher):
+    await opened(house)
+    house.waiting.clear()
+    house.clock.advance(1)
+    async with Background() as background:
+        background.spawn("dispatcher", dispatcher.run)
+        await eventually(lambda: house.orders.batches)
+    assert len(house.orders.batches) == 1
+
+
+async def test_a_decision_is_sent_as_soon_as_it_is_handed_over(house, dispatcher):
+    await opened(house)
+    dispatcher.dispatch(house.waiting)
+    dispatcher.dispatch(house.waiting)
+    await eventually(lambda: house.orders.batches)
+    assert len(house.orders.batches) == 1
+
+
+async def test_an_outage_is_waited_out(house, dispatcher):
+    await opened(house)
+    house.orders.refusals = [UpstreamUnavailable(service="platform-groups")] * 3
+    house.clock.advance(1)
+    async with Background() as background:
+        background.spawn("dispatcher", dispatcher.run)
+        await eventually(lambda: house.orders.batches)
+
+
+async def test_child_rows_are_made_at_once_when_told_and_soon_when_not(house, dispatcher):
+    projector = Projector(house.engine, house.clock, dispatcher.committed, pause_seconds=0.01)
+    await opened(house)
+    async with Background() as background:
+        background.spawn("projector", projector.run)
+        await eventually(house.children)
+        await house.deal(64, 1.0, position=901)
+
+        async def both():
+            return len(await house.children()) == 2
+
+        await eventually(both)
+
+
+async def test_a_refused_close_is_followed_up(house, dispatcher):
+    await opened(house)
+    (opening,) = await house.dispatch()
+    await house.fill(opening, first_position=5_000)
+    await house.deal(64, -1.0, position=900, entry=2)
+    (closing,) = await house.dispatch()
+    await house.fill(closing, lots=dict.fromkeys(closing.item_ids.tolist(), 0))
+    async with Background() as background:
+        background.spawn("follow_up", FollowUp(house.engine, dispatcher, house.clock, pause_seconds=0.01).run)
+        await eventually(lambda: len(house.orders.batches) == 3)
+    again = house.orders.batches[-1]
+    assert (again.position_tickets.tolist(), again.volumes_e8.tolist()) == ([5_000], [-E8])
+    assert await follow_up_positions(house.engine, now=house.clock.now()) == []
+    (child,) = await house.children()
+    assert child.state is ChildTradeState.FILLED
