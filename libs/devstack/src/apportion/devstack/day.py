@@ -104,9 +104,12 @@ class Day:
         ).daily_limits
         missing = [*_moving(self.world, ledger), *_unseen(self.world, ledger)]
         server = ledger.server
+        today = (await server_clock(self.simulator) - datetime(1970, 1, 1, tzinfo=UTC)).days
         for limit in limits:
             login = ledger.accounts[limit.account_id].login
-            if limit.state in MOVING_LIMITS:
+            if limit.server_day != today:
+                missing.append(f"limit of {login} is in day {limit.server_day}, the server in {today}")
+            elif limit.state in MOVING_LIMITS:
                 missing.append(f"limit of {login} is {limits_pb2.LimitState.Name(limit.state)}")
             elif limit.state == limits_pb2.LIMIT_STATE_ARMED and limit.last_equity_minor < limit.signal_equity_minor:
                 missing.append(f"limit of {login} is broken and not tripped")

@@ -74,7 +74,7 @@ async def create_broker(stack: Stack, label: int) -> Room:
     except RoomFailed as refusal:
         if "BROKER_EXISTS" not in str(refusal):
             raise
-        made = await _command(stack, "rotate-password", "--label", str(label))
+        made = await _command(stack, "rotate-password", "--label", str(label), "--grace-seconds", "0")
     return Room(stack.gateway_url, label, made["password"])
 
 
