@@ -34,6 +34,7 @@ OPEN = SentOrder(
     position_ticket=0,
     stop_loss_e8=0,
     take_profit_e8=0,
+    not_after_time=T0,
     epoch=4,
     attempt_count=1,
 )

@@ -38,7 +38,7 @@ async def spawn(tmp_path: Path, database_url: str, redis_url: str, kek: str) -> 
             "ORDER_LANES": "2",
             "SERVER_TIMEOUT_SECONDS": "3",
             "ANSWER_TIMEOUT_SECONDS": "1",
-            "LEASE_SECONDS": "2",
+            "LEASE_SECONDS": "1",
             "READY_FILE": str(ready),
             "WORKER_ID": f"worker-{len(running)}",
         }
@@ -87,9 +87,9 @@ async def settle_and_check(platform, accounts, source: str) -> None:
 async def test_a_worker_that_dies_or_sleeps_hands_over_without_a_double_open(start, spawn, simulator, blow) -> None:
     first = await spawn("work")
     second = await spawn("work")
-    async with traders(start, simulator, 30) as (platform, accounts):
-        await simulator.add_fault("latency", endpoint=SEND, seconds=0.03, count=None)
-        await platform.submit("burst", [(account.account_id, LOT // 100) for account in accounts] * 3, seconds=4)
+    async with traders(start, simulator, 16) as (platform, accounts):
+        await simulator.add_fault("latency", endpoint=SEND, seconds=0.02, count=None)
+        await platform.submit("burst", [(account.account_id, LOT // 100) for account in accounts] * 3, seconds=2)
 
         async def halfway() -> bool:
             return any(state >= trading_pb2.ORDER_STATE_FILLED for state in (await platform.orders("burst")).states)
@@ -99,7 +99,7 @@ async def test_a_worker_that_dies_or_sleeps_hands_over_without_a_double_open(sta
         await settle_and_check(platform, accounts, "burst")
         if blow is signal.SIGSTOP:
             first.send_signal(signal.SIGCONT)
-            await platform.submit("after", [(account.account_id, LOT // 100) for account in accounts], seconds=4)
+            await platform.submit("after", [(account.account_id, LOT // 100) for account in accounts], seconds=5)
             orders = await platform.finished("after", 40)
             assert set(orders.states) == {trading_pb2.ORDER_STATE_FILLED}
             for account in accounts:

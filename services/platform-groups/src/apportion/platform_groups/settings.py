@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from apportion.platform_groups.adapters.vault import parse_keys
 from apportion.runtime import ServiceSettings
 
 
@@ -28,6 +30,14 @@ class PlatformGroupsSettings(ServiceSettings):
     state_interval_seconds: float = Field(default=0.25, gt=0, description="pause between reads of account states")
     tick_interval_seconds: float = Field(default=0.2, gt=0, description="pause between reads of prices")
     lease_seconds: float = Field(default=6.0, ge=1, description="how long a silent worker keeps its shards")
+
+    @model_validator(mode="after")
+    def _keys_are_usable(self) -> Self:
+        try:
+            parse_keys(self.kek_text())
+        except OSError as error:
+            raise ValueError(f"kek_file cannot be read: {error.strerror}") from None
+        return self
 
     def kek_text(self) -> str:
         """The keys as configured. Raises OSError when the file cannot be read."""

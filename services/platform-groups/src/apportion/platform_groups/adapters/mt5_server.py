@@ -33,18 +33,16 @@ from apportion.platform_groups.domain.tokens import leg_token
 from apportion.platform_groups.domain.transfers import INSUFFICIENT_FUNDS, SentLeg
 
 SECOND_MS = 1000
-DAY_SECONDS = 86_400
-SYMBOLS_PER_CALL = 300
+NAMES_LENGTH = 4_000
 """The list of one ticks call is limited to 4 096 characters."""
 
 
 class Mt5Server:
-    """Implements TradingServerPort. Not for concurrent `changed_ticks`: the mark of the last call is kept here."""
+    """Implements TradingServerPort. Not for concurrent `changed_ticks`: the marks of the last call are kept here."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self._trans_id = 0
-        self._tick_symbols: list[str] = []
+        self._tick_marks: dict[tuple[str, ...], int] = {}
         self._digits: dict[str, int] = {}
 
     async def server_time_ms(self) -> int:
@@ -99,17 +97,14 @@ class Mt5Server:
         with translated():
             return [position_of(position) for position in await mt5_positions.list_of_logins(self.pool, logins)]
 
-    async def deals_of_logins(self, logins: Sequence[int], from_ms: int) -> list[ServerDeal]:
+    async def deals_of_logins(self, logins: Sequence[int], from_ms: int, to_ms: int) -> list[ServerDeal]:
         with translated():
-            to_seconds = await mt5_time.now_seconds(self.pool) + DAY_SECONDS
-            found = await mt5_deals.list_of_logins(self.pool, logins, from_ms // SECOND_MS, to_seconds)
+            found = await mt5_deals.list_of_logins(self.pool, logins, from_ms // SECOND_MS, to_ms // SECOND_MS)
             return [deal_of(deal) for deal in found]
 
-    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int) -> list[ServerDeal]:
-        """Up to a day past `from_ms` or now, whichever is later: the end of the span lies in the future."""
+    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int, to_ms: int) -> list[ServerDeal]:
         with translated():
-            to_seconds = await mt5_time.now_seconds(self.pool) + DAY_SECONDS
-            found = await mt5_deals.list_of_groups(self.pool, server_groups, from_ms // SECOND_MS, to_seconds)
+            found = await mt5_deals.list_of_groups(self.pool, server_groups, from_ms // SECOND_MS, to_ms // SECOND_MS)
             return [deal_of(deal) for deal in found]
 
     async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
@@ -150,8 +145,28 @@ class Mt5Server:
 
     async def changed_ticks(self) -> list[ServerTick]:
         with translated():
-            if not self._tick_symbols:
-                self._tick_symbols = [symbol.symbol for symbol in await mt5_symbols.list_all(self.pool)]
-            found = await mt5_ticks.last(self.pool, self._tick_symbols[:SYMBOLS_PER_CALL], self._trans_id)
-            self._trans_id = found.trans_id
-            return [ServerTick(tick.symbol, tick.bid_e8, tick.ask_e8, tick.server_time_ms) for tick in found.ticks]
+            if not self._tick_marks:
+                names = [symbol.symbol for symbol in await mt5_symbols.list_all(self.pool)]
+                self._tick_marks = dict.fromkeys(batched_names(names), 0)
+            changed: list[ServerTick] = []
+            for part, mark in self._tick_marks.items():
+                found = await mt5_ticks.last(self.pool, part, mark)
+                self._tick_marks[part] = found.trans_id
+                changed += [
+                    ServerTick(tick.symbol, tick.bid_e8, tick.ask_e8, tick.server_time_ms) for tick in found.ticks
+                ]
+            return changed
+
+
+def batched_names(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Names in parts that fit into the list of one ticks call."""
+    parts: list[tuple[str, ...]] = []
+    part: list[str] = []
+    length = 0
+    for name in names:
+        if part and length + len(name) + 1 > NAMES_LENGTH:
+            parts.append(tuple(part))
+            part, length = [], 0
+        part.append(name)
+        length += len(name) + 1
+    return [*parts, tuple(part)] if part else parts

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from apportion.platform_groups.domain.orders import retry_delay
 from apportion.platform_groups.domain.states import ClosingState
 
 FLAT_READS = 2
@@ -20,6 +21,7 @@ class Closing:
     trading_server_id: int
     state: ClosingState
     attempt_count: int
+    attempt_time: datetime | None
     flat_count: int
     last_error: str
     create_time: datetime
@@ -27,6 +29,13 @@ class Closing:
     position_tickets: tuple[int, ...] = ()
     prices_e8: tuple[int, ...] = ()
     volumes_e8: tuple[int, ...] = ()
+
+
+def may_try(closing: Closing, now: datetime) -> bool:
+    """The first attempt at once, further ones after 0.5, 1, … 5 seconds: a refusal for good is not asked in a hurry."""
+    if closing.attempt_time is None:
+        return True
+    return now >= closing.attempt_time + timedelta(seconds=retry_delay(closing.attempt_count))
 
 
 def source_of(closing_id: int, attempt_count: int) -> str:

@@ -38,6 +38,7 @@ class SentOrder:
     position_ticket: int
     stop_loss_e8: int
     take_profit_e8: int
+    not_after_time: datetime | None
     epoch: int
     attempt_count: int
 

@@ -12,6 +12,10 @@ from apportion.platform_groups.domain.states import DealAction, DealEntry
 Int64s = NDArray[np.int64]
 
 
+DAY_MS = 86_400_000
+"""Spans of deals end this far in the future, so that a fast clock cannot run out of them."""
+
+
 class ServerFailure(Exception):
     """A call to a trading server did not do what it should. The text never holds a secret."""
 

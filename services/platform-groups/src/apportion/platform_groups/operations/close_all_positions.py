@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.accounts import Account, check_open
-from apportion.platform_groups.domain.closings import FLAT_READS, Closing, source_of
+from apportion.platform_groups.domain.closings import FLAT_READS, Closing, may_try, source_of
 from apportion.platform_groups.domain.server_facts import ServerFailure, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.operations.ports import TradingServerPort
@@ -92,9 +92,9 @@ async def _order_closes(
     async with transaction(engine) as tx:
         under_way = await live_tickets(tx, closing.closing_id)
         due = [position for position in positions if position.position_ticket not in under_way]
-        if not due:
+        if not due or not may_try(closing, now):
             return
-        attempt = await save_attempt(tx, closing.closing_id)
+        attempt = await save_attempt(tx, closing.closing_id, now)
         nothing = np.zeros(len(due), dtype=np.int64)
         orders = NewOrders(
             label=account.label,

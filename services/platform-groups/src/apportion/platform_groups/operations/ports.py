@@ -56,11 +56,11 @@ class TradingServerPort(Protocol):
 
     async def positions_of_logins(self, logins: Sequence[int]) -> list[ServerPosition]: ...
 
-    async def deals_of_logins(self, logins: Sequence[int], from_ms: int) -> list[ServerDeal]:
-        """All deals of these accounts from a raw server time on."""
+    async def deals_of_logins(self, logins: Sequence[int], from_ms: int, to_ms: int) -> list[ServerDeal]:
+        """All deals of these accounts in a span of raw server time."""
         ...
 
-    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int) -> list[ServerDeal]: ...
+    async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int, to_ms: int) -> list[ServerDeal]: ...
 
     async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
         """Empty names: all. Sorted by name."""

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain import evidence, transfers
 from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
-from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
+from apportion.platform_groups.domain.server_facts import DAY_MS, ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.tokens import leg_of, order_of
 from apportion.platform_groups.domain.transfers import LegOutcome
@@ -47,7 +47,8 @@ async def resolve_orders(
     logins = sorted({order.login for order in orders})
     positions = await server.positions_of_logins(logins)
     from_ms = min(order.sent_server_time_ms for order in orders) - WINDOW_MARGIN_MS
-    deals = await server.deals_of_logins(logins, max(from_ms, 0))
+    to_ms = await server.server_time_ms() + DAY_MS
+    deals = await server.deals_of_logins(logins, max(from_ms, 0), to_ms)
     outcomes, absent = _judge_all(orders, positions, deals, answer_timeout, now)
     if outcomes or absent:
         await save_order_outcomes(engine, new_id, outcomes, absent_order_ids=absent, now=now)
@@ -98,7 +99,8 @@ async def resolve_legs(
     if not legs:
         return 0
     from_ms = min(leg.sent_server_time_ms for leg in legs) - WINDOW_MARGIN_MS
-    deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0))
+    to_ms = await server.server_time_ms() + DAY_MS
+    deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0), to_ms)
     booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in deals}
     outcomes: list[LegOutcome] = []
     absent: list[int] = []

@@ -14,8 +14,8 @@ from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.closings import Closing
 from apportion.platform_groups.domain.states import ClosingState
 
-COLUMNS = """closing_id, label, account_id, trading_server_id, state, attempt_count, flat_count, last_error,
-    create_time, flat_time"""
+COLUMNS = """closing_id, label, account_id, trading_server_id, state, attempt_count, attempt_time, flat_count,
+    last_error, create_time, flat_time"""
 
 
 async def insert_closing(tx: AsyncConnection, account: Account, cause: str, now: datetime) -> int:
@@ -63,13 +63,13 @@ async def live_tickets(tx: AsyncConnection, closing_id: int) -> set[int]:
     return set((await tx.execute(query, {"id": closing_id})).scalars())
 
 
-async def save_attempt(tx: AsyncConnection, closing_id: int) -> int:
+async def save_attempt(tx: AsyncConnection, closing_id: int, now: datetime) -> int:
     """The number of the attempt that begins. What was counted as flat counts no more."""
     query = text(
-        """UPDATE closings SET attempt_count = attempt_count + 1, flat_count = 0, last_error = ''
+        """UPDATE closings SET attempt_count = attempt_count + 1, attempt_time = :now, flat_count = 0, last_error = ''
         WHERE closing_id = :id RETURNING attempt_count"""
     )
-    return int((await tx.execute(query, {"id": closing_id})).scalar_one())
+    return int((await tx.execute(query, {"id": closing_id, "now": now})).scalar_one())
 
 
 async def save_flat(tx: AsyncConnection, closing_id: int, needed: int, now: datetime) -> bool:
@@ -97,6 +97,7 @@ def _closing(row: Any, closed: Sequence[Any]) -> Closing:
         trading_server_id=row.trading_server_id,
         state=ClosingState(row.state),
         attempt_count=row.attempt_count,
+        attempt_time=row.attempt_time,
         flat_count=row.flat_count,
         last_error=row.last_error,
         create_time=row.create_time,

@@ -76,6 +76,8 @@ CLAIM = """
         SELECT order_id, shard FROM orders
         WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
           AND next_attempt_time <= $4::timestamptz
+          AND (purpose = 2
+               OR (not_after_time >= $4 AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))
         ORDER BY purpose DESC, order_id LIMIT $5 FOR UPDATE
     )
     UPDATE orders o SET state = 2, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
@@ -83,7 +85,7 @@ CLAIM = """
     FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
     WHERE o.order_id = picked.order_id
     RETURNING o.order_id, o.account_id, o.login, o.shard, o.purpose, o.symbol, o.sent_volume_e8, o.position_ticket,
-        o.stop_loss_e8, o.take_profit_e8, o.epoch, o.attempt_count
+        o.stop_loss_e8, o.take_profit_e8, o.not_after_time, o.epoch, o.attempt_count
 """
 
 SAVE = f"""
@@ -214,6 +216,7 @@ async def claim_orders(
             position_ticket=row["position_ticket"],
             stop_loss_e8=row["stop_loss_e8"],
             take_profit_e8=row["take_profit_e8"],
+            not_after_time=row["not_after_time"],
             epoch=row["epoch"],
             attempt_count=row["attempt_count"],
         )

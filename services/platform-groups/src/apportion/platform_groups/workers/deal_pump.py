@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.server_facts import ServerDeal
+from apportion.platform_groups.domain.server_facts import DAY_MS, ServerDeal
 from apportion.platform_groups.domain.tokens import leg_of, order_of
 from apportion.platform_groups.operations.observe_deals import observe_deals
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
@@ -59,7 +59,7 @@ class DealPump:
         deep = self._clock.monotonic() >= self._deep_at
         from_ms = max(self._newest_ms - (DEEP_OVERLAP_MS if deep else OVERLAP_MS), 0)
         server_time_ms = await self._server.server_time_ms()
-        deals = await self._server.deals_of_groups(self._directory.groups, from_ms)
+        deals = await self._server.deals_of_groups(self._directory.groups, from_ms, server_time_ms + DAY_MS)
         if deep:
             self._deep_at = self._clock.monotonic() + DEEP_EVERY_SECONDS
         fresh = [deal for deal in deals if deal.deal_ticket not in self._seen]

@@ -71,12 +71,17 @@ class LegLane:
         leases = self._shards.leases()
         if not leases:
             return []
+        try:
+            server_time_ms = await self._server_clock.known_ms()
+        except ServerFailure as error:
+            log.warning("legs_wait_for_server", trading_server_id=self._shards.server_id, cause=str(error))
+            return []
         return await take_legs(
             self._engine,
             self._shards.server_id,
             leases,
             limit=BATCH,
-            server_time_ms=await self._server_clock.known_ms(),
+            server_time_ms=server_time_ms,
             now=self._clock.now(),
         )
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.orders import Answer, AnswerKind, OrderOutcome, SentOrder, settle
+from apportion.platform_groups.domain.orders import (
+    NOT_AFTER_PASSED,
+    Answer,
+    AnswerKind,
+    OrderOutcome,
+    SentOrder,
+    settle,
+)
+from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import adopt_orders, take_orders
 from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
+
+log = structlog.get_logger()
 
 BATCH = 32
 """Orders marked and sent before answers are read again."""
@@ -81,22 +92,31 @@ class OrderLane:
         room = min(BATCH, OUTSTANDING - self._session.outstanding_count)
         if not leases or room <= 0:
             return []
+        try:
+            server_time_ms = await self._server_clock.known_ms()
+        except ServerFailure as error:
+            log.warning("orders_wait_for_server", trading_server_id=self._shards.server_id, cause=str(error))
+            return []
         return await take_orders(
             self._engine,
             self._new_id,
             self._shards.server_id,
             leases,
             limit=room,
-            server_time_ms=await self._server_clock.known_ms(),
+            server_time_ms=server_time_ms,
             now=self._clock.now(),
         )
 
     async def _send(self, orders: list[SentOrder]) -> list[OrderOutcome]:
-        """Outcomes of those that ended at once. The lease is looked at right before each write."""
+        """Outcomes of those that ended at once. Lease and time limit are looked at right before each write."""
         ended = []
         for order in orders:
-            answer: Answer | None = Answer(AnswerKind.NOT_TAKEN, "LEASE_LOST")
-            if self._shards.is_held(order.shard, order.epoch):
+            answer: Answer | None
+            if not self._shards.is_held(order.shard, order.epoch):
+                answer = Answer(AnswerKind.NOT_TAKEN, "LEASE_LOST")
+            elif order.not_after_time is not None and self._clock.now() > order.not_after_time:
+                answer = Answer(AnswerKind.NOT_TAKEN, NOT_AFTER_PASSED)
+            else:
                 answer = await self._session.send(order)
             if answer is not None:
                 ended.append(settle(order, answer))

@@ -11,6 +11,8 @@ from apportion.platform_groups.workers.directory import Directory
 from apportion.rpc import set_column, to_timestamp
 from apportion.runtime import Clock
 
+QUIET_SECONDS = 1.0
+"""Prices are published this often even when none changed: a reader sees that the pump is alive."""
 BOOKED_SECONDS = 1.0
 """How old a booked balance may be that stands in for a missing state."""
 DIRECTORY_SECONDS = 1.0
@@ -101,14 +103,16 @@ class TickPump:
         self._server_id = server_id
         self._clock = clock
         self._newest: dict[str, ServerTick] = {}
+        self._published_at = 0.0
 
     async def read(self) -> None:
         """One round. Raises ServerFailure, UpstreamUnavailable."""
         observed_time = self._clock.now()
         changed = await self._server.changed_ticks()
-        if not changed:
-            return
         self._newest.update((tick.symbol, tick) for tick in changed)
+        if not self._newest or (not changed and self._clock.monotonic() - self._published_at < QUIET_SECONDS):
+            return
+        self._published_at = self._clock.monotonic()
         ticks = [self._newest[symbol] for symbol in sorted(self._newest)]
         message = events_pb2.Ticks(
             trading_server_id=self._server_id,

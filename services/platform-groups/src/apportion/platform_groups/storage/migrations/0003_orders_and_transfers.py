@@ -18,6 +18,7 @@ STATEMENTS = (
         state smallint NOT NULL,
         cause text NOT NULL,
         attempt_count integer NOT NULL DEFAULT 0,
+        attempt_time timestamptz,
         flat_count integer NOT NULL DEFAULT 0,
         last_error text NOT NULL DEFAULT '',
         create_time timestamptz NOT NULL,
