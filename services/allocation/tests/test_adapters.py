@@ -1,0 +1,123 @@
+"""The ports over a real wire: what is kept, what is asked again, what an outage does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apportion.allocation.adapters.account_states import WeatherStates
+from apportion.allocation.adapters.platform_groups import PlatformSymbols
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.errors import SymbolUnknown
+from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
+from apportion.api.platform_groups.v1 import events_pb2, trading_servers_pb2, trading_servers_pb2_grpc
+from apportion.errors import UpstreamUnavailable
+from apportion.events import Redis, publish_weather
+from apportion.money import E8
+from apportion.rpc import set_column, to_timestamp
+from apportion.runtime import Background
+from apportion.testing.polling import eventually
+from apportion.testing.servers import running_server
+
+
+class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.is_down = False
+
+    async def RegisterTradingServer(self, request, context): ...
+
+    async def GetTradingServer(self, request, context): ...
+
+    async def ListTradingServers(self, request, context): ...
+
+    async def ListSymbols(self, request, context):
+        self.asked += request.names
+        if self.is_down:
+            raise UpstreamUnavailable(service="the trading server")
+        symbol = trading_servers_pb2.Symbol(name="EURUSD", volume_step_e8=1, min_volume_e8=2, max_volume_e8=3)
+        return trading_servers_pb2.ListSymbolsResponse(symbols=[symbol])
+
+
+class TestSymbols:
+    @pytest.fixture
+    async def symbols(self, clock):
+        servers = Servers()
+
+        def add(server) -> None:
+            trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(servers, server)
+
+        async with running_server(add) as channel:
+            yield PlatformSymbols(channel, 2.0, clock, keep_seconds=60), servers
+
+    async def test_a_grid_is_asked_once_in_a_while(self, symbols, clock):
+        port, servers = symbols
+        for _ in range(3):
+            assert await port.grid(1, 7, "EURUSD") == SymbolGrid(1, 2, 3)
+        assert servers.asked == ["EURUSD"]
+        clock.advance(61)
+        await port.grid(1, 7, "EURUSD")
+        assert servers.asked == ["EURUSD"] * 2
+
+    async def test_an_unknown_symbol(self, symbols):
+        with pytest.raises(SymbolUnknown):
+            await symbols[0].grid(1, 7, "XAUUSD")
+
+    async def test_in_an_outage_an_old_grid_serves_and_a_new_one_is_waited_for(self, symbols, clock):
+        port, servers = symbols
+        await port.grid(1, 7, "EURUSD")
+        clock.advance(61)
+        servers.is_down = True
+        assert await port.grid(1, 7, "EURUSD") == SymbolGrid(1, 2, 3)
+        with pytest.raises(UpstreamUnavailable):
+            await port.grid(1, 8, "EURUSD")
+
+
+async def publish(redis, clock, version, account_ids, equities) -> None:
+    message = events_pb2.AccountStates(trading_server_id=7, observed_time=to_timestamp(clock.now()))
+    set_column(message, "account_ids", account_ids)
+    set_column(message, "equities_minor", equities)
+    await publish_weather(redis, "weather:accounts:7", message.SerializeToString(), version)
+
+
+class TestStates:
+    async def test_the_newest_snapshot_is_parsed_once_and_keeps_unchanged_ids(self, redis_url, clock):
+        redis = Redis(redis_url)
+        async with Background() as background:
+            states = WeatherStates(redis, background)
+            assert await states.newest(7) is None
+            await publish(redis, clock, 1, [1, 2], [10, 20])
+            first = await states.newest(7)
+            assert first.equities_minor.tolist() == [10, 20]
+            assert await states.newest(7) is first
+            await publish(redis, clock, 2, [1, 2], [11, 21])
+
+            async def newer():
+                found = await states.newest(7)
+                return found if found is not first else None
+
+            second = await eventually(newer)
+            assert second.equities_minor.tolist() == [11, 21]
+            assert second.account_ids is first.account_ids
+        await redis.close()
+
+    async def test_without_redis_nothing_is_known(self):
+        async with Background() as background:
+            assert await WeatherStates(Redis("redis://127.0.0.1:1"), background).newest(7) is None
+
+
+async def test_two_workers_that_send_one_decision_send_the_same_orders(house):
+    master = await house.master()
+    await house.follower(master, 101)
+    await house.deal(64, 1.0, position=900)
+    (allocation,) = house.waiting
+    await asyncio.gather(
+        *(
+            dispatch_allocation(house.engine, house.orders, 1, allocation.allocation_id, clock=house.clock)
+            for _ in range(4)
+        )
+    )
+    assert {batch.request_id for batch in house.orders.batches} == {house.orders.batches[0].request_id}
+    assert {tuple(batch.item_ids.tolist()) for batch in house.orders.batches} == {(allocation.allocation_id << 20,)}
+    assert {batch.volumes_e8.tolist()[0] for batch in house.orders.batches} == {E8}
