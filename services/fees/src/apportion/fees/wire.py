@@ -27,14 +27,14 @@ ENDS = {
 
 def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
     """Shape only; whether the rate is allowed is for the domain."""
-    problems = Problems()
+    key, problems = request_key(request), Problems()
     problems.positive(request.subscription_id, "subscription_id")
     if problems.present(request, "trade_fee_per_lot"):
         is_known = _is_currency(request.trade_fee_per_lot.currency_code)
         problems.require(is_known, "trade_fee_per_lot.currency_code", "must be an ISO 4217 code")
     problems.raise_if_any()
     return SetTerms(
-        key=request_key(request),
+        key=key,
         subscription_id=request.subscription_id,
         currency_code=request.trade_fee_per_lot.currency_code,
         trade_fee_per_lot_minor=request.trade_fee_per_lot.amount_minor,

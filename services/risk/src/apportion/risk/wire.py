@@ -20,13 +20,13 @@ from apportion.rpc import Problems, column, from_timestamp, request_key, to_time
 
 def parse_set_daily_limit(request: limits_pb2.SetDailyLimitRequest) -> SetDailyLimit:
     """Shape only; whether percent and basis are allowed is for the domain."""
-    problems = Problems()
+    key, problems = request_key(request), Problems()
     problems.positive(request.master_id, "master_id")
     basis = request.basis or Basis.EQUITY_AT_DAY_START
     problems.one_of(basis, set(Basis), "basis")
     problems.raise_if_any()
     return SetDailyLimit(
-        key=request_key(request),
+        key=key,
         master_id=request.master_id,
         limit_percent_e8=request.limit_percent_e8,
         basis=Basis(basis),
