@@ -9,6 +9,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.consumers import handlers
@@ -33,6 +34,10 @@ from apportion.money import E8, INT64_MAX
 from apportion.rpc import set_column, to_timestamp
 from apportion.runtime.clock import FixedClock
 from apportion.storage import RequestKey, transaction
+
+# A busy machine is no failure: examples have no deadline.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 LABEL = 1
 SERVER = 7

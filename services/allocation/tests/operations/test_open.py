@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,6 @@ from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscriptions import SubscriptionChange
 from apportion.allocation.errors import DealConflict
-from apportion.allocation.operations.create_subscription import create_subscription  # noqa: F401
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
@@ -237,6 +237,19 @@ class TestHalt:
         assert await house.dispatch() == []
         await house.deal(64, 1.0, position=901)
         assert len(await house.dispatch()) == 1
+
+    async def test_a_halt_in_the_middle_leaves_each_open_sent_or_void_never_both(self, house):
+        master = await house.master()
+        await house.follower(master, 101)
+        for position in range(900, 912):
+            await house.deal(64, 1.0, position=position)
+        ids = [allocation.allocation_id for allocation in house.waiting]
+        sending = [dispatch_allocation(house.engine, house.orders, 1, number, clock=house.clock) for number in ids]
+        await asyncio.gather(*sending[:6], self.halt(house, master), *sending[6:])
+        sent = {batch.item_ids.tolist()[0] >> 20 for batch in house.orders.batches}
+        void = {child.allocation_id for child in await house.children() if child.state is ChildTradeState.EXPIRED}
+        assert sent | void == set(ids)
+        assert not sent & void
 
     async def test_closes_of_a_halted_master_go_on(self, house):
         master = await house.master()
