@@ -378,6 +378,21 @@ async def test_a_closing_is_read_back_by_its_label_only(platform) -> None:
     await refused(platform.trading.GetClosing(question, **platform.options(label=2)), "NOT_FOUND")
 
 
+async def test_orders_and_positions_are_asked_for(platform, simulator) -> None:
+    account = await platform.account()
+    await platform.submit("a/1", [(account.account_id, LOT)] * 3)
+    request = trading_pb2.ListOrdersRequest(source_id="a/1", page_size=2)
+    first = await platform.trading.ListOrders(request, **platform.options())
+    request.page_token = first.next_page_token
+    second = await platform.trading.ListOrders(request, **platform.options())
+    assert [*first.orders.item_ids, *second.orders.item_ids, second.next_page_token] == [1, 2, 3, ""]
+    question = trading_pb2.ListPositionsRequest(account_id=account.account_id)
+    assert list((await platform.trading.ListPositions(question, **platform.options())).positions) == []
+    await refused(platform.trading.ListPositions(question, **platform.options(label=2)), "NOT_FOUND")
+    await simulator.add_fault("disconnect", endpoint="position/get_total", count=None)
+    await refused(platform.trading.ListPositions(question, **platform.options()), "TRADING_SERVER_UNAVAILABLE")
+
+
 # Transfers.
 
 
@@ -412,6 +427,9 @@ async def test_without_workers_a_transfer_is_pending_and_listed(platform) -> Non
     for account in (one, two):
         listing = transfers_pb2.ListTransfersRequest(account_id=account.account_id)
         assert list((await platform.transfers.ListTransfers(listing, **platform.options())).transfers) == [transfer]
+    one_transfer = transfers_pb2.GetTransferRequest(transfer_id=transfer.transfer_id)
+    assert (await platform.transfers.GetTransfer(one_transfer, **platform.options())).transfer == transfer
+    await refused(platform.transfers.GetTransfer(one_transfer, **platform.options(label=2)), "NOT_FOUND")
     request.credit_account_id = one.account_id
     request.request_id = platform.new_id()
     await refused(platform.transfers.TransferFunds(request, **platform.options()), "SELF_TRANSFER")

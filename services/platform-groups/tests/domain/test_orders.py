@@ -13,7 +13,7 @@ from apportion.platform_groups.domain.orders import (
     AnswerKind,
     SentOrder,
     UnknownOrder,
-    retry_delay,
+    backoff_seconds,
     settle,
 )
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
@@ -75,8 +75,8 @@ def test_a_partial_fill_keeps_what_was_filled() -> None:
 
 
 def test_retries_slow_down() -> None:
-    assert [retry_delay(n) for n in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-    assert retry_delay(10_000) == 5.0
+    assert [backoff_seconds(n) for n in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert backoff_seconds(10_000) == 5.0
 
 
 UNKNOWN_OPEN = UnknownOrder(

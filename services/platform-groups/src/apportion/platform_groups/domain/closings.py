@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from apportion.platform_groups.domain.orders import retry_delay
+from apportion.platform_groups.domain.orders import backoff_seconds
 from apportion.platform_groups.domain.states import ClosingState
 
 FLAT_READS = 2
@@ -35,7 +35,7 @@ def may_try(closing: Closing, now: datetime) -> bool:
     """The first attempt at once, further ones after 0.5, 1, … 5 seconds: a refusal for good is not asked in a hurry."""
     if closing.attempt_time is None:
         return True
-    return now >= closing.attempt_time + timedelta(seconds=retry_delay(closing.attempt_count))
+    return now >= closing.attempt_time + timedelta(seconds=backoff_seconds(closing.attempt_count))
 
 
 def source_of(closing_id: int, attempt_count: int) -> str:

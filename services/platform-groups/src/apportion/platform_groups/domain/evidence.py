@@ -17,8 +17,8 @@ from apportion.platform_groups.domain.orders import (
     OrderOutcome,
     UnknownOrder,
     already_closed,
+    backoff_seconds,
     filled,
-    retry_delay,
 )
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose, OrderState
@@ -87,5 +87,5 @@ def _judge_close(
         return already_closed(order.order_id, order.epoch, order.position_ticket)
     left = min(abs(order.volume_e8), abs(position.volume_e8))
     signed = left if order.volume_e8 > 0 else -left
-    delay = retry_delay(order.attempt_count)
+    delay = backoff_seconds(order.attempt_count)
     return OrderOutcome(order.order_id, order.epoch, OrderState.READY, volume_e8=signed, retry_seconds=delay)

@@ -112,7 +112,11 @@ def settle(order: SentOrder, answer: Answer) -> OrderOutcome:
         return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, answer.reason)
     if kind is AnswerKind.NOT_TAKEN:
         return OrderOutcome(
-            order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=retry_delay(order.attempt_count)
+            order.order_id,
+            order.epoch,
+            OrderState.READY,
+            answer.reason,
+            retry_seconds=backoff_seconds(order.attempt_count),
         )
     if order.purpose is OrderPurpose.CLOSE:
         return _settle_close(order, answer)
@@ -125,7 +129,7 @@ def _settle_close(order: SentOrder, answer: Answer) -> OrderOutcome:
     if answer.kind is AnswerKind.CLOSE_VOLUME:
         return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, CLOSE_VOLUME)
     if answer.kind is AnswerKind.POSTPONED:
-        delay = retry_delay(order.attempt_count)
+        delay = backoff_seconds(order.attempt_count)
         return OrderOutcome(order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=delay)
     return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
 
@@ -151,6 +155,6 @@ def already_closed(order_id: int, epoch: int, position_ticket: int) -> OrderOutc
     return OrderOutcome(order_id, epoch, OrderState.FILLED, ALREADY_CLOSED, position_ticket=position_ticket)
 
 
-def retry_delay(attempt_count: int) -> float:
+def backoff_seconds(attempt_count: int) -> float:
     """Seconds before the next attempt: 0.25, 0.5, … 5."""
     return float(min(RETRY_SECONDS * 2 ** min(attempt_count, 8), LONGEST_RETRY_SECONDS))

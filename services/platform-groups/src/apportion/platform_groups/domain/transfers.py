@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from apportion.errors import InvalidArgument, Violation
 from apportion.platform_groups.domain.accounts import Account, check_open
-from apportion.platform_groups.domain.orders import retry_delay
+from apportion.platform_groups.domain.orders import backoff_seconds
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
 from apportion.platform_groups.errors import AmountRange, CurrencyMismatch, SelfTransfer
 
@@ -167,7 +167,7 @@ def refused(leg: SentLeg, reason: str, *, temporary: bool) -> LegOutcome:
 
 def postponed(leg: SentLeg, reason: str) -> LegOutcome:
     """Certainly not booked: to be sent again."""
-    return LegOutcome(leg.leg_id, leg.epoch, LegState.READY, reason, retry_seconds=retry_delay(leg.attempt_count))
+    return LegOutcome(leg.leg_id, leg.epoch, LegState.READY, reason, retry_seconds=backoff_seconds(leg.attempt_count))
 
 
 def judge(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: timedelta) -> LegOutcome | None:
@@ -178,5 +178,5 @@ def judge(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: ti
     if leg.absent_count + 1 < ABSENT_READS or read_time <= leg.sent_time + timeout:
         return None
     return LegOutcome(
-        leg.leg_id, leg.epoch, LegState.READY, "NOT_FOUND_ON_SERVER", retry_seconds=retry_delay(leg.attempt_count)
+        leg.leg_id, leg.epoch, LegState.READY, "NOT_FOUND_ON_SERVER", retry_seconds=backoff_seconds(leg.attempt_count)
     )

@@ -48,7 +48,7 @@ class TransferRef:
     transfer_id: int
 
 
-async def accept_batch(
+async def batch_transfer_funds(
     engine: AsyncEngine, key: RequestKey, transfers: NewTransfers, *, now: datetime
 ) -> AcceptedTransfers:
     """Items known from an earlier call are counted, not repeated.
@@ -71,7 +71,7 @@ async def accept_batch(
 
 
 async def accept_transfer(engine: AsyncEngine, key: RequestKey, transfer: DirectTransfer, *, now: datetime) -> int:
-    """The id of the transfer that this request is. Raises what `accept_batch` does.
+    """The id of the transfer that this request is. Raises what `batch_transfer_funds` does.
 
     Its source is the request id, its aggregate the account that pays, or else the one that is paid.
     """

@@ -15,14 +15,13 @@ from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.operations.await_transfer import await_initial_balance
 from apportion.platform_groups.operations.create_account import create_account
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
+from apportion.platform_groups.operations.read_accounts import get_account, list_accounts
 from apportion.platform_groups.operations.set_account_access import set_account_access
 from apportion.platform_groups.servicers.paging import Page
 from apportion.platform_groups.servicers.patience import patience_seconds
-from apportion.platform_groups.storage.accounts import list_accounts, load_account, load_account_by_login
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
-from apportion.storage import transaction
 
 log = structlog.get_logger()
 
@@ -48,15 +47,9 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def GetAccount(  # noqa: N802
         self, request: accounts_pb2.GetAccountRequest, context: Any
     ) -> accounts_pb2.GetAccountResponse:
-        label = caller().label
-        async with transaction(self.engine) as tx:
-            match request.WhichOneof("key"):
-                case "account_id":
-                    account = await load_account(tx, label, request.account_id)
-                case "login":
-                    account = await load_account_by_login(tx, label, request.login)
-                case _:
-                    raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
+        if request.WhichOneof("key") is None:
+            raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
+        account = await get_account(self.engine, caller().label, account_id=request.account_id, login=request.login)
         return accounts_pb2.GetAccountResponse(account=render_account(account, await self._seen(account)))
 
     async def ListAccounts(  # noqa: N802
@@ -64,8 +57,9 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.ListAccountsResponse:
         label, kind, wallet = caller().label, request.kind, request.wallet_account_id
         page = Page(request.page_size, request.page_token, "ListAccounts", label, kind, wallet)
-        async with transaction(self.engine) as tx:
-            found = await list_accounts(tx, label, kind, wallet, page.after_id, page.limit)
+        found = await list_accounts(
+            self.engine, label, kind=kind, wallet_account_id=wallet, after_id=page.after_id, limit=page.limit
+        )
         rows, token = page.cut(found, lambda account: account.account_id)
         messages = [render_account(account, await self._seen(account)) for account in rows]
         return accounts_pb2.ListAccountsResponse(accounts=messages, next_page_token=token)

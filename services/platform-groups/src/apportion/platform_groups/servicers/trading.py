@@ -8,21 +8,16 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.platform_groups.v1 import trading_pb2, trading_pb2_grpc
-from apportion.platform_groups.domain.accounts import check_open
 from apportion.platform_groups.operations.close_all_positions import close_all_positions
 from apportion.platform_groups.operations.ports import NewId, TradingServersPort
-from apportion.platform_groups.operations.server_calls import server_call
+from apportion.platform_groups.operations.read_trading import get_closing, list_orders, list_positions
 from apportion.platform_groups.operations.set_kill_switch import set_kill_switch
 from apportion.platform_groups.operations.submit_orders import submit_orders
 from apportion.platform_groups.servicers.paging import Page
-from apportion.platform_groups.storage.accounts import load_account
-from apportion.platform_groups.storage.closings import load_closing
 from apportion.platform_groups.storage.events import order_columns
-from apportion.platform_groups.storage.orders import list_by_source
 from apportion.platform_groups.wire.trading import CAUSE_LENGTH, parse_orders, render_closing, render_position
 from apportion.rpc import Problems, caller, request_key, to_timestamp
 from apportion.runtime import Clock
-from apportion.storage import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +41,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> trading_pb2.ListOrdersResponse:
         label, source_id = caller().label, request.source_id
         page = Page(request.page_size, request.page_token, "ListOrders", label, source_id)
-        async with transaction(self.engine) as tx:
-            found = await list_by_source(tx, label, source_id, page.after_id, page.limit)
+        found = await list_orders(self.engine, label, source_id, after_item_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda row: row["item_id"])
         return trading_pb2.ListOrdersResponse(orders=order_columns(rows), next_page_token=token)
 
@@ -56,12 +50,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> trading_pb2.ListPositionsResponse:
         label, account_id = caller().label, request.account_id
         page = Page(request.page_size, request.page_token, "ListPositions", label, account_id)
-        async with transaction(self.engine) as tx:
-            account = await load_account(tx, label, account_id)
-        check_open(account)
-        with server_call(account.trading_server_id):
-            found = await (await self.servers.get(account.trading_server_id)).positions(account.login)
-        found.sort(key=lambda position: position.position_ticket)
+        found = await list_positions(self.engine, self.servers, label, account_id)
         later = [position for position in found if position.position_ticket > page.after_id][: page.limit]
         rows, token = page.cut(later, lambda position: position.position_ticket)
         return trading_pb2.ListPositionsResponse(
@@ -82,8 +71,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     async def GetClosing(  # noqa: N802
         self, request: trading_pb2.GetClosingRequest, context: Any
     ) -> trading_pb2.GetClosingResponse:
-        async with transaction(self.engine) as tx:
-            closing = await load_closing(tx, caller().label, request.closing_id)
+        closing = await get_closing(self.engine, caller().label, request.closing_id)
         return trading_pb2.GetClosingResponse(closing=render_closing(closing))
 
     async def SetKillSwitch(  # noqa: N802

@@ -13,11 +13,15 @@ from apportion.api.platform_groups.v1 import trading_servers_pb2 as servers_pb2
 from apportion.api.platform_groups.v1 import trading_servers_pb2_grpc as servers_grpc
 from apportion.platform_groups.operations.create_platform_group import create_platform_group
 from apportion.platform_groups.operations.ports import HostsPort, TradingServersPort, VaultPort
+from apportion.platform_groups.operations.read_servers import (
+    get_platform_group,
+    get_trading_server,
+    list_platform_groups,
+    list_symbols,
+    list_trading_servers,
+)
 from apportion.platform_groups.operations.register_trading_server import register_trading_server
-from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.servicers.paging import Page
-from apportion.platform_groups.storage.platform_groups import list_groups, load_group
-from apportion.platform_groups.storage.trading_servers import list_servers, load_server
 from apportion.platform_groups.wire.accounts import (
     parse_new_group,
     parse_registration,
@@ -27,7 +31,6 @@ from apportion.platform_groups.wire.accounts import (
 )
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
-from apportion.storage import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,14 @@ class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
     async def GetTradingServer(  # noqa: N802
         self, request: servers_pb2.GetTradingServerRequest, context: Any
     ) -> servers_pb2.GetTradingServerResponse:
-        async with transaction(self.engine) as tx:
-            server = await load_server(tx, caller().label, request.trading_server_id)
+        server = await get_trading_server(self.engine, caller().label, request.trading_server_id)
         return servers_pb2.GetTradingServerResponse(trading_server=render_server(server))
 
     async def ListTradingServers(  # noqa: N802
         self, request: servers_pb2.ListTradingServersRequest, context: Any
     ) -> servers_pb2.ListTradingServersResponse:
         page = Page(request.page_size, request.page_token, "ListTradingServers", caller().label)
-        async with transaction(self.engine) as tx:
-            found = await list_servers(tx, caller().label, page.after_id, page.limit)
+        found = await list_trading_servers(self.engine, caller().label, after_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda server: server.trading_server_id)
         return servers_pb2.ListTradingServersResponse(
             trading_servers=[render_server(server) for server in rows], next_page_token=token
@@ -70,10 +71,7 @@ class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
     ) -> servers_pb2.ListSymbolsResponse:
         server_id, names = request.trading_server_id, sorted(set(request.names))
         page = Page(request.page_size, request.page_token, "ListSymbols", caller().label, server_id, names)
-        async with transaction(self.engine) as tx:
-            await load_server(tx, caller().label, server_id)
-        with server_call(server_id):
-            found = await (await self.servers.get(server_id)).symbols(names)
+        found = await list_symbols(self.engine, self.servers, caller().label, server_id, names)
         numbered = list(enumerate(found, start=1))[page.after_id : page.after_id + page.limit]
         rows, token = page.cut(numbered, lambda row: row[0])
         return servers_pb2.ListSymbolsResponse(
@@ -97,8 +95,7 @@ class PlatformGroupsServicer(groups_grpc.PlatformGroupsServiceServicer):
     async def GetPlatformGroup(  # noqa: N802
         self, request: groups_pb2.GetPlatformGroupRequest, context: Any
     ) -> groups_pb2.GetPlatformGroupResponse:
-        async with transaction(self.engine) as tx:
-            group = await load_group(tx, caller().label, request.platform_group_id)
+        group = await get_platform_group(self.engine, caller().label, request.platform_group_id)
         return groups_pb2.GetPlatformGroupResponse(platform_group=render_group(group))
 
     async def ListPlatformGroups(  # noqa: N802
@@ -106,8 +103,9 @@ class PlatformGroupsServicer(groups_grpc.PlatformGroupsServiceServicer):
     ) -> groups_pb2.ListPlatformGroupsResponse:
         server_id = request.trading_server_id
         page = Page(request.page_size, request.page_token, "ListPlatformGroups", caller().label, server_id)
-        async with transaction(self.engine) as tx:
-            found = await list_groups(tx, caller().label, server_id, page.after_id, page.limit)
+        found = await list_platform_groups(
+            self.engine, caller().label, server_id, after_id=page.after_id, limit=page.limit
+        )
         rows, token = page.cut(found, lambda group: group.platform_group_id)
         return groups_pb2.ListPlatformGroupsResponse(
             platform_groups=[render_group(group) for group in rows], next_page_token=token

@@ -14,7 +14,7 @@ from apportion.platform_groups.domain.server_facts import Int64s, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.tokens import order_of
 from apportion.platform_groups.domain.transfers import Transfer
-from apportion.platform_groups.errors import AmountRange, SelfTransfer
+from apportion.platform_groups.errors import SelfTransfer
 from apportion.platform_groups.operations.accept_transfers import DirectTransfer
 from apportion.platform_groups.storage.orders import NewOrders
 from apportion.platform_groups.storage.transfers import NewTransfers
@@ -121,23 +121,12 @@ def render_closing(closing: Closing) -> trading_pb2.Closing:
     return message
 
 
-def parse_adjustment(request: transfers_pb2.AdjustBalanceRequest) -> DirectTransfer:
-    """Above 0 the account is credited by the broker, below 0 debited. Raises AmountRange for 0."""
+def check_adjustment(request: transfers_pb2.AdjustBalanceRequest) -> None:
     problems = Problems()
     problems.positive(request.account_id, "account_id")
     problems.present(request, "amount")
     problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
     problems.raise_if_any()
-    amount = request.amount.amount_minor
-    if amount == 0:
-        raise AmountRange("amount 0 changes nothing", amount_minor=0)
-    return DirectTransfer(
-        debit_account_id=request.account_id if amount < 0 else 0,
-        credit_account_id=request.account_id if amount > 0 else 0,
-        currency_code=request.amount.currency_code,
-        amount_minor=abs(amount),
-        cause=request.cause,
-    )
 
 
 def parse_transfer(request: transfers_pb2.TransferFundsRequest) -> DirectTransfer:

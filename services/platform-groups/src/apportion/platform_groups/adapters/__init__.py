@@ -1,0 +1,1 @@
+"""Trading servers, secrets, Redis and the database's notifications behind the ports."""

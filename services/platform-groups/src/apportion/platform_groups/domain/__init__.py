@@ -1,0 +1,1 @@
+"""Rules without input or output: states, what an answer means, what counts as evidence."""

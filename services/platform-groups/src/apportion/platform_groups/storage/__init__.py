@@ -1,0 +1,1 @@
+"""Rows and outbox events of this service; every function takes the transaction."""

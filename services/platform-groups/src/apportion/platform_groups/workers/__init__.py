@@ -1,0 +1,1 @@
+"""Loops that carry out what was accepted, and read what happened."""
