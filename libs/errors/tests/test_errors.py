@@ -78,9 +78,12 @@ def test_a_badly_formed_reason_cannot_be_declared(reason: str) -> None:
 
 
 def test_two_classes_with_one_reason_are_refused() -> None:
-    twin = type("Twin", (DomainError,), {"reason": "NOT_FOUND", "kind": Kind.NOT_FOUND, "cure": "x"})
+    body = {"reason": "NOT_FOUND", "kind": Kind.NOT_FOUND, "cure": "x", "__module__": "apportion.errors.twin"}
+    twin = type("Twin", (DomainError,), body)
     try:
         with pytest.raises(ValueError, match="NOT_FOUND is claimed by"):
             registry()
+        twin.__module__ = "apportion.another.errors"
+        assert twin in registry(), "another service may use the reason for the same thing"
     finally:
         twin.reason = "TWIN_FOR_TEST"

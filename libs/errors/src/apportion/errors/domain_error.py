@@ -84,18 +84,20 @@ def summary(error_type: type[DomainError]) -> str:
 
 
 def registry() -> list[type[DomainError]]:
-    """Every class with a reason of its own that has been imported, sorted by reason.
+    """Every class with a reason of its own that has been imported, sorted by reason, then by service.
 
-    Raises ValueError when two classes share a reason: a caller could not tell them apart.
+    Services may use one reason for the same thing (the error's domain tells them apart); raises ValueError when two
+    classes of one service share it.
     """
-    by_reason: dict[str, type[DomainError]] = {}
+    known: dict[tuple[str, str], type[DomainError]] = {}
     for error_type in _descendants(DomainError):
         if "reason" not in error_type.__dict__:
             continue
-        other = by_reason.setdefault(error_type.reason, error_type)
+        owner = ".".join(error_type.__module__.split(".")[:2])
+        other = known.setdefault((error_type.reason, owner), error_type)
         if other is not error_type:
             raise ValueError(f"reason {error_type.reason} is claimed by {other!r} and {error_type!r}")
-    return [by_reason[reason] for reason in sorted(by_reason)]
+    return [known[key] for key in sorted(known)]
 
 
 def _descendants(error_type: type[DomainError]) -> Iterator[type[DomainError]]:
