@@ -43,6 +43,8 @@ class LegLane:
         self._new_id = new_id
         self._bell = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._unsaved: list[LegOutcome] = []
+        """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
     def ring(self) -> None:
         """There may be new work."""
@@ -61,9 +63,10 @@ class LegLane:
             self._bell.clear()
             async with self._turn:
                 taken = await self._take()
-                outcomes = await asyncio.gather(*(self._book(leg) for leg in taken))
-            if outcomes:
-                await save_leg_outcomes(self._engine, self._new_id, outcomes, now=self._clock.now())
+                self._unsaved += await asyncio.gather(*(self._book(leg) for leg in taken))
+            if self._unsaved:
+                await save_leg_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
+                self._unsaved.clear()
             if len(taken) < BATCH:
                 await self._rest()
 

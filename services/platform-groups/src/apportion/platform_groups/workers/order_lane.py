@@ -55,6 +55,8 @@ class OrderLane:
         self._new_id = new_id
         self._bell = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._unsaved: list[OrderOutcome] = []
+        """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
     def ring(self) -> None:
         """There may be new work."""
@@ -78,13 +80,15 @@ class OrderLane:
                     self._bell.clear()
                     look_at = self._clock.monotonic() + LOOK_SECONDS
                     taken = await self._take()
-                outcomes = await self._send(taken)
-            outcomes += [settle(order, answer) for order, answer in await self._session.collect()]
-            if outcomes:
-                await save_order_outcomes(self._engine, self._new_id, outcomes, now=self._clock.now())
+                self._unsaved += await self._send(taken)
+            self._unsaved += [settle(order, answer) for order, answer in await self._session.collect()]
+            ended = len(self._unsaved)
+            if ended:
+                await save_order_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
+                self._unsaved.clear()
             if len(taken) == BATCH:
                 self._bell.set()
-            delay = FIRST_COLLECT_SECONDS if taken or outcomes else min(delay * 1.5, LONGEST_COLLECT_SECONDS)
+            delay = FIRST_COLLECT_SECONDS if taken or ended else min(delay * 1.5, LONGEST_COLLECT_SECONDS)
             await self._rest(delay if self._session.outstanding_count else LOOK_SECONDS)
 
     async def _take(self) -> list[SentOrder]:
