@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apportion.mt5.numbers import fixed, to_fixed, to_volume, volume_e8
+from apportion.mt5.numbers import fixed, to_fixed, volume_e8
 from apportion.mt5.retcodes import parse_retcode, retcode_name
 
 
@@ -44,9 +44,6 @@ def test_there_and_back(value: int, digits: int) -> None:
 def test_volumes() -> None:
     assert volume_e8(123, 9) == 123, "the extended volume wins"
     assert volume_e8(0, 100) == 1_000_000, "0.01 lot"
-    assert to_volume(1_000_000) == 100
-    with pytest.raises(ValueError, match="multiple"):
-        to_volume(1)
 
 
 def test_retcodes() -> None:

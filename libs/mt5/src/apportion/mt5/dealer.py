@@ -14,9 +14,8 @@ from apportion.mt5.enums import FillType, RequestAction, RequestFlags, Side
 from apportion.mt5.errors import UnexpectedReply
 from apportion.mt5.numbers import PRICE_DIGITS, fixed, to_fixed, volume_e8
 from apportion.mt5.reply import decode
-from apportion.mt5.retcodes import PENDING, Retcode, parse_retcode
+from apportion.mt5.retcodes import PENDING, parse_retcode
 
-OUTSTANDING_LIMIT = 128
 COMMENT_LENGTH = 31
 
 
@@ -132,8 +131,3 @@ def _confirmation(parts: Any) -> Confirmation | None:
         deal=int(result.get("DealID", echo.get("ResultDeal", 0))),
         order=int(result.get("OrderID", echo.get("ResultOrder", 0))),
     )
-
-
-def is_unknown(confirmation: Confirmation) -> bool:
-    """A timed-out request may have been executed."""
-    return confirmation.retcode == Retcode.REQUEST_TIMEOUT

@@ -34,11 +34,3 @@ def to_fixed(value: int, digits: int) -> str:
 def volume_e8(volume_ext: int, volume: int) -> int:
     """The volume in 1e-8 lot: `VolumeExt` wins; `Volume` alone is what older servers send."""
     return volume_ext or volume * VOLUME_EXT_PER_VOLUME
-
-
-def to_volume(value_e8: int) -> int:
-    """`Volume` for a request. Raises ValueError where it cannot hold the volume (only `VolumeExt` can)."""
-    volume, rest = divmod(value_e8, VOLUME_EXT_PER_VOLUME)
-    if rest:
-        raise ValueError(f"{value_e8}e-8 lot is not a multiple of 1/10000 lot")
-    return volume

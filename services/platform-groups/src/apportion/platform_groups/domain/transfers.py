@@ -104,10 +104,6 @@ def leg_id(transfer_id: int, kind: LegKind) -> int:
     return transfer_id * LEGS_PER_TRANSFER + int(kind)
 
 
-def transfer_of(leg_id_: int) -> int:
-    return leg_id_ // LEGS_PER_TRANSFER
-
-
 def check_amount(amount_minor: int, digits: int) -> None:
     """Raises AmountRange for an amount that is not above 0 or too large for a server."""
     if not 0 < amount_minor <= MAX_AMOUNT_UNITS * 10**digits:

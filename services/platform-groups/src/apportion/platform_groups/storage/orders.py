@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from apportion.platform_groups.domain.orders import (
     UnknownOrder,
 )
 from apportion.platform_groups.domain.shards import SHARD_COUNT
-from apportion.platform_groups.domain.states import OrderPurpose, OrderState
+from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.storage.copy import fetch_arrays
 
 Int64s = NDArray[np.int64]
@@ -291,20 +291,3 @@ async def list_by_source(tx: AsyncConnection, label: int, source_id: str, after_
     query = f"""SELECT {RESULT_COLUMNS} FROM orders o
         WHERE label = $1 AND source_id = $2 AND item_id > $3 ORDER BY item_id LIMIT $4"""
     return await fetch_arrays(tx, query, label, source_id, after_item_id, limit)
-
-
-async def next_attempt_in(
-    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime
-) -> timedelta | None:
-    """How long until the next READY order may be sent; None when there is none."""
-    query = text(
-        """SELECT min(next_attempt_time) FROM orders
-        WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 1"""
-    )
-    values = {"id": trading_server_id, "shards": list(shards)}
-    when: datetime | None = (await tx.execute(query, values)).scalar_one()
-    return None if when is None else when - now
-
-
-def is_final(state: int) -> bool:
-    return state >= OrderState.FILLED
