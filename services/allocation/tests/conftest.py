@@ -191,7 +191,12 @@ class House:
         before = len(self.orders.batches)
         for allocation in waiting:
             await dispatch_allocation(
-                self.engine, self.orders, allocation.label, allocation.allocation_id, clock=self.clock
+                self.engine,
+                self.orders,
+                allocation.label,
+                allocation.allocation_id,
+                catch_up=self.desk.limits.catch_up,
+                clock=self.clock,
             )
         return self.orders.batches[before:]
 
@@ -199,6 +204,28 @@ class House:
         """Results of a batch: everything is filled, but of some items only so many lots (0: rejected)."""
         limits = {item: round(volume * E8) for item, volume in (lots or {}).items()}
         await self.tell(orders_updated(batch, first_position, limits))
+
+    async def tell_missed(self, batch: OrderBatch) -> None:
+        """Results of a batch of opens: no order left a trace on the server."""
+        message = orders_updated(batch, 0, dict.fromkeys(batch.item_ids.tolist(), 0))
+        set_column(message.orders, "states", [trading_pb2.ORDER_STATE_EXPIRED] * batch.item_ids.size)
+        await self.tell(message)
+
+    def catch_up(self, seconds: float) -> None:
+        """From now on children that were missed are opened again for so long."""
+        self.desk.limits = replace(self.desk.limits, catch_up_seconds=seconds)
+
+    @staticmethod
+    def without_first(batch: OrderBatch) -> OrderBatch:
+        return replace(
+            batch, item_ids=batch.item_ids[1:], account_ids=batch.account_ids[1:], volumes_e8=batch.volumes_e8[1:]
+        )
+
+    async def dispatch_stored(self, allocation_id: int) -> None:
+        """Sends a decision that the dispatcher finds in the database."""
+        await dispatch_allocation(
+            self.engine, self.orders, LABEL, allocation_id, catch_up=self.desk.limits.catch_up, clock=self.clock
+        )
 
     async def tell_some(self, batch: OrderBatch, items: list[int], first_position: int) -> None:
         """Results of some items of a batch only: filled."""
@@ -295,6 +322,6 @@ def orders_updated(batch: OrderBatch, first_position: int, limits: dict[int, int
 @pytest.fixture
 async def house(engine_for, clock) -> House:
     states, symbols = StubStates(clock), StubSymbols()
-    desk = Desk(symbols, states, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10))
+    desk = Desk(symbols, states, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, catch_up_seconds=0))
     engine = await engine_for("apportion.allocation.storage")
     return House(engine, clock, StubAccounts(), symbols, states, StubOrders(), desk)

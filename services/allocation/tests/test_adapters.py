@@ -114,7 +114,14 @@ async def test_two_workers_that_send_one_decision_send_the_same_orders(house):
     (allocation,) = house.waiting
     await asyncio.gather(
         *(
-            dispatch_allocation(house.engine, house.orders, 1, allocation.allocation_id, clock=house.clock)
+            dispatch_allocation(
+                house.engine,
+                house.orders,
+                1,
+                allocation.allocation_id,
+                catch_up=house.desk.limits.catch_up,
+                clock=house.clock,
+            )
             for _ in range(4)
         )
     )

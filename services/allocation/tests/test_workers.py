@@ -15,7 +15,7 @@ from apportion.testing.polling import eventually
 
 @pytest.fixture
 def dispatcher(house) -> Dispatcher:
-    return Dispatcher(house.engine, house.orders, house.clock, pause_seconds=0.01)
+    return Dispatcher(house.engine, house.orders, house.clock, catch_up=house.desk.limits.catch_up, pause_seconds=0.01)
 
 
 async def opened(house):

@@ -244,7 +244,12 @@ class TestHalt:
         for position in range(900, 912):
             await house.deal(64, 1.0, position=position)
         ids = [allocation.allocation_id for allocation in house.waiting]
-        sending = [dispatch_allocation(house.engine, house.orders, 1, number, clock=house.clock) for number in ids]
+        sending = [
+            dispatch_allocation(
+                house.engine, house.orders, 1, number, catch_up=house.desk.limits.catch_up, clock=house.clock
+            )
+            for number in ids
+        ]
         await asyncio.gather(*sending[:6], self.halt(house, master), *sending[6:])
         sent = {batch.item_ids.tolist()[0] >> 20 for batch in house.orders.batches}
         void = {child.allocation_id for child in await house.children() if child.state is ChildTradeState.EXPIRED}
@@ -273,7 +278,14 @@ class TestDispatch:
         with pytest.raises(UpstreamUnavailable):
             await house.dispatch()
         for _ in range(2):
-            await dispatch_allocation(house.engine, house.orders, 1, allocation.allocation_id, clock=house.clock)
+            await dispatch_allocation(
+                house.engine,
+                house.orders,
+                1,
+                allocation.allocation_id,
+                catch_up=house.desk.limits.catch_up,
+                clock=house.clock,
+            )
         (batch,) = house.orders.batches
         assert batch.item_ids.tolist() == [allocation.allocation_id << 20]
 

@@ -19,7 +19,7 @@ SETTINGS = {
     # The simulated server stands on the loopback.
     "PLATFORM_GROUPS_ALLOW_LOOPBACK_SERVERS": "true",
     # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
-    "ALLOCATION_OPEN_SECONDS": "5",
+    "ALLOCATION_CATCH_UP_SECONDS": "120",
     "ALLOCATION_DEAL_SECONDS": "120",
     "PLATFORM_GROUPS_ANSWER_TIMEOUT_SECONDS": "3",
 }

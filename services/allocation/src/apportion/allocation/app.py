@@ -91,7 +91,9 @@ def _add_loops(
     clock: Clock,
 ) -> None:
     orders = PlatformOrders(platform, settings.call_seconds)
-    dispatcher = Dispatcher(engine, orders, clock, pause_seconds=settings.dispatch_seconds)
+    dispatcher = Dispatcher(
+        engine, orders, clock, catch_up=settings.limits.catch_up, pause_seconds=settings.dispatch_seconds
+    )
     replays = replay_port(platform)
     app.loops = {
         "dispatcher": dispatcher,

@@ -57,8 +57,9 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         parsed = parse_order_results(event.payload)
         if parsed is None:
             return None
-        allocation = await apply_order_results(tx, event, *parsed, now=clock.now())
-        return after_commit(Followed([allocation] if allocation else []))
+        return after_commit(
+            Followed(await apply_order_results(tx, event, *parsed, catch_up=desk.limits.catch_up, now=clock.now()))
+        )
 
     return {
         "apportion.api.platform_groups.v1.DealsObserved": deals_observed,

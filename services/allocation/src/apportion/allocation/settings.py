@@ -22,6 +22,11 @@ class AllocationSettings(ServiceSettings):
     deal_seconds: float = Field(
         default=10.0, gt=0, description="a master's opening deal observed longer ago is not followed (TOO_LATE)"
     )
+    catch_up_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="an order that was provably not executed is made anew this long after the decision; 0: never",
+    )
     dispatch_seconds: float = Field(default=1.0, gt=0, description="pause between looks for decisions not yet sent")
     project_seconds: float = Field(default=0.25, gt=0, description="pause between looks for decisions without rows")
     follow_up_seconds: float = Field(
@@ -31,4 +36,4 @@ class AllocationSettings(ServiceSettings):
     @property
     def limits(self) -> Limits:
         """The times decisions depend on."""
-        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds)
+        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, self.catch_up_seconds)

@@ -14,6 +14,7 @@ from apportion.allocation.operations.dispatch_allocation import dispatch_allocat
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.ports import Orders
 from apportion.allocation.operations.project_children import BATCH, project_children
+from apportion.allocation.operations.reopen_missed import CatchUp
 from apportion.allocation.storage.allocations import list_undispatched
 from apportion.errors import DomainError
 from apportion.runtime import Clock
@@ -28,9 +29,12 @@ UNDISPATCHED_BATCH = 100
 class Dispatcher:
     """Sends decisions as soon as they are committed, and finds those that a crash left behind."""
 
-    def __init__(self, engine: AsyncEngine, orders: Orders, clock: Clock, *, pause_seconds: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, orders: Orders, clock: Clock, *, catch_up: CatchUp, pause_seconds: float
+    ) -> None:
         self._engine = engine
         self._orders = orders
+        self._catch_up = catch_up
         self._clock = clock
         self._pause_seconds = pause_seconds
         self._slots = asyncio.Semaphore(CONCURRENT_DISPATCHES)
@@ -71,7 +75,9 @@ class Dispatcher:
     async def _dispatch(self, label: int, allocation_id: int) -> None:
         try:
             async with self._slots:
-                await dispatch_allocation(self._engine, self._orders, label, allocation_id, clock=self._clock)
+                await dispatch_allocation(
+                    self._engine, self._orders, label, allocation_id, catch_up=self._catch_up, clock=self._clock
+                )
         except DomainError as error:
             log.warning("dispatch_delayed", allocation_id=allocation_id, reason=error.reason, message=error.message)
         except Exception:

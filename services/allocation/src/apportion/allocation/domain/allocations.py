@@ -54,7 +54,8 @@ class Allocation:
     kind: AllocationKind
     trade: MasterTrade
     wave: int
-    """0: the decision on the deal. Above: a later close of what the deal's decision could not reach at its time."""
+    """0: the decision on the deal. Above: a later decision on what that one left over: children that were missed
+    and are opened again, or closed although their first close did not reach them."""
     before_volume_e8: int
     """Of a close: what the master had open before it."""
     method: AllocationMethod
@@ -87,9 +88,14 @@ class AllocationColumns:
     bases: Int64Array
     """The figure of each child that the method used (for a close: its open volume); empty where it used none."""
     child_trade_ids: Int64Array
-    """Of a close. An open's are computed from its id; empty then."""
+    """Of a close and of a follow-up open. A first open's are computed from its id; empty then."""
     position_tickets: Int64Array
-    """Of a close: 0 where the child had no position yet at the decision, so that nothing is sent. Empty for an open."""
+    """Of a close: 0 where the child had no position yet at the decision, so that nothing is sent. Follow-up open: 0."""
+
+    @property
+    def names_children(self) -> bool:
+        """Whether the rows are children that exist, not places in a subscription set."""
+        return bool(self.child_trade_ids.size)
 
 
 NO_COLUMN: Int64Array = np.empty(0, dtype=np.int64)

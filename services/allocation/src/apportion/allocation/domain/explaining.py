@@ -116,6 +116,33 @@ def explain_close(
     return np.array_equal(recomputed, columns.volumes_e8), children
 
 
+def explain_reopening(
+    allocation: Allocation,
+    columns: AllocationColumns,
+    subscription_ids: Int64Array,
+    logins: Int64Array,
+    rows: range,
+) -> tuple[bool, list[ChildExplanation]]:
+    """Of a follow-up open: each child gets what it should have had open by then. Columns as in `explain_close`."""
+    sign = _sign(allocation)
+    children = []
+    for number, row in enumerate(rows):
+        wanted_e8 = int(columns.bases[row])
+        child = ChildExplanation(
+            subscription_id=int(subscription_ids[number]),
+            account_login=int(logins[number]),
+            basis=wanted_e8,
+            ratio_e8=E8,
+            exact_volume_e8=Fraction(wanted_e8),
+            stored_volume_e8=sign * int(columns.volumes_e8[row]),
+            recomputed_volume_e8=sign * wanted_e8,
+            reason=SkipReason.NONE,
+            text=f"{_lots(wanted_e8)} lot still wanted; the order before was not executed",
+        )
+        children.append(child)
+    return np.array_equal(columns.bases, columns.volumes_e8), children
+
+
 def _closed_fraction(inputs: CloseInputs) -> Fraction:
     """What part of each child is closed: the master's, or, dividing, that of the whole steps that were divided."""
     fraction = Fraction(inputs.closed_e8, inputs.before_e8)

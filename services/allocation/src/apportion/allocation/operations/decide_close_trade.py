@@ -17,7 +17,7 @@ from apportion.allocation.domain.allocations import (
 )
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.operations.event_payloads import ALLOCATIONS, DECIDED, decided, decided_id
+from apportion.allocation.operations.announce_decision import announce_decision
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import (
     find_allocation,
@@ -36,7 +36,6 @@ from apportion.allocation.storage.child_trades import (
 )
 from apportion.allocation.storage.master_positions import change_position, load_position
 from apportion.money import Int64Array
-from apportion.storage import append_event, partition_of
 
 
 async def decide_close_trade(
@@ -90,7 +89,7 @@ async def follow_up_closes(
         price_e8=0,
         server_time_ms=0,
     )
-    wave = await next_wave(tx, master.master_id, deal_ticket)
+    wave = await next_wave(tx, master.master_id, deal_ticket, AllocationKind.CLOSE)
     await add_closing(tx, children.child_trade_ids, children.volumes_e8)
     header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
     return await _store(tx, master, header, children, children.volumes_e8, now=now)
@@ -147,15 +146,5 @@ async def _store(
     if allocation is None:
         raise AssertionError("two closes of one position were decided at once in spite of its lock")
     routes = await load_routes(tx, children.child_trade_ids)
-    await append_event(
-        tx,
-        label=master.label,
-        aggregate_type=ALLOCATIONS,
-        aggregate_id=str(master.master_id),
-        partition=partition_of(master.account_id),
-        type=DECIDED,
-        payload=decided(allocation, routes.subscription_ids, routes.account_ids, closing_e8, reasons),
-        now=now,
-        event_id=decided_id(allocation.allocation_id),
-    )
+    await announce_decision(tx, master, allocation, routes.subscription_ids, routes.account_ids, columns, now=now)
     return allocation

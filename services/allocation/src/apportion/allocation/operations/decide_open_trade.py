@@ -23,11 +23,10 @@ from apportion.allocation.domain.opening import Decision, OpenInputs, decide_ope
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
+from apportion.allocation.operations.announce_decision import announce_decision
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.event_payloads import ALLOCATIONS, DECIDED, decided, decided_id
 from apportion.allocation.storage.allocations import find_allocation, insert_allocation
 from apportion.allocation.storage.master_positions import change_position
-from apportion.storage import append_event, partition_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +147,7 @@ async def _store(
     if allocation is None:
         return None
     await change_position(tx, master.master_id, trade.position_ticket, trade.volume_e8)
-    await append_event(
-        tx,
-        label=master.label,
-        aggregate_type=ALLOCATIONS,
-        aggregate_id=str(master.master_id),
-        partition=partition_of(master.account_id),
-        type=DECIDED,
-        payload=decided(
-            allocation, subscriptions.subscription_ids, subscriptions.account_ids, volumes_e8, decision.reasons
-        ),
-        now=now,
-        event_id=decided_id(allocation.allocation_id),
+    await announce_decision(
+        tx, master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns, now=now
     )
     return allocation

@@ -16,6 +16,7 @@ from apportion.allocation.domain.methods import BASES, Basis
 from apportion.allocation.domain.opening import UNKNOWN_BASIS
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.operations.ports import States, Symbols
+from apportion.allocation.operations.reopen_missed import CatchUp
 from apportion.allocation.storage.subscription_sets import load_set, make_set
 from apportion.money import Int64Array
 
@@ -32,6 +33,12 @@ class Limits:
     """Orders of an open must be sent this long after its decision."""
     deal_seconds: float
     """A master's deal that was observed longer ago is not followed any more."""
+    catch_up_seconds: float
+    """A child whose order was provably not executed is opened again this long after the decision; 0: never."""
+
+    @property
+    def catch_up(self) -> CatchUp:
+        return CatchUp(self.catch_up_seconds, self.open_seconds)
 
 
 @dataclass

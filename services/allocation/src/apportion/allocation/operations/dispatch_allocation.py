@@ -10,11 +10,12 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import NO_COLUMN, Allocation, AllocationKind, DispatchState
-from apportion.allocation.domain.child_trades import MAX_CHILDREN, child_trade_ids
+from apportion.allocation.domain.child_trades import child_trade_ids
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.operations.ports import OrderBatch, Orders
 from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
 from apportion.allocation.storage.allocations import load_allocation, load_columns, save_dispatch
 from apportion.allocation.storage.child_trades import cancel_pending, load_routes
 from apportion.allocation.storage.masters import load_master
@@ -42,22 +43,23 @@ class ChildOrders:
 
 
 async def dispatch_allocation(
-    engine: AsyncEngine, orders: Orders, label: int, allocation_id: int, *, clock: Clock
+    engine: AsyncEngine, orders: Orders, label: int, allocation_id: int, *, catch_up: CatchUp, clock: Clock
 ) -> None:
     """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
 
     Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
-    and that there is time left, and marks the start; otherwise the rest is given up. Closes are never given up.
+    and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
+    and `catch_up` allows, decided anew. Closes are never given up.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
-    start = await _start(engine, label, allocation_id, 0, clock)
+    start = await _start(engine, label, allocation_id, 0, catch_up, clock)
     if start is None:
         return
     master, allocation = start
     async with transaction(engine) as tx:
         children = await _child_orders(tx, allocation)
     for first in range(0, children.item_ids.size, CHUNK_ROWS):
-        if first and await _start(engine, label, allocation_id, int(children.item_ids[first]), clock) is None:
+        if first and await _start(engine, label, allocation_id, first, catch_up, clock) is None:
             return
         rows = slice(first, first + CHUNK_ROWS)
         try:
@@ -67,14 +69,14 @@ async def dispatch_allocation(
                 raise
             log.warning("open_refused", allocation_id=allocation_id, reason=error.reason, message=error.message)
             async with transaction(engine) as tx:
-                await _give_up(tx, allocation, int(children.item_ids[first]), error.reason, clock)
+                await _give_up(tx, master, allocation, first, error.reason, catch_up, clock)
             return
     async with transaction(engine) as tx:
         await save_dispatch(tx, allocation_id, DispatchState.DONE, clock.now())
 
 
 async def _start(
-    engine: AsyncEngine, label: int, allocation_id: int, first_id: int, clock: Clock
+    engine: AsyncEngine, label: int, allocation_id: int, first: int, catch_up: CatchUp, clock: Clock
 ) -> tuple[Master, Allocation] | None:
     """Marks the start of sending from a child on; None when there is nothing (more) to send."""
     async with transaction(engine) as tx:
@@ -84,7 +86,7 @@ async def _start(
         master = await load_master(tx, label, allocation.master_id, lock="share")
         reason = _obstacle(master, allocation, clock)
         if reason is not SkipReason.NONE:
-            await _give_up(tx, allocation, first_id, reason.name, clock)
+            await _give_up(tx, master, allocation, first, reason.name, catch_up, clock)
             return None
         await save_dispatch(tx, allocation_id, DispatchState.STARTED)
         return master, allocation
@@ -101,18 +103,29 @@ def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> SkipReaso
     return SkipReason.NONE
 
 
-async def _give_up(tx: AsyncConnection, allocation: Allocation, first_id: int, reason: str, clock: Clock) -> None:
-    """Children before `first_id` were handed over; their states follow the orders. The others will never be sent."""
+async def _give_up(
+    tx: AsyncConnection,
+    master: Master,
+    allocation: Allocation,
+    first: int,
+    reason: str,
+    catch_up: CatchUp,
+    clock: Clock,
+) -> None:
+    """The orders before `first` were handed over; their children follow them. The others will never be sent."""
     await project_allocation(tx, allocation.label, allocation.allocation_id, now=clock.now())
-    end_id = int(child_trade_ids(allocation.allocation_id + 1, np.zeros(1, dtype=np.intp))[0])
-    await cancel_pending(tx, max(first_id, end_id - MAX_CHILDREN), end_id, reason)
+    unsent_ids = (await _child_orders(tx, allocation)).item_ids[first:]
+    if reason == SkipReason.TOO_LATE.name:
+        reopened = await reopen_missed(tx, master, allocation, unsent_ids, catch_up, clock.now())
+        unsent_ids = np.setdiff1d(unsent_ids, reopened.child_trade_ids) if reopened else unsent_ids
+    await cancel_pending(tx, unsent_ids, reason)
     await save_dispatch(tx, allocation.allocation_id, DispatchState.CANCELLED)
 
 
 async def _child_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrders:
     columns = await load_columns(tx, allocation.allocation_id)
     sign = 1 if allocation.trade.volume_e8 > 0 else -1
-    if allocation.kind is AllocationKind.OPEN:
+    if not columns.names_children:
         subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
         if subscriptions is None:
             raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
@@ -123,10 +136,12 @@ async def _child_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrd
             sign * columns.volumes_e8[rows],
             NO_COLUMN,
         )
-    rows = np.flatnonzero((columns.volumes_e8 > 0) & (columns.position_tickets != 0))
+    closes = allocation.kind is AllocationKind.CLOSE
+    rows = np.flatnonzero((columns.volumes_e8 > 0) & ((columns.position_tickets != 0) | (not closes)))
     item_ids = columns.child_trade_ids[rows]
     routes = await load_routes(tx, item_ids)
-    return ChildOrders(item_ids, routes.account_ids, sign * columns.volumes_e8[rows], columns.position_tickets[rows])
+    tickets = columns.position_tickets[rows] if closes else NO_COLUMN
+    return ChildOrders(item_ids, routes.account_ids, sign * columns.volumes_e8[rows], tickets)
 
 
 def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: slice) -> OrderBatch:

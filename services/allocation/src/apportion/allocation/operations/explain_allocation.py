@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
-from apportion.allocation.domain.explaining import ChildExplanation, explain_close, explain_open
+from apportion.allocation.domain.explaining import ChildExplanation, explain_close, explain_open, explain_reopening
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.subscription_sets import load_set
@@ -32,6 +32,9 @@ async def explain_allocation(
         if allocation.kind is AllocationKind.CLOSE:
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
             agrees, children = explain_close(allocation, columns, routes.subscription_ids, routes.logins, rows)
+        elif columns.names_children:
+            routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
+            agrees, children = explain_reopening(allocation, columns, routes.subscription_ids, routes.logins, rows)
         else:
             subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
             if subscriptions is None:

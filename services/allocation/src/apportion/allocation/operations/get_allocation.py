@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.subscription_sets import load_set
@@ -37,7 +37,7 @@ async def get_allocation(
 
 async def _children(tx: AsyncConnection, allocation: Allocation, rows: slice) -> ChildPage:
     columns = await load_columns(tx, allocation.allocation_id)
-    if allocation.kind is AllocationKind.CLOSE:
+    if columns.names_children:
         routes = await load_routes(tx, columns.child_trade_ids[rows])
         subscription_ids, account_ids = routes.subscription_ids, routes.account_ids
     else:

@@ -84,11 +84,11 @@ async def find_opening(tx: AsyncConnection, master_id: int, position_ticket: int
     return None if row is None else _allocation(row)
 
 
-async def next_wave(tx: AsyncConnection, master_id: int, deal_ticket: int) -> int:
-    """The number of the next close that follows up on a deal; the master's position must be locked."""
+async def next_wave(tx: AsyncConnection, master_id: int, deal_ticket: int, kind: AllocationKind) -> int:
+    """The number of the next decision that follows up on a deal; the position or the children must be locked."""
     query = (
         select(ROWS.c.wave)
-        .where(ROWS.c.master_id == master_id, ROWS.c.deal_ticket == deal_ticket, ROWS.c.kind == AllocationKind.CLOSE)
+        .where(ROWS.c.master_id == master_id, ROWS.c.deal_ticket == deal_ticket, ROWS.c.kind == kind)
         .order_by(ROWS.c.wave.desc())
         .limit(1)
     )

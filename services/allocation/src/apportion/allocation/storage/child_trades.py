@@ -95,12 +95,21 @@ ORDER_CLOSE = """
     FROM unnest($1::bigint[], $2::bigint[]) AS n (child_trade_id, ordered_e8)
     WHERE c.child_trade_id = n.child_trade_id
 """
-CANCEL = text(
-    """
-    UPDATE child_trades SET state = 6, reason = :reason, target_volume_e8 = 0
-    WHERE child_trade_id >= :first AND child_trade_id < :end AND state = 1
-    """
-)
+CANCEL = """
+    UPDATE child_trades SET state = 6, reason = $2, target_volume_e8 = 0
+    WHERE child_trade_id = ANY($1::bigint[]) AND state = 1
+"""
+# The new order asks for what is to be open by now: the child's volume becomes its target.
+WANT_AGAIN = """
+    WITH wanted AS (
+        UPDATE child_trades SET volume_e8 = target_volume_e8
+        WHERE label = $1 AND child_trade_id = ANY($2::bigint[]) AND state = 1 AND target_volume_e8 > 0
+        RETURNING child_trade_id, volume_e8
+    )
+    SELECT string_agg(int8send(child_trade_id), '' ORDER BY child_trade_id) AS child_trade_ids,
+           string_agg(int8send(volume_e8), '' ORDER BY child_trade_id) AS volumes_e8
+    FROM wanted
+"""
 COLUMNS = """
     c.child_trade_id, c.allocation_id, c.master_id, c.subscription_id, c.account_id, c.symbol, c.reason,
     c.position_ticket,
@@ -162,6 +171,27 @@ class OrderResults:
     filled_volumes_e8: Int64Array
     prices_e8: Int64Array
     position_tickets: Int64Array
+
+    def without(self, child_trade_ids: Int64Array) -> OrderResults:
+        """The results of all other children."""
+        rows = np.flatnonzero(~np.isin(self.child_trade_ids, child_trade_ids))
+        return OrderResults(
+            self.child_trade_ids[rows],
+            self.states[rows],
+            [self.reasons[row] for row in rows],
+            self.volumes_e8[rows],
+            self.filled_volumes_e8[rows],
+            self.prices_e8[rows],
+            self.position_tickets[rows],
+        )
+
+    @property
+    def missed_ids(self) -> Int64Array:
+        """Children whose open order ended without having been executed."""
+        missed: Int64Array = self.child_trade_ids[
+            (self.states == ChildTradeState.EXPIRED) & (self.filled_volumes_e8 == 0)
+        ]
+        return missed
 
 
 async def load_following(tx: AsyncConnection, master_id: int, position_ticket: int) -> FollowingChildren:
@@ -227,9 +257,17 @@ async def apply_close_results(tx: AsyncConnection, label: int, results: OrderRes
     await fetch_arrays(tx, RELEASE, label, results.child_trade_ids, undone, results.reasons)
 
 
-async def cancel_pending(tx: AsyncConnection, first_id: int, end_id: int, reason: str) -> None:
-    """Gives up children with ids in [first, end) whose orders were not sent."""
-    await tx.execute(CANCEL, {"first": first_id, "end": end_id, "reason": reason})
+async def want_again(tx: AsyncConnection, label: int, child_trade_ids: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(ids, volumes) of those of the children that are pending and still wanted; their rows stay locked."""
+    await fetch_arrays(tx, LOCK, child_trade_ids)
+    (row,) = await fetch_arrays(tx, WANT_AGAIN, label, child_trade_ids)
+    return from_aggregate(row["child_trade_ids"]), from_aggregate(row["volumes_e8"])
+
+
+async def cancel_pending(tx: AsyncConnection, child_trade_ids: Int64Array, reason: str) -> None:
+    """Gives up children whose orders will not be sent."""
+    await fetch_arrays(tx, LOCK, child_trade_ids)
+    await fetch_arrays(tx, CANCEL, child_trade_ids, reason)
 
 
 async def list_child_trades(

@@ -111,7 +111,7 @@ allocations = Table(
     Column("master_id", BigInteger, nullable=False),
     Column("kind", SmallInteger, nullable=False),  # 1 open, 2 close
     Column("deal_ticket", BigInteger, nullable=False),
-    Column("wave", SmallInteger, nullable=False),  # 0 the decision on the deal; above: later closes it left over
+    Column("wave", SmallInteger, nullable=False),  # 0 the decision on the deal; above: what it left over
     Column("position_ticket", BigInteger, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("master_volume_e8", BigInteger, nullable=False),  # signed: above 0 bought
@@ -155,7 +155,7 @@ allocations = Table(
         "basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes", name="allocations_bases_check"
     ),
     CheckConstraint(
-        "octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END"
+        "octet_length(child_trade_ids) = CASE WHEN kind = 2 OR wave > 0 THEN row_count * 8 ELSE 0 END"
         " AND octet_length(position_tickets) = octet_length(child_trade_ids)",
         name="allocations_child_trade_ids_check",
     ),

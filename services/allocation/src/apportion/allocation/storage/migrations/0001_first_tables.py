@@ -116,7 +116,7 @@ CREATE TABLE allocations (
     CONSTRAINT allocations_bases_check
         CHECK (basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes),
     CONSTRAINT allocations_child_trade_ids_check
-        CHECK (octet_length(child_trade_ids) = CASE kind WHEN 2 THEN row_count * 8 ELSE 0 END
+        CHECK (octet_length(child_trade_ids) = CASE WHEN kind = 2 OR wave > 0 THEN row_count * 8 ELSE 0 END
                AND octet_length(position_tickets) = octet_length(child_trade_ids)),
     CONSTRAINT allocations_counts_check CHECK (child_count + skipped_count = row_count),
     CONSTRAINT allocations_sum_check

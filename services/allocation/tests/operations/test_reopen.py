@@ -1,0 +1,123 @@
+"""Children whose orders were provably not executed are opened again while the master's trade is young."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.operations.explain_allocation import explain_allocation
+from apportion.allocation.operations.get_allocation import get_allocation
+from apportion.allocation.operations.halt_master import HaltMaster, halt_master
+from apportion.money import E8
+from apportion.storage import RequestKey
+
+
+async def opened(house, *logins: int):
+    """A master with followers has bought 1.00; the orders are sent. Returns (master, batch)."""
+    house.catch_up(60)
+    master = await house.master()
+    for login in logins:
+        await house.follower(master, login)
+    await house.deal(64, 1.0, position=900)
+    (batch,) = await house.dispatch()
+    return master, batch
+
+
+async def test_a_missed_child_gets_a_new_order_and_stays_the_same_child(house):
+    _, first = await opened(house, 101, 102)
+    await house.tell_missed(first)
+    (again,) = await house.dispatch()
+    assert again.item_ids.tolist() == first.item_ids.tolist()
+    assert again.source_id != first.source_id
+    assert again.request_id != first.request_id
+    assert again.volumes_e8.tolist() == first.volumes_e8.tolist()
+    await house.fill(again, first_position=5_000)
+    children = await house.children()
+    assert [(child.state, child.open_volume_e8) for child in children] == [(ChildTradeState.FILLED, E8)] * 2
+    decisions = await house.facts("allocations")
+    assert [fact.allocation.wave for fact in decisions] == [0, 1]
+
+
+async def test_only_the_missed_ones_are_opened_again(house):
+    _, batch = await opened(house, 101, 102, 103)
+    await house.tell_some(batch, batch.item_ids.tolist()[:1], first_position=5_000)
+    rest = house.without_first(batch)
+    await house.tell_missed(rest)
+    (again,) = await house.dispatch()
+    assert again.item_ids.tolist() == batch.item_ids.tolist()[1:]
+
+
+async def test_the_new_order_asks_for_what_is_left_after_a_partial_close(house):
+    _, batch = await opened(house, 101)
+    await house.deal(64, -0.25, position=900, entry=2)
+    await house.dispatch()
+    await house.tell_missed(batch)
+    (again,) = await house.dispatch()
+    assert again.volumes_e8.tolist() == [3 * E8 // 4]
+    await house.fill(again, first_position=5_000)
+    (child,) = await house.children()
+    assert (child.open_volume_e8, child.volume_e8) == (3 * E8 // 4, 3 * E8 // 4)
+    assert house.waiting == [], "nothing is too much"
+
+
+async def test_nothing_is_opened_again_after_the_master_closed(house):
+    _, batch = await opened(house, 101)
+    await house.deal(64, -1.0, position=900, entry=2)
+    await house.dispatch()
+    await house.tell_missed(batch)
+    assert await house.dispatch() == []
+    (child,) = await house.children()
+    assert child.state is ChildTradeState.EXPIRED
+
+
+async def test_nothing_is_opened_again_when_the_trade_is_too_old(house):
+    _, batch = await opened(house, 101)
+    house.clock.advance(61)
+    await house.tell_missed(batch)
+    assert await house.dispatch() == []
+    (child,) = await house.children()
+    assert child.state is ChildTradeState.EXPIRED
+
+
+async def test_nothing_is_opened_again_after_a_halt(house):
+    master, batch = await opened(house, 101)
+    key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
+    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    await house.tell_missed(batch)
+    assert await house.dispatch() == []
+
+
+async def test_an_open_that_could_not_be_sent_in_time_is_decided_anew(house):
+    house.catch_up(60)
+    master = await house.master()
+    await house.follower(master, 101)
+    await house.deal(64, 1.0, position=900)
+    (first,) = house.waiting
+    house.clock.advance(5.1)
+    assert await house.dispatch() == []
+    await house.dispatch_stored(first.allocation_id + 1)
+    (again,) = house.orders.batches
+    assert again.item_ids.tolist() == [first.allocation_id << 20]
+    await house.fill(again, first_position=5_000)
+    (child,) = await house.children()
+    assert (child.state, child.allocation_id) == (ChildTradeState.FILLED, first.allocation_id)
+
+
+async def test_a_follow_up_that_is_missed_too_is_followed_up(house):
+    _, first = await opened(house, 101)
+    await house.tell_missed(first)
+    (second,) = await house.dispatch()
+    await house.tell_missed(second)
+    (third,) = await house.dispatch()
+    assert len({first.source_id, second.source_id, third.source_id}) == 3
+
+
+async def test_a_follow_up_explains_itself(house):
+    _, first = await opened(house, 101)
+    await house.tell_missed(first)
+    (allocation,) = house.waiting
+    explanation = await explain_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)
+    assert explanation.agrees
+    assert "not executed" in explanation.children[0].text
+    _, page = await get_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)
+    assert np.array_equal(page.volumes_e8, [E8])

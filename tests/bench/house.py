@@ -1,0 +1,142 @@
+"""The allocation service with masters of 10 000 subscriptions each; other services are stand-ins at its ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.bench.kernel import CHILDREN, STEP_E8, VOLUME_E8, equities
+
+from apportion.allocation.domain.accounts import AccountStates
+from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
+from apportion.allocation.operations.desk import Desk, Limits
+from apportion.allocation.storage.masters import insert_master, load_master
+from apportion.api.platform_groups.v1 import events_pb2
+from apportion.events import Head, ReceivedEvent
+from apportion.money import E8
+from apportion.rpc import set_column, to_timestamp
+from apportion.runtime import SystemClock
+from apportion.storage import transaction
+
+LABEL = 1
+TRADING_SERVER = 7
+PACKAGE = "apportion.allocation.storage"
+SYMBOL = "EURUSD"
+GRID = SymbolGrid(STEP_E8, STEP_E8, 100 * E8)
+FIRST_FOLLOWER = 10_000
+CLOCK = SystemClock()
+
+SUBSCRIBE = text(
+    """
+    INSERT INTO subscriptions (label, master_id, account_id, account_login, wallet_account_id, active, ratio_e8,
+                               lot_e8, percent_e8, round_up_to_min, version, create_time)
+    SELECT :label, :master_id, :first + n, :first + n, 1, true, 100000000, 0, 0, false, 1, now()
+    FROM generate_series(0, :count - 1) AS n
+    """
+)
+
+
+class Symbols:
+    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
+        return GRID
+
+
+@dataclass
+class States:
+    """Everybody's equity, always fresh."""
+
+    account_ids: np.ndarray
+    equities_minor: np.ndarray
+
+    async def newest(self, trading_server_id: int) -> AccountStates:
+        return AccountStates(CLOCK.now(), self.account_ids, self.equities_minor)
+
+
+class NothingMissed:
+    """The replay port of an owner that has no older events."""
+
+    async def events(
+        self, label: int, aggregate_type: str, aggregate_id: str, from_sequence: int
+    ) -> list[ReceivedEvent]:
+        return []
+
+    async def heads(self, aggregate_type: str, partition: int) -> AsyncIterator[list[Head]]:
+        for page in ():
+            yield page
+
+
+def new_desk(masters: int) -> Desk:
+    """Knows the followers of so many masters."""
+    account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * CHILDREN, dtype=np.int64)
+    states = States(account_ids, np.tile(equities(), masters))
+    return Desk(Symbols(), states, Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, catch_up_seconds=0))
+
+
+async def open_masters(engine: AsyncEngine, count: int) -> list[Master]:
+    """Masters that divide by equity, each in a partition of its own, each with 10 000 followers of its own."""
+    masters = []
+    async with transaction(engine) as tx:
+        for number in range(count):
+            master_id = await insert_master(tx, _master(number))
+            first = FIRST_FOLLOWER + number * CHILDREN
+            await tx.execute(SUBSCRIBE, {"label": LABEL, "master_id": master_id, "first": first, "count": CHILDREN})
+            masters.append(await load_master(tx, LABEL, master_id))
+    return masters
+
+
+def _master(number: int) -> Master:
+    return Master(
+        master_id=0,
+        label=LABEL,
+        name=f"Master {number}",
+        account_type=AccountType.MAM,
+        account_id=number + 1,
+        account_login=number + 1,
+        trading_server_id=TRADING_SERVER,
+        wallet_account_id=1,
+        currency_code="USD",
+        method=AllocationMethod.DIVIDE_BY_EQUITY,
+        rounding=RoundingPolicy.LARGEST_REMAINDER,
+        listed_on_leaderboard=False,
+        min_follower_equity_minor=0,
+        halt_causes=(),
+        halt_epoch=0,
+        set_version=1,
+        version=1,
+        active_subscription_count=CHILDREN,
+        create_time=datetime.now(UTC),
+    )
+
+
+def deal_observed(account_id: int, ticket: int) -> bytes:
+    """DealsObserved: a master bought `VOLUME_E8`."""
+    message = events_pb2.DealsObserved(
+        trading_server_id=TRADING_SERVER, observed_time=to_timestamp(CLOCK.now()), symbols=["", SYMBOL]
+    )
+    columns = {
+        "deal_tickets": ticket,
+        "account_ids": account_id,
+        "order_tickets": 0,
+        "position_tickets": ticket,
+        "actions": events_pb2.DEAL_ACTION_TRADE,
+        "entries": events_pb2.DEAL_ENTRY_IN,
+        "symbol_indexes": 1,
+        "volumes_e8": VOLUME_E8,
+        "prices_e8": E8,
+        "profits_minor": 0,
+        "swaps_minor": 0,
+        "commissions_minor": 0,
+        "server_times_ms": 1_700_000_000_000,
+        "order_ids": 0,
+        "transfer_ids": 0,
+        "reasons": 0,
+    }
+    for name, value in columns.items():
+        set_column(message, name, [value])
+    return message.SerializeToString()
