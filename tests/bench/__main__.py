@@ -10,7 +10,6 @@ import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
-
 from tests.bench import allocation, calls, codec, gateway, kernel, streams, suite
 from tests.bench.measure import Row
 from tests.bench.servers import Servers

@@ -12,13 +12,13 @@ import grpc
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from tests.bench.measure import Row, duration, in_turn_async, latency, rate
+from tests.bench.processes import on_client_core, serving
+from tests.bench.servers import Servers
 
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
 from apportion.rpc import Server, call_options, open_channel
 from apportion.runtime import telemetry
-from tests.bench.measure import Row, duration, in_turn_async, latency, rate
-from tests.bench.processes import on_client_core, serving
-from tests.bench.servers import Servers
 
 DOMAIN = "bench.apportion"
 PEER = "operator"
@@ -39,6 +39,11 @@ Call = Callable[[], Awaitable[object]]
 class Echo(accounts_pb2_grpc.AccountsServiceServicer):
     async def GetAccount(self, request: accounts_pb2.GetAccountRequest, context: object) -> Any:
         return ANSWER
+
+    async def _unused(self, request: object, context: object) -> Any:
+        raise AssertionError("nobody calls this method")
+
+    CreateAccount = ListAccounts = SetAccountAccess = _unused
 
 
 class Nowhere(SpanExporter):

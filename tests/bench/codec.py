@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.bench.kernel import CHILDREN
+from tests.bench.measure import Row, duration, in_turn, seconds
+from tests.bench.servers import Servers
 
 from apportion.api.allocation.v1.allocations_pb2 import ChildColumns
 from apportion.money import Int64Array
 from apportion.rpc import column, set_column
-from tests.bench.kernel import CHILDREN
-from tests.bench.measure import Row, duration, in_turn, seconds
-from tests.bench.servers import Servers
 
 NAMES = ("subscription_ids", "account_ids", "volumes_e8")
 REPEAT = 300
@@ -61,10 +61,16 @@ async def rows(_servers: Servers) -> list[Row]:
     wire = encode(values)
     assert wire == bare_encode(values)
     assert all(np.array_equal(a, b) for a, b in zip(decode(wire), bare_decode(wire), strict=True))
-    encoding = in_turn(lambda: seconds(lambda: encode(values), REPEAT), lambda: seconds(lambda: bare_encode(values), REPEAT))
-    decoding = in_turn(lambda: seconds(lambda: decode(wire), REPEAT), lambda: seconds(lambda: bare_decode(wire), REPEAT))
+    encoding = in_turn(
+        lambda: seconds(lambda: encode(values), REPEAT), lambda: seconds(lambda: bare_encode(values), REPEAT)
+    )
+    decoding = in_turn(
+        lambda: seconds(lambda: decode(wire), REPEAT), lambda: seconds(lambda: bare_decode(wire), REPEAT)
+    )
     return [
-        Row("codec, 10k × 3 columns, encode", duration(encoding[0]), f"join {duration(encoding[1])}", encoding[2], 4, 20),
+        Row(
+            "codec, 10k × 3 columns, encode", duration(encoding[0]), f"join {duration(encoding[1])}", encoding[2], 4, 20
+        ),
         Row(
             "codec, 10k × 3 columns, decode",
             duration(decoding[0]),

@@ -1,4 +1,4 @@
-"""la.auth through the whole gateway against an aiohttp hello: each in a process of its own, 64 connections, one client."""
+"""la.auth through the whole gateway against an aiohttp hello: each in its own process, 64 connections, one client."""
 
 from __future__ import annotations
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.bench.measure import Row, duration, in_turn, seconds
+from tests.bench.servers import Servers
 
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.opening import OpenInputs, decide_open
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.money import E8, Int64Array
-from tests.bench.measure import Row, duration, in_turn, seconds
-from tests.bench.servers import Servers
 
 CHILDREN = 10_000
 STEP_E8 = E8 // 100
-GRID = SymbolGrid(STEP_E8, 2 * STEP_E8, 2 * E8)
-"""Narrow enough that some children are below the min lot and some above the max."""
+GRIDS = {
+    "limits and rules": SymbolGrid(STEP_E8, STEP_E8, 100 * E8),
+    "limits that divide anew": SymbolGrid(STEP_E8, 2 * STEP_E8, 2 * E8),
+}
+"""The first is a usual symbol; in the second some children stay below the min lot and some pass the max."""
 VOLUME_E8 = 2_000 * E8
 REPEAT = 200
 
@@ -74,10 +77,10 @@ def inputs(policy: RoundingPolicy, grid: SymbolGrid) -> OpenInputs:
 
 
 def check() -> None:
-    """Without limits, and with everybody active, ours and the bare kernel divide alike."""
+    """Without limits and rules ours and the bare kernel divide alike."""
     wide = SymbolGrid(STEP_E8, STEP_E8, 10_000 * E8)
     given = inputs(RoundingPolicy.LARGEST_REMAINDER, wide)
-    given.subscriptions.active[:] = True
+    given.subscriptions.active[:], given.subscriptions.round_up_to_min[:] = True, False
     steps = decide_open(given).steps
     assert steps.sum() == VOLUME_E8 // STEP_E8
     assert np.array_equal(steps, bare_kernel(VOLUME_E8 // STEP_E8, given.bases))
@@ -86,9 +89,10 @@ def check() -> None:
 async def rows(_servers: Servers) -> list[Row]:
     check()
     found = []
-    for policy in (RoundingPolicy.LARGEST_REMAINDER, RoundingPolicy.NEAREST_LARGEST):
-        given = inputs(policy, GRID)
-        ours, floor, ratio = in_turn(lambda given=given: seconds(lambda: decide_open(given), REPEAT), bare_seconds)
-        name = f"allocation kernel, limits and rules, 10k, {policy.name.lower()}"
-        found.append(Row(name, duration(ours), f"bare kernel {duration(floor)}", ratio, 2.5, 6))
+    for name, grid in GRIDS.items():
+        for policy in (RoundingPolicy.LARGEST_REMAINDER, RoundingPolicy.NEAREST_LARGEST):
+            given = inputs(policy, grid)
+            ours, floor, ratio = in_turn(lambda given=given: seconds(lambda: decide_open(given), REPEAT), bare_seconds)
+            headline = f"allocation kernel, {name}, 10k, {policy.name.lower()}"
+            found.append(Row(headline, duration(ours), f"bare kernel {duration(floor)}", ratio, 2.5, 6))
     return found

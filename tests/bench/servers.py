@@ -1,4 +1,4 @@
-"""The embedded servers of a run, started when first asked for: PostgreSQL with fsync on, or durable would mean nothing."""
+"""The embedded servers of a run, each started when first asked for. PostgreSQL has fsync on."""
 
 from __future__ import annotations
 

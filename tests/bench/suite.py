@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from apportion.devstack.service_process import ServiceProcess
-from apportion.devstack.stack import Stack
 from tests.bench.measure import Row, duration, in_turn_async
 from tests.bench.servers import Servers
+
+from apportion.devstack.service_process import ServiceProcess
+from apportion.devstack.stack import Stack
 
 ROUNDS = 3
 ONE = "allocation"
@@ -42,7 +43,6 @@ async def rows(servers: Servers) -> list[Row]:
         ours, floor, ratio = await in_turn_async(
             lambda: start_seconds(services), lambda: start_seconds([stack.services[ONE]]), ROUNDS
         )
-        await asyncio.gather(*(service.start() for service in services))
     return [
         Row(f"suite start, {len(services)} services", duration(ours), f"{ONE} alone {duration(floor)}", ratio, 4, 16),
         Row("memory, PSS a service", f"{memory:.0f} MiB", "1 MiB", memory, 30, 90),
