@@ -6,6 +6,7 @@ import io
 import itertools
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import grpc
@@ -148,7 +149,7 @@ async def rpc_rows(url: str, connection: Any, master: Master) -> list[Row]:
 
             for name, include, good, fail in (("summary", False, 1.4, 2.5), ("5k columns", True, 1.8, 4.0)):
                 ours, bottom, ratio = await in_turn_async(
-                    lambda include=include: allocate_seconds(channel, master, include_children=include), floor
+                    partial(allocate_seconds, channel, master, include_children=include), floor
                 )
                 headline = f"Allocate RPC, durable, 10k, {name} in the reply"
                 floor_name = f"unary + insert + kernel {duration(bottom)}"

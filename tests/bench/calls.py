@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -120,7 +121,7 @@ async def rows(_servers: Servers) -> list[Row]:
         ours, bare = our_call(our_channel), bare_call(bare_channel)
         for count in IN_FLIGHT:
             mine, floor, ratio = await in_turn_async(
-                lambda count=count: calls_a_second(ours, count), lambda count=count: calls_a_second(bare, count)
+                partial(calls_a_second, ours, count), partial(calls_a_second, bare, count)
             )
             name = f"unary RPC, guard, metrics, sampled tracing, {count} in flight"
             found.append(Row(name, rate(mine), f"grpc.aio {rate(floor)}", ratio, 0.85, 0.65))

@@ -67,7 +67,8 @@ class NothingMissed:
         return []
 
     async def heads(self, aggregate_type: str, partition: int) -> AsyncIterator[list[Head]]:
-        for page in ():
+        nothing: list[list[Head]] = []
+        for page in nothing:
             yield page
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from tests.bench.measure import Row, duration, in_turn, seconds
 from tests.bench.servers import Servers
@@ -92,7 +94,7 @@ async def rows(_servers: Servers) -> list[Row]:
     for name, grid in GRIDS.items():
         for policy in (RoundingPolicy.LARGEST_REMAINDER, RoundingPolicy.NEAREST_LARGEST):
             given = inputs(policy, grid)
-            ours, floor, ratio = in_turn(lambda given=given: seconds(lambda: decide_open(given), REPEAT), bare_seconds)
+            ours, floor, ratio = in_turn(partial(seconds, partial(decide_open, given), REPEAT), bare_seconds)
             headline = f"allocation kernel, {name}, 10k, {policy.name.lower()}"
             found.append(Row(headline, duration(ours), f"bare kernel {duration(floor)}", ratio, 2.5, 6))
     return found
