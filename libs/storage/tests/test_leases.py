@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import StaleEpoch
+from apportion.errors import DatabaseUnavailable, StaleEpoch
 from apportion.runtime.clock import Clock, FixedClock, SystemClock
 from apportion.storage import create_engine, transaction
 from apportion.storage.leases import Lease, LeaseKeeper, check_fence, standing_leases
@@ -244,6 +244,30 @@ async def test_work_that_does_not_start_ends_the_keeper_and_frees_the_leases(
         await stuck.run()
     await b.keeper.refresh()
     assert b.keys == set(KEYS)
+
+
+async def test_a_start_that_the_database_refuses_gives_the_leases_back_and_is_tried_again(
+    engine: AsyncEngine, clock: FixedClock
+) -> None:
+    started: set[Lease] = set()
+    refusals = iter([True])
+
+    async def start(lease: Lease) -> None:
+        if lease.key == "3" and next(refusals, False):
+            raise DatabaseUnavailable()
+        started.add(lease)
+
+    async def end(lease: Lease) -> None:
+        started.discard(lease)
+
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=1, on_acquire=start, on_release=end)
+    with pytest.raises(DatabaseUnavailable):
+        await keeper.refresh()
+    assert keeper.held == {}
+    assert started == set()
+    await keeper.refresh()
+    assert started == set(keeper.held.values())
+    assert {lease.key for lease in started} == set(KEYS)
 
 
 @pytest.mark.parametrize("seed", range(4))

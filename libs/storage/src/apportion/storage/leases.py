@@ -121,8 +121,10 @@ class LeaseKeeper:
     `owner` names this process start, not the host: a restarted worker must not find itself the owner of what its
     predecessor left half done. `on_acquire` starts the work of a key and returns at once; `on_release` ends it and
     returns when it has ended. Both have half the time to live: work that ends later keeps its lease from others until
-    that runs out, work that cannot be started, or a callback that raises, ends `run`. After a pause longer than the
-    time to live `valid` is false at once, though `on_release` comes only with the next renewal.
+    that runs out; a start that takes longer, or a bug in a callback, ends `run`. A start refused by a DomainError (the
+    database was away) gives back what was taken with it, `on_release` included, and the next round takes it again.
+    After a pause longer than the time to live `valid` is false at once, though `on_release` comes only with the next
+    renewal.
     """
 
     def __init__(
@@ -217,7 +219,11 @@ class LeaseKeeper:
             self._held[lease.key] = lease
             self._extend(lease, asked_at)
             log.info("lease_acquired", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
-        await self._call(self._on_acquire, leases)
+        try:
+            await self._call(self._on_acquire, leases)
+        except DomainError:
+            await self._release(leases)  # kept, they would be renewed for ever with nobody at work on them
+            raise
 
     async def _release(self, leases: Sequence[Lease]) -> None:
         """Ends the work first: the next owner may start the moment the lease is free."""
@@ -242,7 +248,10 @@ class LeaseKeeper:
     async def _call(self, callback: LeaseCallback, leases: Sequence[Lease]) -> None:
         """All at once, and no longer than the leases that stay can wait for their renewal."""
         async with asyncio.timeout(self._ttl_seconds / 2):
-            await asyncio.gather(*(callback(lease) for lease in leases))
+            ends = await asyncio.gather(*(callback(lease) for lease in leases), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
 
     def _surplus(self, share: int) -> list[Lease]:
         """Keys that are no longer shared, then the youngest leases."""
