@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -126,6 +127,21 @@ async def test_a_write_is_never_repeated(server: Server, connection: Connection)
     with pytest.raises(NotSent):
         await connection.call("trade/x", write=True)
     assert server.calls.count("POST trade/x") == 2
+
+
+async def test_a_permit_is_asked_after_the_wait_for_a_connection(server: Server) -> None:
+    async with Pool(Endpoint(server.address, 1000, PASSWORD), 1) as pool:
+        permits = [True]
+        async with pool.dedicated():
+            waiting = asyncio.create_task(pool.call("trade/x", write=True, permit=lambda: permits[0]))
+            await asyncio.wait([waiting], timeout=0.01)
+            permits[0] = False
+        with pytest.raises(NotSent):
+            await waiting
+        assert server.calls == []
+        permits[0] = True
+        await pool.call("trade/x", write=True, permit=lambda: permits[0])
+        assert server.calls == ["POST trade/x"]
 
 
 async def test_a_refusal_is_data(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from apportion.mt5.connection import Caller
+from apportion.mt5.connection import Caller, Permit
 from apportion.mt5.enums import DealAction
 from apportion.mt5.numbers import to_fixed
 
@@ -15,11 +15,14 @@ class _Ticket(msgspec.Struct, rename="pascal"):
     ticket: int
 
 
-async def change(caller: Caller, login: int, amount_minor: int, digits: int, comment: str) -> int:
+async def change(
+    caller: Caller, login: int, amount_minor: int, digits: int, comment: str, *, permit: Permit | None = None
+) -> int:
     """Books a deposit (above 0) or a withdrawal and returns the deal's ticket.
 
     A write without any key against repeats: after OutcomeUnknown look for `comment` among the deals before anything
-    else. Withdrawals may not use margin. Raises ValueError when the server would cut the comment.
+    else. Withdrawals may not use margin. `permit`: see `Connection.call`. Raises ValueError when the server would cut
+    the comment.
     """
     if len(comment) > COMMENT_LENGTH:
         raise ValueError(f"comment {comment!r} is longer than {COMMENT_LENGTH}")
@@ -31,4 +34,4 @@ async def change(caller: Caller, login: int, amount_minor: int, digits: int, com
     }
     if amount_minor < 0:
         query["check_margin"] = 1
-    return (await caller.call("trade/balance", query, write=True)).as_type(_Ticket).ticket
+    return (await caller.call("trade/balance", query, write=True, permit=permit)).as_type(_Ticket).ticket

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
@@ -37,13 +37,21 @@ KEEP_ALIVE_SECONDS = 170.0
 """The server closes a silent connection after 180 s."""
 
 Values = Mapping[str, str | int]
+Permit = Callable[[], bool]
+"""Whether a write may still go out."""
 
 
 class Caller(Protocol):
     """What the typed reads and writes need: a connection, or a pool that lends one."""
 
     async def call(
-        self, command: str, query: Values | None = None, body: Mapping[str, Any] | None = None, *, write: bool = False
+        self,
+        command: str,
+        query: Values | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        write: bool = False,
+        permit: Permit | None = None,
     ) -> Reply: ...
 
 
@@ -72,15 +80,22 @@ class Connection:
         """Counts logins: a dealer request's result can only be read on the login that sent it."""
 
     async def call(
-        self, command: str, query: Values | None = None, body: Mapping[str, Any] | None = None, *, write: bool = False
+        self,
+        command: str,
+        query: Values | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        write: bool = False,
+        permit: Permit | None = None,
     ) -> Reply:
         """Run one command and return its reply of retcode 0.
 
         A read is repeated once on a fresh login. A write is not: it raises NotSent when it certainly did not run and
-        OutcomeUnknown when that cannot be said. Raises Refused for any other retcode.
+        OutcomeUnknown when that cannot be said. `permit` is asked after all waiting, right before the write. Raises
+        Refused for any other retcode.
         """
         async with self._lock:
-            reply = await (self._write(command, query, body) if write else self._read(command, query, body))
+            reply = await (self._write(command, query, body, permit) if write else self._read(command, query, body))
         if reply.code != Retcode.DONE:
             raise Refused(command, reply.code)
         return reply
@@ -109,8 +124,12 @@ class Connection:
                 raise
         raise AssertionError("unreachable")
 
-    async def _write(self, command: str, query: Values | None, body: Mapping[str, Any] | None) -> Reply:
+    async def _write(
+        self, command: str, query: Values | None, body: Mapping[str, Any] | None, permit: Permit | None
+    ) -> Reply:
         session = await self._logged_in()
+        if permit is not None and not permit():
+            raise NotSent(f"{command}: no longer permitted")
         try:
             return await self._request(session, command, query, body)
         except (NotSent, aiohttp.ClientConnectorError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apportion.mt5.connection import Connection
+from apportion.mt5.connection import Connection, Permit
 from apportion.mt5.enums import FillType, RequestAction, RequestFlags, Side
 from apportion.mt5.errors import UnexpectedReply
 from apportion.mt5.numbers import PRICE_DIGITS, fixed, to_fixed, volume_e8
@@ -75,9 +75,9 @@ class Results:
     gone: list[int]
 
 
-async def send(connection: Connection, request: DealerRequest) -> int:
+async def send(connection: Connection, request: DealerRequest, *, permit: Permit | None = None) -> int:
     """Queues a request and returns its id. A write: see `Connection.call`. Refused means that it was not queued."""
-    reply = await connection.call("dealer/send_request", None, request.body(), write=True)
+    reply = await connection.call("dealer/send_request", None, request.body(), write=True, permit=permit)
     answer = reply.as_type(dict[str, Any])
     for key, value in answer.items():
         if key.lower() == "id":

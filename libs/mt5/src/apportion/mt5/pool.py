@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from apportion.mt5.connection import Connection, Values
+from apportion.mt5.connection import Connection, Permit, Values
 from apportion.mt5.endpoint import Endpoint
 from apportion.mt5.reply import Reply
 
@@ -32,11 +32,17 @@ class Pool:
         await self.close()
 
     async def call(
-        self, command: str, query: Values | None = None, body: Mapping[str, Any] | None = None, *, write: bool = False
+        self,
+        command: str,
+        query: Values | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        write: bool = False,
+        permit: Permit | None = None,
     ) -> Reply:
         """As `Connection.call`, on the next free connection."""
         async with self.dedicated() as connection:
-            return await connection.call(command, query, body, write=write)
+            return await connection.call(command, query, body, write=write, permit=permit)
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Connection]:

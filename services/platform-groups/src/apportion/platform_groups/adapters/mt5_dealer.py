@@ -14,6 +14,7 @@ from apportion.mt5.retcodes import FILLED
 from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
 from apportion.platform_groups.domain.tokens import order_token
+from apportion.platform_groups.operations.ports import Permit
 
 log = structlog.get_logger()
 
@@ -34,14 +35,14 @@ class Mt5Dealer:
     def outstanding_count(self) -> int:
         return len(self._sent)
 
-    async def send(self, order: SentOrder) -> Answer | None:
+    async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Results can only be read on the login that sent: after a new login the older ones are LOST, see `collect`."""
         try:
             request = await self._request(order)
         except (mt5.Mt5Error, ValueError) as error:
             return Answer(AnswerKind.NOT_TAKEN, type(error).__name__.upper())
         try:
-            request_id = await dealer.send(self._connection, request)
+            request_id = await dealer.send(self._connection, request, permit=permit)
         except mt5.Refused as refused:
             return refusal_of(refused.retcode)
         except mt5.NotSent as error:

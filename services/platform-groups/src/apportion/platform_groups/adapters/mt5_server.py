@@ -31,6 +31,7 @@ from apportion.platform_groups.domain.server_facts import (
 )
 from apportion.platform_groups.domain.tokens import leg_token
 from apportion.platform_groups.domain.transfers import INSUFFICIENT_FUNDS, SentLeg
+from apportion.platform_groups.operations.ports import Permit
 
 SECOND_MS = 1000
 NAMES_LENGTH = 4_000
@@ -112,11 +113,16 @@ class Mt5Server:
             found = await (mt5_symbols.list_named(self.pool, names) if names else mt5_symbols.list_all(self.pool))
             return [symbol_of(symbol) for symbol in found]
 
-    async def book_leg(self, leg: SentLeg) -> int:
+    async def book_leg(self, leg: SentLeg, permit: Permit) -> int:
         try:
             with translated():
                 return await mt5_balance.change(
-                    self.pool, leg.login, leg.amount_minor, leg.currency_digits, leg_token(leg.leg_id)
+                    self.pool,
+                    leg.login,
+                    leg.amount_minor,
+                    leg.currency_digits,
+                    leg_token(leg.leg_id),
+                    permit=permit,
                 )
         except ServerRefused as refused:
             if refused.reason == "NO_MONEY":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -47,10 +49,10 @@ class TradingServers:
                 self._shared[trading_server_id] = Mt5Server(pool)
             return self._shared[trading_server_id]
 
-    async def pump(self, trading_server_id: int) -> Mt5Server:
-        pool = Pool(await self._endpoint(trading_server_id), PUMP_CONNECTIONS)
-        self._closing.append(pool)
-        return Mt5Server(pool)
+    @asynccontextmanager
+    async def pump(self, trading_server_id: int) -> AsyncIterator[Mt5Server]:
+        async with Pool(await self._endpoint(trading_server_id), PUMP_CONNECTIONS) as pool:
+            yield Mt5Server(pool)
 
     async def dealer(self, trading_server_id: int) -> Mt5Dealer:
         connection = Connection(await self._endpoint(trading_server_id))

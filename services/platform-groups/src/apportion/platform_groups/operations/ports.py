@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, Ticks
@@ -22,6 +23,8 @@ from apportion.platform_groups.domain.transfers import SentLeg
 
 NewId = Callable[[], uuid.UUID]
 NewPassword = Callable[[], str]
+Permit = Callable[[], bool]
+"""Asked right before a write, after all waiting for a connection: whether it is still ours to send. False: NotSent."""
 
 
 class TradingServerPort(Protocol):
@@ -66,7 +69,7 @@ class TradingServerPort(Protocol):
         """Empty names: all. Sorted by name."""
         ...
 
-    async def book_leg(self, leg: SentLeg) -> int:
+    async def book_leg(self, leg: SentLeg, permit: Permit) -> int:
         """A balance operation with the leg's token in its comment, a write; returns the deal's ticket."""
         ...
 
@@ -91,7 +94,7 @@ class DealerSession(Protocol):
         """Orders sent whose answer has not come."""
         ...
 
-    async def send(self, order: SentOrder) -> Answer | None:
+    async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Puts the order on the wire. An answer that came at once, such as a refusal; None: ask `collect`."""
         ...
 
@@ -107,8 +110,8 @@ class TradingServersPort(Protocol):
         """Raises NotFound, HostNotAllowed, KekMissing, CredentialIntegrity."""
         ...
 
-    async def pump(self, trading_server_id: int) -> TradingServerPort:
-        """One with connections of its own, so that reading all accounts holds up nobody. Raises like `get`."""
+    def pump(self, trading_server_id: int) -> AbstractAsyncContextManager[TradingServerPort]:
+        """One with connections of its own for a while: reading all accounts holds up nobody. Raises like `get`."""
         ...
 
     async def dealer(self, trading_server_id: int) -> DealerSession:

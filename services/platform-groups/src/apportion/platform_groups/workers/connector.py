@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import UpstreamUnavailable
 from apportion.platform_groups.domain.server_facts import ServerFailure
-from apportion.platform_groups.operations.ports import NewId, TradingServersPort, WeatherPort
+from apportion.platform_groups.operations.ports import NewId, TradingServerPort, TradingServersPort, WeatherPort
 from apportion.platform_groups.workers.connection_watch import ConnectionWatch
 from apportion.platform_groups.workers.deal_pump import DealPump
 from apportion.platform_groups.workers.directory import Directory
@@ -54,8 +54,11 @@ class Connector:
         await self._background.stop()
 
     async def _run(self) -> None:
+        async with self._needs.servers.pump(self._server_id) as server:
+            await self._read_for_ever(server)
+
+    async def _read_for_ever(self, server: TradingServerPort) -> None:
         needs = self._needs
-        server = await needs.servers.pump(self._server_id)
         directory = Directory(needs.engine, self._server_id, needs.clock)
         watch = ConnectionWatch(needs.engine, self._server_id, needs.clock)
         deals = DealPump(needs.engine, server, directory, self._lease, self._server_id, needs.clock, needs.new_id)

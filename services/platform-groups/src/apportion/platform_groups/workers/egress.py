@@ -48,9 +48,9 @@ class ServerEgress:
         """Raises what TradingServersPort raises."""
         needs = self._needs
         server = await needs.servers.get(self._server_id)
+        sessions = [await needs.servers.dealer(self._server_id) for _ in self._parts]
         server_clock = ServerClock(server, needs.clock)
-        for number, part in enumerate(self._parts):
-            session = await needs.servers.dealer(self._server_id)
+        for number, (part, session) in enumerate(zip(self._parts, sessions, strict=True)):
             orders = OrderLane(needs.engine, session, part, server_clock, needs.clock, needs.new_id)
             legs = LegLane(needs.engine, server, part, server_clock, needs.clock, needs.new_id)
             self._lanes += (orders, legs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -89,10 +90,9 @@ class LegLane:
         )
 
     async def _book(self, leg: SentLeg) -> LegOutcome:
-        if not self._shards.is_held(leg.shard, leg.epoch):
-            return postponed(leg, "LEASE_LOST")
         try:
-            ticket = await self._server.book_leg(leg)
+            # The wait for a connection may outlive the lease: it is looked at right before the write.
+            ticket = await self._server.book_leg(leg, partial(self._shards.is_held, leg.shard, leg.epoch))
         except ServerRefused as error:
             return refused(leg, error.reason, temporary=error.temporary)
         except NotSent:

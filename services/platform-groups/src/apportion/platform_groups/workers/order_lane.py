@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -116,15 +117,24 @@ class OrderLane:
         ended = []
         for order in orders:
             answer: Answer | None
-            if not self._shards.is_held(order.shard, order.epoch):
-                answer = Answer(AnswerKind.NOT_TAKEN, "LEASE_LOST")
-            elif order.not_after_time is not None and self._clock.now() > order.not_after_time:
-                answer = Answer(AnswerKind.NOT_TAKEN, NOT_AFTER_PASSED)
+            if reason := self._obstacle(order):
+                answer = Answer(AnswerKind.NOT_TAKEN, reason)
             else:
-                answer = await self._session.send(order)
+                answer = await self._session.send(order, partial(self._may_send, order))
             if answer is not None:
                 ended.append(settle(order, answer))
         return ended
+
+    def _may_send(self, order: SentOrder) -> bool:
+        return not self._obstacle(order)
+
+    def _obstacle(self, order: SentOrder) -> str:
+        """Why the order must not go out now; "" when it may."""
+        if not self._shards.is_held(order.shard, order.epoch):
+            return "LEASE_LOST"
+        if order.not_after_time is not None and self._clock.now() > order.not_after_time:
+            return NOT_AFTER_PASSED
+        return ""
 
     async def _rest(self, seconds: float) -> None:
         try:
