@@ -12,6 +12,8 @@ from apportion.platform_groups.domain.states import DealAction, DealEntry
 Int64s = NDArray[np.int64]
 
 
+HOUR_MS = 3_600_000
+"""How far a server's clock goes back when its summer ends: spans of deals begin so much earlier where none may miss."""
 DAY_MS = 86_400_000
 """Spans of deals end this far in the future, so that a fast clock cannot run out of them."""
 

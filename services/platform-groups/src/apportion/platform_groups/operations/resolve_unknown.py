@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain import evidence, transfers
 from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
-from apportion.platform_groups.domain.server_facts import DAY_MS, ServerDeal, ServerPosition
+from apportion.platform_groups.domain.server_facts import DAY_MS, HOUR_MS, ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.tokens import leg_of, order_of
 from apportion.platform_groups.domain.transfers import LegOutcome
@@ -21,8 +21,8 @@ from apportion.platform_groups.storage.transfers import list_unknown_legs
 from apportion.storage import transaction
 
 BATCH = 200
-WINDOW_MARGIN_MS = 120_000
-"""How far before the sending the search begins: the server's clock was read some time before."""
+WINDOW_MARGIN_MS = HOUR_MS + 120_000
+"""How far before the sending the search begins: the server's clock was read some time before, and may go back."""
 
 
 async def resolve_orders(
