@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
 from apportion.platform_groups.domain.accounts import Account, NewAccount
+from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState
 from apportion.platform_groups.errors import LoginAmbiguous
 
@@ -130,7 +131,8 @@ async def list_creating(
     """Accounts whose creation nobody works on any more."""
     query = text(
         f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND state = 1
-        AND account_id % 8 = ANY(CAST(:shards AS bigint[])) AND attempt_time < :before ORDER BY account_id LIMIT 100"""
+        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[])) AND attempt_time < :before
+        ORDER BY account_id LIMIT 100"""
     )
     values = {"id": trading_server_id, "shards": list(shards), "before": attempted_before}
     return [_account(row) for row in await tx.execute(query, values)]
@@ -140,7 +142,7 @@ async def list_access_pending(tx: AsyncConnection, trading_server_id: int, shard
     """Accounts whose access on the server is not yet what was asked for."""
     query = text(
         f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND access <> wanted_access AND state = 2
-        AND account_id % 8 = ANY(CAST(:shards AS bigint[])) ORDER BY account_id LIMIT 100"""
+        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[])) ORDER BY account_id LIMIT 100"""
     )
     return [_account(row) for row in await tx.execute(query, {"id": trading_server_id, "shards": list(shards)})]
 

@@ -21,5 +21,13 @@ async def save_switch(tx: AsyncConnection, label: int, engaged: bool, cause: str
 async def require_released(tx: AsyncConnection, label: int) -> None:
     """Raises KillSwitchOn. Holds the switch as it is until the commit, so that none slips past a stop."""
     query = text("SELECT engaged FROM kill_switches WHERE label = :label FOR SHARE")
-    if (await tx.execute(query, {"label": label})).scalar_one_or_none():
+    engaged = (await tx.execute(query, {"label": label})).scalar_one_or_none()
+    if engaged is None:  # without a row there is nothing to hold
+        released = text(
+            """INSERT INTO kill_switches (label, engaged, cause, change_time) VALUES (:label, false, '', '-infinity')
+            ON CONFLICT ON CONSTRAINT kill_switches_pkey DO NOTHING"""
+        )
+        await tx.execute(released, {"label": label})
+        engaged = (await tx.execute(query, {"label": label})).scalar_one()
+    if engaged:
         raise KillSwitchOn(label=label)
