@@ -114,7 +114,7 @@ async def rows(servers: Servers) -> list[Row]:
     try:
         return [
             *await durable_rows(engine, connection, master),
-            *await rpc_rows(url, connection, master),
+            *await rpc_rows(url, master),
         ]
     finally:
         await connection.close()
@@ -135,7 +135,7 @@ async def durable_rows(engine: AsyncEngine, connection: Any, master: Master) -> 
     return [batch, Row("child rows behind it", rate(ours), f"COPY, same indexes {rate(floor)}", ratio, 0.80, 0.5)]
 
 
-async def rpc_rows(url: str, connection: Any, master: Master) -> list[Row]:
+async def rpc_rows(url: str, master: Master) -> list[Row]:
     found = []
     with serving(serve_bare) as bare_address, serving(serve_allocations, url) as our_address, on_client_core():
         async with (
@@ -145,13 +145,13 @@ async def rpc_rows(url: str, connection: Any, master: Master) -> list[Row]:
             bare = bare_call(bare_channel)
 
             async def floor() -> float:
-                return await unary_seconds(bare) + await database.insert_seconds(connection) + bare_seconds()
+                return await unary_seconds(bare) + bare_seconds()
 
             for name, include, good, fail in (("summary", False, 1.4, 2.5), ("5k columns", True, 1.8, 4.0)):
                 ours, bottom, ratio = await in_turn_async(
                     partial(allocate_seconds, channel, master, include_children=include), floor
                 )
                 headline = f"Allocate RPC, durable, 10k, {name} in the reply"
-                floor_name = f"unary + insert + kernel {duration(bottom)}"
+                floor_name = f"unary + kernel {duration(bottom)}"
                 found.append(Row(headline, duration(ours), floor_name, ratio, good, fail))
     return found
