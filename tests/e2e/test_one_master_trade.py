@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 
 from apportion.api.allocation.v1 import allocations_pb2
+from apportion.devstack.books import audit
 from apportion.devstack.day import Day
 from apportion.devstack.ledger import ServerBook, read_ledger, read_server
 from apportion.devstack.scene import Scene
@@ -95,6 +97,28 @@ async def test_each_allocation_explains_itself(scene: Scene) -> None:
         for child in explained.children:
             exact = Fraction(int(child.exact_numerator), int(child.exact_denominator)) / E8
             assert abs(Fraction(child.stored_volume_e8, E8) - exact) <= 2 * LOT_STEP or child.skip_reason
+    await _close_all(scene, day)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kill_after_seconds", [0.05, 0.12, 0.2])
+async def test_children_missed_by_a_crash_are_opened_once(scene: Scene, kill_after_seconds: float) -> None:
+    day = _day(scene)
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
+    await day.settle("the market opens")
+    for master in scene.world.masters.values():
+        await scene.simulator.buy(master.login, "EURUSD", "0.80")
+    await asyncio.sleep(kill_after_seconds)  # somewhere between the deal and the last child's fill
+    sender = scene.stack.services["platform-groups"]
+    sender.kill()
+    await sender.start()
+    await day.settle("all masters buy, the sender of the orders is killed")
+    ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
+    findings = await audit(scene.world, scene.clients, ledger)
+    assert not [problem for finding in findings for problem in finding.problems]
+    expected = {key: ledger.allocations[key][0].child_volume_sum_e8 for key in scene.world.masters}
+    opened = {key: sum(child.open_volume_e8 for child in ledger.children[key]) for key in scene.world.masters}
+    assert opened == expected
     await _close_all(scene, day)
 
 

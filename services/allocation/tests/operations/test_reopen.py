@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
+from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.storage import RequestKey
 
@@ -101,6 +103,21 @@ async def test_an_open_that_could_not_be_sent_in_time_is_decided_anew(house):
     await house.fill(again, first_position=5_000)
     (child,) = await house.children()
     assert (child.state, child.allocation_id) == (ChildTradeState.FILLED, first.allocation_id)
+
+
+async def test_an_open_whose_answer_was_lost_is_handed_over_again_and_not_opened_anew(house):
+    house.catch_up(60)
+    master = await house.master()
+    await house.follower(master, 101)
+    await house.deal(64, 1.0, position=900)
+    (first,) = house.waiting
+    house.orders.refusals = [UpstreamUnavailable(service="platform-groups")]
+    with pytest.raises(UpstreamUnavailable):
+        await house.dispatch()
+    house.clock.advance(5.1)
+    await house.dispatch_stored(first.allocation_id)
+    (batch,) = house.orders.batches
+    assert batch.source_id == f"allocation/{first.allocation_id}", "platform-groups may know it and then has it once"
 
 
 async def test_a_follow_up_that_is_missed_too_is_followed_up(house):

@@ -241,7 +241,7 @@ class SimulatorProcess:
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """SIGKILL and wait: all that was acknowledged is there again after `start`; until then `.admin` cannot connect."""
+        """SIGKILL and wait: what was acknowledged is there again after `start`; until then `.admin` cannot connect."""
         await self._end(signal.SIGKILL)
 
     def suspend(self) -> None:

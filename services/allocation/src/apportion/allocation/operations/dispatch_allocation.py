@@ -93,12 +93,17 @@ async def _start(
 
 
 def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> SkipReason:
-    """Why an open must not be sent now. The epoch also finds a halt that is over: its opens are void."""
+    """Why an open must not be sent now. The epoch also finds a halt that is over: its opens are void.
+
+    Once sending has begun, an answer may be lost and the orders accepted: they are handed over again, whatever the
+    time, and platform-groups, which knows, says what is too late.
+    """
     if allocation.kind is AllocationKind.CLOSE:
         return SkipReason.NONE
     if master.halted or master.halt_epoch != allocation.halt_epoch:
         return SkipReason.PAUSED_BY_RISK
-    if allocation.not_after_time is not None and clock.now() > allocation.not_after_time:
+    untouched = allocation.dispatch_state is DispatchState.PENDING
+    if untouched and allocation.not_after_time is not None and clock.now() > allocation.not_after_time:
         return SkipReason.TOO_LATE
     return SkipReason.NONE
 
