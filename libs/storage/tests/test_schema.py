@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.storage import infrastructure_tables, transaction
-from apportion.storage.schema import SchemaMismatch, check_schema
+from apportion.storage.schema import SchemaMismatch, check_schema, check_version
 
 
 @pytest.fixture
@@ -67,3 +67,18 @@ async def test_each_difference_is_named(engine: AsyncEngine, declared: MetaData,
         await tx.execute(text(change))
     with pytest.raises(SchemaMismatch, match=difference):
         await check_schema(engine, declared)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE alembic_version SET version_num = '0001'", "DROP TABLE alembic_version"])
+async def test_an_older_schema_is_refused(engine: AsyncEngine, statement: str) -> None:
+    await check_version(engine, "storage_sample")
+    async with transaction(engine) as tx:
+        await tx.execute(text(statement))
+    with pytest.raises(SchemaMismatch, match="needs 0002: run migrate"):
+        await check_version(engine, "storage_sample")
+
+
+async def test_a_newer_schema_serves_the_release_before(engine: AsyncEngine) -> None:
+    async with transaction(engine) as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    await check_version(engine, "storage_sample")

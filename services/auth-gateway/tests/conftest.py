@@ -20,11 +20,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
-from apportion.auth_gateway.app import GatewayApp, open_app
+from apportion.auth_gateway.app import GatewayApp, build
 from apportion.auth_gateway.domain.brokers import NewBroker
 from apportion.auth_gateway.operations.administer_broker import BrokerOffice, create_broker
 from apportion.auth_gateway.operations.check_password import PasswordCheck
-from apportion.auth_gateway.settings import GatewaySettings
+from apportion.auth_gateway.settings import AuthGatewaySettings
 from apportion.errors import NotFound
 from apportion.rpc import caller
 from apportion.runtime import Clock, FixedClock
@@ -138,7 +138,7 @@ class Gateway:
     """A running gateway and what tests do to it."""
 
     app: GatewayApp
-    settings: GatewaySettings
+    settings: AuthGatewaySettings
     clock: Any
     upstream: Upstream
     office: BrokerOffice
@@ -218,9 +218,9 @@ async def start(
         "refusal_seconds": 0.0,
         "brokers_ttl_seconds": 1.0,
     }
-    settings = GatewaySettings(**values | changes)
+    settings = AuthGatewaySettings(**values | changes)
     clock = clock or FixedClock(datetime.now(UTC))  # near Redis's own clock, which ends keys
-    app = await stack.enter_async_context(open_app(settings, {"serve"}, clock))
+    app = await stack.enter_async_context(build(settings, {"serve"}, clock))
     await app.start()
     stack.push_async_callback(app.stop)
     engine = create_engine(settings.database_url, pool_size=2)

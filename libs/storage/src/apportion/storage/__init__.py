@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from apportion.runtime.context import RequestKey
 from apportion.storage.copy import copy_rows, driver_connection, fetch_arrays
-from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine
+from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine, ping
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
 from apportion.storage.migrations import migrate, newest_version, schema_version
 from apportion.storage.outbox import PARTITIONS, append_event, partition_of
 from apportion.storage.pages import decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
-from apportion.storage.schema import SchemaMismatch, check_schema
+from apportion.storage.schema import SchemaMismatch, check_schema, check_version
 from apportion.storage.transaction import transaction
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "append_event",
     "check_durability",
     "check_schema",
+    "check_version",
     "claim_request",
     "constraint_errors",
     "copy_rows",
@@ -37,6 +38,7 @@ __all__ = [
     "newest_version",
     "page_size",
     "partition_of",
+    "ping",
     "query_hash",
     "schema_version",
     "store_answer",

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from apportion.errors import DatabaseUnavailable
+from apportion.storage.transaction import transaction
 
 POOL_WAIT_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
@@ -66,6 +67,13 @@ async def check_durability(engine: AsyncEngine, *, development: bool = False) ->
         unsafe = [name for name, setting in values if setting == UNSAFE_VALUE]
     if unsafe and not development:
         raise DatabaseNotDurable(f"switch on {', '.join(unsafe)} in PostgreSQL, or run with development=true")
+
+
+async def ping(engine: AsyncEngine) -> bool:
+    """Whether the database answers: True, or what `transaction` raises. For `ready` of a server."""
+    async with transaction(engine) as tx:
+        await tx.execute(text("SELECT 1"))
+    return True
 
 
 def _creator(url: str, settings: dict[str, str], answer_seconds: float | None) -> Any:

@@ -9,11 +9,24 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, MetaData, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.storage.migrations import newest_version, schema_version
+
 VERSION_TABLE = "alembic_version"
 
 
 class SchemaMismatch(Exception):
     """The live schema is not the declared one; the message lists each difference."""
+
+
+async def check_version(engine: AsyncEngine, package: str) -> None:
+    """Raises SchemaMismatch for a database without the newest migration of `<package>.migrations`.
+
+    A newer database is fine: migrations only expand, and the release before has to live with them during a roll-out.
+    Revisions are numbers of one width, so their texts have their order.
+    """
+    found, needed = await schema_version(engine), newest_version(package)
+    if found is None or found < needed:
+        raise SchemaMismatch(f"the schema is at {found or 'nothing'}, this release needs {needed}: run migrate")
 
 
 async def check_schema(engine: AsyncEngine, metadata: MetaData) -> None:

@@ -15,13 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.auth_gateway.adapters.allocation import AllocationMasters
 from apportion.auth_gateway.adapters.platform_groups import PlatformGroupsAccounts
 from apportion.auth_gateway.adapters.wallet_memory import WalletMemory
-from apportion.auth_gateway.errors import SchemaNotReady
 from apportion.auth_gateway.operations.check_password import PasswordCheck
 from apportion.auth_gateway.operations.exchange_token import SessionDesk
 from apportion.auth_gateway.operations.issue_token import TokenDesk
 from apportion.auth_gateway.operations.local_quota import LocalQuota
 from apportion.auth_gateway.operations.ports import Accounts, Masters
-from apportion.auth_gateway.settings import GatewaySettings
+from apportion.auth_gateway.settings import AuthGatewaySettings
 from apportion.auth_gateway.storage.admissions import Admissions
 from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
 from apportion.auth_gateway.storage.redis_link import RedisLink, RedisUnavailable
@@ -34,7 +33,8 @@ from apportion.auth_gateway.web.site import Site
 from apportion.errors import DatabaseUnavailable
 from apportion.rpc import Tls, open_channel
 from apportion.runtime import Clock, SystemClock
-from apportion.storage import check_durability, create_engine, newest_version, schema_version
+from apportion.storage import check_durability, check_version, create_engine
+from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.auth_gateway.storage"
 POOL_SIZE = 4
@@ -54,7 +54,9 @@ class Stores:
 class GatewayApp:
     """The gateway once it is put together."""
 
-    def __init__(self, settings: GatewaySettings, stores: Stores, clock: Clock, accounts: Accounts, masters: Masters):
+    def __init__(
+        self, settings: AuthGatewaySettings, stores: Stores, clock: Clock, accounts: Accounts, masters: Masters
+    ):
         self._settings = settings
         self._stores = stores
         self._clock = clock
@@ -69,12 +71,11 @@ class GatewayApp:
     async def start(self) -> None:
         """Bind, then serve: links carry the port, and a port of 0 is known only then.
 
-        Raises SchemaNotReady for a database that was not migrated to this version.
+        Raises DatabaseNotDurable, and SchemaMismatch for a database that was not migrated to this version.
         """
         engine, settings = self._stores.engine, self._settings
         await check_durability(engine, development=settings.development or settings.insecure)
-        if await schema_version(engine) != newest_version(SCHEMA):
-            raise SchemaNotReady
+        await check_version(engine, SCHEMA)
         host, _, port = self._settings.listen_address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
@@ -145,8 +146,8 @@ class GatewayApp:
 
 
 @asynccontextmanager
-async def open_app(
-    settings: GatewaySettings, _roles: set[str], clock: Clock | None = None
+async def build(
+    settings: AuthGatewaySettings, _roles: set[str], clock: Clock | None = None
 ) -> AsyncIterator[GatewayApp]:
     """Open everything the gateway needs; closed in reverse. It has no consumers: every role serves."""
     clock = clock or SystemClock()
@@ -165,7 +166,7 @@ async def open_app(
 
 
 @asynccontextmanager
-async def open_stores(settings: GatewaySettings, clock: Clock) -> AsyncIterator[Stores]:
+async def open_stores(settings: AuthGatewaySettings, clock: Clock) -> AsyncIterator[Stores]:
     """PostgreSQL and Redis; neither is connected before it is used."""
     engine = create_engine(settings.database_url, pool_size=POOL_SIZE)
     redis = RedisLink(settings.redis_url)
@@ -174,3 +175,8 @@ async def open_stores(settings: GatewaySettings, clock: Clock) -> AsyncIterator[
     finally:
         redis.close()
         await engine.dispose()
+
+
+async def migrate(settings: AuthGatewaySettings) -> None:
+    """Bring the database to this version."""
+    await migrate_database(settings.database_url, SCHEMA)

@@ -18,7 +18,7 @@ from apportion.auth_gateway.domain.brokers import TOKEN_TTL_SECONDS, Broker, Bro
 from apportion.auth_gateway.operations import administer_broker as administer
 from apportion.auth_gateway.operations.administer_broker import BrokerOffice
 from apportion.auth_gateway.operations.check_password import PasswordCheck
-from apportion.auth_gateway.settings import GatewaySettings
+from apportion.auth_gateway.settings import AuthGatewaySettings
 from apportion.auth_gateway.storage.sessions import Sessions
 from apportion.errors import DomainError
 from apportion.runtime import SystemClock
@@ -183,10 +183,10 @@ def _told(broker: Broker) -> dict[str, Any]:
 def _finish(work: Work) -> None:
     """Run with the gateway's settings; a refusal goes to stderr with its cure."""
     try:
-        settings = GatewaySettings.model_validate({})
+        settings = AuthGatewaySettings.model_validate({})
         result = asyncio.run(_run(settings, work))
     except ValidationError as error:
-        for line in problems_of(error, GatewaySettings):
+        for line in problems_of(error, AuthGatewaySettings):
             typer.echo(line, err=True)
         raise typer.Exit(EXIT_BAD_SETTINGS) from None
     except DomainError as error:
@@ -195,7 +195,7 @@ def _finish(work: Work) -> None:
     typer.echo(msgspec.json.encode(result).decode())
 
 
-async def _run(settings: GatewaySettings, work: Work) -> dict[str, Any]:
+async def _run(settings: AuthGatewaySettings, work: Work) -> dict[str, Any]:
     clock = SystemClock()
     passwords = PasswordCheck(settings.pepper.get_secret_value().encode(), clock)
     try:

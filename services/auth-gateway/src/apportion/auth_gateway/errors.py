@@ -10,7 +10,7 @@ DomainError
 ├── INVALID             NamedParamsRequired, LoginMismatch, RedirectNotAllowed, AreaInvalid, BrokerFieldInvalid
 ├── UNAUTHENTICATED     InvalidCredentials, TokenInvalid, SessionRequired
 ├── DENIED              Forbidden
-├── PRECONDITION        BatchNotAllowed, RotationOpen, SchemaNotReady
+├── PRECONDITION        BatchNotAllowed, RotationOpen
 ├── ALREADY_EXISTS      BrokerExists
 └── EXHAUSTED           RateLimited
 """
@@ -259,14 +259,6 @@ class RotationOpen(DomainError):
     kind = Kind.PRECONDITION
     reason = "ROTATION_OPEN"
     cure = "End the rotation first (broker finish-rotation), or wait until the older password expires."
-
-
-class SchemaNotReady(DomainError):
-    """The database is not at the version of this program."""
-
-    kind = Kind.PRECONDITION
-    reason = "GATEWAY_SCHEMA_NOT_READY"
-    cure = "Run `python -m apportion.auth_gateway migrate`, or deploy the version that the database belongs to."
 
 
 class BrokerExists(DomainError):

@@ -35,7 +35,7 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-class GatewaySettings(ServiceSettings):
+class AuthGatewaySettings(ServiceSettings):
     """Comma-separated texts where there may be several."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.common.v1 import events_pb2_grpc
@@ -23,7 +23,7 @@ from apportion.fees.workers.dispatcher import Dispatcher
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import check_durability, check_schema, create_engine, transaction
+from apportion.storage import check_durability, check_schema, create_engine, ping
 from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.fees.storage"
@@ -99,12 +99,13 @@ async def build(settings: FeesSettings, roles: set[str]) -> AsyncIterator[FeesAp
 
 
 def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine) -> Server:
-    async def ready() -> bool:
-        async with transaction(engine) as tx:
-            await tx.execute(text("SELECT 1"))
-        return True
-
-    return Server(settings.listen_address, tls=tls, peers=PEERS if tls else None, domain="fees.apportion", ready=ready)
+    return Server(
+        settings.listen_address,
+        tls=tls,
+        peers=PEERS if tls else None,
+        domain="fees.apportion",
+        ready=partial(ping, engine),
+    )
 
 
 async def migrate(settings: FeesSettings) -> None:

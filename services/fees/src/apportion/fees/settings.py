@@ -12,7 +12,7 @@ from apportion.runtime import ServiceSettings
 class FeesSettings(ServiceSettings):
     """What the common settings lack."""
 
-    model_config = SettingsConfigDict(env_prefix="FEES_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="FEES_")
 
     allocation_address: str = Field(description="host:port or gRPC name of allocation")
     platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -36,17 +37,13 @@ from apportion.platform_groups.workers.work import Work
 from apportion.rpc import Server, Tls
 from apportion.runtime import Background, Clock, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import check_durability, create_engine, newest_version, schema_version
+from apportion.storage import check_durability, check_version, create_engine, ping
 from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
 DRAIN_DELAY_SECONDS = 0.5
 """Time for callers to see that this replica goes, before it refuses them."""
-
-
-class SchemaTooOld(Exception):
-    """The database does not have this version's schema: run `migrate`."""
 
 
 class PlatformGroupsApp:
@@ -95,7 +92,7 @@ async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncItera
         engine = create_engine(settings.database_url, pool_size=DATABASE_CONNECTIONS)
         stack.push_async_callback(engine.dispose)
         await check_durability(engine, development=settings.development or settings.insecure)
-        await _check_schema(engine)
+        await check_version(engine, SCHEMA)
         redis = Redis(settings.redis_url)
         stack.push_async_callback(redis.close)
         vault = Vault(parse_keys(settings.kek_text()))
@@ -154,9 +151,6 @@ def _server(
     redis: Redis,
     clock: Clock,
 ) -> Server:
-    async def ready() -> bool:
-        return await schema_version(engine) == newest_version(SCHEMA)
-
     tls = Tls.of(settings)
     server = Server(
         settings.listen_address,
@@ -165,7 +159,7 @@ def _server(
         domain="platform-groups.apportion",
         critical_methods=CRITICAL_METHODS,
         drain_delay_seconds=min(DRAIN_DELAY_SECONDS, settings.drain_seconds),
-        ready=ready,
+        ready=partial(ping, engine),
     )
     trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(
         TradingServersServicer(engine, vault, hosts, servers, clock), server.grpc
@@ -182,11 +176,6 @@ def _server(
     transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server
-
-
-async def _check_schema(engine: AsyncEngine) -> None:
-    if await schema_version(engine) != newest_version(SCHEMA):
-        raise SchemaTooOld("run migrate first")
 
 
 async def migrate(settings: PlatformGroupsSettings) -> None:

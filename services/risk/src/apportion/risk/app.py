@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import grpc
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.common.v1 import events_pb2_grpc
@@ -30,7 +30,7 @@ from apportion.risk.workers.watcher import Watcher
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import check_durability, check_schema, create_engine, transaction
+from apportion.storage import check_durability, check_schema, create_engine, ping
 from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.risk.storage"
@@ -124,13 +124,12 @@ def _loops(
 def _server(
     settings: RiskSettings, tls: Tls | None, engine: AsyncEngine, redis: Redis, masters: AllocationMasters
 ) -> Server:
-    async def ready() -> bool:
-        async with transaction(engine) as tx:
-            await tx.execute(text("SELECT 1"))
-        return True
-
     server = Server(
-        settings.listen_address, tls=tls, peers=PEERS if tls else None, domain="risk.apportion", ready=ready
+        settings.listen_address,
+        tls=tls,
+        peers=PEERS if tls else None,
+        domain="risk.apportion",
+        ready=partial(ping, engine),
     )
     limits = LimitsServicer(engine, masters, RedisWeather(redis), SystemClock())
     limits_pb2_grpc.add_LimitsServiceServicer_to_server(limits, server.grpc)

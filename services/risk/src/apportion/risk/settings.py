@@ -15,7 +15,7 @@ MS = 1_000
 class RiskSettings(ServiceSettings):
     """What the common settings lack."""
 
-    model_config = SettingsConfigDict(env_prefix="RISK_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="RISK_")
 
     allocation_address: str = Field(description="host:port or gRPC name of allocation")
     platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")
