@@ -12,6 +12,8 @@ SOURCES := $(wildcard libs/*/src services/*/src)
 PROTOS := $(shell find protos/apportion -name '*.proto')
 WORKERS ?= 2
 export UV_PYTHON_DOWNLOADS := never
+# Services start as processes many times; without compiled modules each start takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list

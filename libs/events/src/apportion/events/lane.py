@@ -25,7 +25,7 @@ AfterCommit = Callable[[], Awaitable[None]]
 Handler = Callable[[AsyncConnection, ReceivedEvent], Awaitable[AfterCommit | None]]
 
 FAILURES_TO_PARK = 5
-BATCH_EVENTS = 20
+BATCH_EVENTS = 100
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 5.0
 BUFFER_BYTES_PER_LANE = 1 << 20

@@ -28,6 +28,16 @@ return 1
 """
 
 
+def accounts_key(trading_server_id: int) -> str:
+    """Where platform-groups publishes the AccountStates of a trading server."""
+    return f"weather:accounts:{trading_server_id}"
+
+
+def ticks_key(trading_server_id: int) -> str:
+    """Where platform-groups publishes the Ticks of a trading server."""
+    return f"weather:ticks:{trading_server_id}"
+
+
 async def publish_weather(redis: Redis, key: str, payload: bytes, version: int) -> bool:
     """Store and announce a snapshot in one round trip; False when a version as new is there already.
 
