@@ -1,0 +1,1 @@
+"""Brokers in PostgreSQL; tokens, sessions and quotas in Redis."""

@@ -1,0 +1,1 @@
+"""The HTTP face: transport rules, then one method for each name."""

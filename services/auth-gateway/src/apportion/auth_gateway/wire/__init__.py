@@ -1,0 +1,1 @@
+"""JSON-RPC to values and back: strict parsing, parameters, results, errors."""
