@@ -12,13 +12,13 @@ from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, tr
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates
 from apportion.errors import DomainError, Kind, NotFound
 from apportion.events import Redis, publish_weather
+from apportion.events.weather import accounts_key
 from apportion.risk.adapters.allocation import AllocationMasters
 from apportion.risk.adapters.platform_groups import PlatformAccounts
 from apportion.risk.adapters.weather import RedisWeather
 from apportion.risk.domain.limits import MasterAccount
 from apportion.risk.domain.trips import Close
 from apportion.risk.operations.ports import ClosingReport
-from apportion.risk.wire import accounts_key
 from apportion.rpc import to_timestamp
 from apportion.testing.servers import running_server
 

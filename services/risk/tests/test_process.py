@@ -21,7 +21,7 @@ from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, tr
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, DealsObserved
 from apportion.api.risk.v1 import limits_pb2, limits_pb2_grpc, trips_pb2, trips_pb2_grpc
 from apportion.events import Redis, publish_weather, stream_key
-from apportion.risk.wire import accounts_key
+from apportion.events.weather import accounts_key
 from apportion.rpc import call_options, open_channel, to_timestamp
 from apportion.testing.polling import eventually
 from apportion.testing.servers import serving

@@ -12,11 +12,12 @@ from risk_world import ACCOUNT, DAY, DAY_MS, DOUBTS, NOON_MS, SERVER, StubMaster
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, Ticks
 from apportion.events import Redis, publish_weather
+from apportion.events.weather import accounts_key, ticks_key
 from apportion.risk.domain.limits import LimitState
 from apportion.risk.domain.trips import TripState
 from apportion.risk.operations.advance_trip import TripWork
 from apportion.risk.operations.ports import ClosingReport
-from apportion.risk.wire import accounts_key, ticks_key, trip_changed_payload
+from apportion.risk.wire import trip_changed_payload
 from apportion.risk.workers.closer import Closer
 from apportion.risk.workers.server_watch import WatchWork
 from apportion.risk.workers.shards import shard_keeper

@@ -6,7 +6,8 @@ import pytest
 
 from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, trading_servers_pb2
 from apportion.events import Redis
-from apportion.platform_groups.adapters.weather import StatesReader, ticks_key
+from apportion.events.weather import ticks_key
+from apportion.platform_groups.adapters.weather import StatesReader
 from apportion.testing.polling import eventually
 
 TRADE = 1

@@ -187,13 +187,3 @@ def parse_ticks(payload: bytes) -> tuple[Price, ...]:
     if len({len(values) for values in columns}) != 1:
         raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
     return tuple(Price(*row) for row in zip(*columns, strict=True))
-
-
-def accounts_key(trading_server_id: int) -> str:
-    """Where the AccountStates of a server are published."""
-    return f"weather:accounts:{trading_server_id}"
-
-
-def ticks_key(trading_server_id: int) -> str:
-    """Where the Ticks of a server are published."""
-    return f"weather:ticks:{trading_server_id}"

@@ -8,17 +8,9 @@ import numpy as np
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, Ticks
 from apportion.events import Redis, publish_weather
-from apportion.events.weather import VERSION_DIGITS
+from apportion.events.weather import VERSION_DIGITS, accounts_key, ticks_key
 from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.rpc import column
-
-
-def states_key(trading_server_id: int) -> str:
-    return f"weather:accounts:{trading_server_id}"
-
-
-def ticks_key(trading_server_id: int) -> str:
-    return f"weather:ticks:{trading_server_id}"
 
 
 class Weather:
@@ -28,7 +20,7 @@ class Weather:
         self._redis = redis
 
     async def publish_states(self, states: AccountStates, *, version: int) -> None:
-        await publish_weather(self._redis, states_key(states.trading_server_id), states.SerializeToString(), version)
+        await publish_weather(self._redis, accounts_key(states.trading_server_id), states.SerializeToString(), version)
 
     async def publish_ticks(self, ticks: Ticks, *, version: int) -> None:
         await publish_weather(self._redis, ticks_key(ticks.trading_server_id), ticks.SerializeToString(), version)
@@ -50,12 +42,12 @@ class StatesReader:
 
     async def row(self, trading_server_id: int, account_id: int) -> tuple[AccountStates, int] | None:
         """The states of the server and the account's index in them. Raises UpstreamUnavailable."""
-        version = await self._redis.command("GETRANGE", states_key(trading_server_id), 0, VERSION_DIGITS - 1)
+        version = await self._redis.command("GETRANGE", accounts_key(trading_server_id), 0, VERSION_DIGITS - 1)
         if not isinstance(version, bytes) or not version:
             return None
         parsed = self._parsed.get(trading_server_id)
         if parsed is None or parsed.version != version:
-            value = await self._redis.command("GET", states_key(trading_server_id))
+            value = await self._redis.command("GET", accounts_key(trading_server_id))
             if not isinstance(value, bytes):
                 return None
             states = AccountStates.FromString(value[VERSION_DIGITS:])

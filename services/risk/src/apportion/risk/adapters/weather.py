@@ -6,8 +6,9 @@ import structlog
 
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
+from apportion.events.weather import accounts_key
 from apportion.risk.domain.watch import Snapshot
-from apportion.risk.wire import accounts_key, parse_account_states
+from apportion.risk.wire import parse_account_states
 
 log = structlog.get_logger()
 

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError
 from apportion.events import Redis, WeatherCell
+from apportion.events.weather import accounts_key, ticks_key
 from apportion.risk.domain.limits import Alarm, server_day_of
 from apportion.risk.domain.trips import Price
 from apportion.risk.domain.watch import Doubts, Snapshot, Watch
 from apportion.risk.operations.evaluate_snapshot import Look, evaluate_snapshot
 from apportion.risk.storage.limits import limits_digest, load_limits_of_server
 from apportion.risk.storage.trips import wake_closed_trips
-from apportion.risk.wire import accounts_key, parse_account_states, parse_ticks, ticks_key, trip_changed_payload
+from apportion.risk.wire import parse_account_states, parse_ticks, trip_changed_payload
 from apportion.risk.workers import metrics
 from apportion.runtime import Clock
 from apportion.storage import transaction
