@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -142,6 +143,14 @@ async def test_a_permit_is_asked_after_the_wait_for_a_connection(server: Server)
         permits[0] = True
         await pool.call("trade/x", write=True, permit=lambda: permits[0])
         assert server.calls == ["POST trade/x"]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+async def test_the_system_gives_up_a_write_when_we_do(server: Server) -> None:
+    connection = Connection(Endpoint(server.address, 1000, PASSWORD, timeout_seconds=2.5))
+    made = connection._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0)))
+    assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2_500
+    made.close()
 
 
 async def test_a_refusal_is_data(connection: Connection) -> None:

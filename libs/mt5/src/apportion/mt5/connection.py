@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import random
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 import structlog
+from aiohttp import AddrInfoType
 
 from apportion.mt5 import handshake
 from apportion.mt5.endpoint import WEB_API_VERSION, Endpoint
@@ -31,6 +33,7 @@ from apportion.mt5.retcodes import Retcode
 log = structlog.get_logger()
 
 HTTP_FORBIDDEN = 403
+MILLISECONDS = 1_000
 FIRST_BACK_OFF_SECONDS = 0.1
 LONGEST_BACK_OFF_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 170.0
@@ -168,7 +171,9 @@ class Connection:
         if loop.time() < self._not_before:
             raise NotSent("waiting before the next login")
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(
+                limit=1, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE_SECONDS, socket_factory=self._socket
+            ),
             cookie_jar=aiohttp.CookieJar(unsafe=True),
             timeout=aiohttp.ClientTimeout(total=self.endpoint.timeout_seconds),
             headers={"Content-Type": "application/x-www-form-urlencoded"},
@@ -189,6 +194,19 @@ class Connection:
         if self._ping is None:
             self._ping = asyncio.create_task(self._keep_alive(), name=f"mt5-ping-{self.endpoint.base_url}")
         return session
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        """The system gives up what the server has not acknowledged when we do.
+
+        Otherwise a write that we took for lost in a broken network could still be delivered minutes later.
+        """
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            made.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.endpoint.timeout_seconds * MILLISECONDS)
+            )
+        return made
 
     async def _log_in(self, session: aiohttp.ClientSession) -> None:
         start: dict[str, str | int] = {
