@@ -9,7 +9,6 @@ DomainError
 │   └── BatchTooLarge, ParamsNotStructured, MethodNotFound
 ├── INVALID             NamedParamsRequired, LoginMismatch, RedirectNotAllowed, AreaInvalid, BrokerFieldInvalid
 ├── UNAUTHENTICATED     InvalidCredentials, TokenInvalid, SessionRequired
-├── DENIED              Forbidden
 ├── PRECONDITION        BatchNotAllowed, RotationOpen
 ├── ALREADY_EXISTS      BrokerExists
 └── EXHAUSTED           RateLimited
@@ -235,14 +234,6 @@ class SessionRequired(DomainError):
     kind = Kind.UNAUTHENTICATED
     reason = "SESSION_REQUIRED"
     cure = "Sign in again: la.auth, then session.exchange."
-
-
-class Forbidden(DomainError):
-    """The signed-in user may not do this."""
-
-    kind = Kind.DENIED
-    reason = "FORBIDDEN"
-    cure = "Sign in with the role that the method names."
 
 
 class BatchNotAllowed(DomainError):
