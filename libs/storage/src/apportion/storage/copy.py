@@ -53,11 +53,16 @@ async def copy_rows(tx: AsyncConnection, table: Table, columns: Mapping[str, Val
 async def fetch_arrays(tx: AsyncConnection, statement: str, *arguments: object) -> list[Any]:
     """Runs one statement over whole columns, arrays or lists, and single values. Returns records: `row["account_id"]`.
 
-    `INSERT INTO t (a, b) SELECT * FROM unnest($1::bigint[], $2::bigint[])`: one round trip for thousands of rows.
+    `INSERT INTO t (a, b) SELECT * FROM unnest($1::bigint[], $2::bigint[])`: one round trip for thousands of rows. Also
+    for single rows on a hot path: a statement costs a third of what it does through SQLAlchemy.
     """
-    connection = await driver_connection(tx)
-    plain = [argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments]
-    return cast("list[Any]", await connection.fetch(statement, *plain))
+    plain = tuple(argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    connection: Any = (await tx.get_raw_connection()).driver_connection
+    if connection.is_in_transaction():
+        return cast("list[Any]", await connection.fetch(statement, *plain))
+    # The first statement of a transaction: SQLAlchemy sends BEGIN with it, and drops a connection that was lost.
+    result = await tx.exec_driver_sql(statement, plain)
+    return list(result.mappings()) if result.returns_rows else []
 
 
 async def driver_connection(tx: AsyncConnection) -> Any:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.storage.copy import fetch_arrays
 
 PARTITIONS = 64
 
-# Taking the number locks the aggregate until the commit, so numbers have commit order and no gap.
-APPEND = text(
-    """
+# On the path of every decision, so it goes to the driver as it is. Taking the number locks the aggregate until the
+# commit, so numbers have commit order and no gap.
+APPEND = """
     WITH next AS (
         INSERT INTO aggregates AS a (label, aggregate_type, aggregate_id, partition, sequence)
-        VALUES (:label, :aggregate_type, :aggregate_id, :partition, 1)
+        VALUES ($1, $2, $3, $4, 1)
         ON CONFLICT ON CONSTRAINT aggregates_pkey DO UPDATE SET sequence = a.sequence + 1
         RETURNING a.sequence
     )
     INSERT INTO outbox
-        (event_id, label, aggregate_type, aggregate_id, sequence, partition, type, occurred_time, payload)
-    SELECT CAST(:event_id AS uuid), :label, :aggregate_type, :aggregate_id, next.sequence, :partition, :type,
-           CAST(:occurred_time AS timestamptz), CAST(:payload AS bytea)
+        (label, aggregate_type, aggregate_id, partition, sequence, event_id, type, occurred_time, payload)
+    SELECT $1, $2, $3, $4, next.sequence, $5::uuid, $6::text, $7::timestamptz, $8::bytea
     FROM next
     RETURNING sequence
-    """
-)
+"""
 
 
 def partition_of(key: int) -> int:
@@ -50,18 +49,8 @@ async def append_event(
 
     Locks the aggregate until the commit: a transaction that appends to several appends in the order of their ids.
     """
-    row = await tx.execute(
-        APPEND,
-        {
-            "label": label,
-            "aggregate_type": aggregate_type,
-            "aggregate_id": aggregate_id,
-            "partition": partition,
-            "event_id": event_id,
-            "type": type,
-            "occurred_time": now,
-            "payload": payload,
-        },
+    (row,) = await fetch_arrays(
+        tx, APPEND, label, aggregate_type, aggregate_id, partition, event_id, type, now, payload
     )
-    sequence: int = row.scalar_one()
+    sequence: int = row["sequence"]
     return sequence

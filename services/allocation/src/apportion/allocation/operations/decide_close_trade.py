@@ -22,9 +22,9 @@ from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import (
     find_allocation,
     find_opening,
-    insert_allocation,
     list_unprojected_of,
     next_wave,
+    store_allocation,
 )
 from apportion.allocation.storage.child_trades import (
     FollowingChildren,
@@ -34,7 +34,7 @@ from apportion.allocation.storage.child_trades import (
     load_routes,
     retarget,
 )
-from apportion.allocation.storage.master_positions import change_position, load_position
+from apportion.allocation.storage.master_positions import load_position
 from apportion.money import Int64Array
 
 
@@ -62,11 +62,8 @@ async def decide_close_trade(
     ordered_e8 = np.where(children.position_tickets != 0, closing_e8, 0)
     await retarget(tx, children.child_trade_ids, children.volumes_e8 - closing_e8, ordered_e8)
     closed_signed_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
-    await change_position(
-        tx, master.master_id, trade.position_ticket, closed_signed_e8, closing_deal_ticket=trade.deal_ticket
-    )
     header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
-    return await _store(tx, master, header, children, closing_e8, now=now)
+    return await _store(tx, master, header, children, closing_e8, closed_signed_e8, now=now)
 
 
 async def follow_up_closes(
@@ -92,7 +89,7 @@ async def follow_up_closes(
     wave = await next_wave(tx, master.master_id, deal_ticket, AllocationKind.CLOSE)
     await add_closing(tx, children.child_trade_ids, children.volumes_e8)
     header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
-    return await _store(tx, master, header, children, children.volumes_e8, now=now)
+    return await _store(tx, master, header, children, children.volumes_e8, None, now=now)
 
 
 def _header(
@@ -133,6 +130,7 @@ async def _store(
     header: Allocation,
     children: FollowingChildren,
     closing_e8: Int64Array,
+    position_change_e8: int | None,
     *,
     now: datetime,
 ) -> Allocation:
@@ -142,7 +140,7 @@ async def _store(
         closing_e8, reasons, children.volumes_e8, children.child_trade_ids, children.position_tickets
     )
     unit_e8 = step_e8 if not (closing_e8 % step_e8).any() else 1
-    allocation = await insert_allocation(tx, header, columns, unit_e8=unit_e8)
+    allocation = await store_allocation(tx, header, columns, unit_e8=unit_e8, position_change_e8=position_change_e8)
     if allocation is None:
         raise AssertionError("two closes of one position were decided at once in spite of its lock")
     routes = await load_routes(tx, children.child_trade_ids)

@@ -25,8 +25,7 @@ from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
 from apportion.allocation.operations.announce_decision import announce_decision
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.storage.allocations import find_allocation, insert_allocation
-from apportion.allocation.storage.master_positions import change_position
+from apportion.allocation.storage.allocations import find_allocation, store_allocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +139,12 @@ async def _store(
     *,
     now: datetime,
 ) -> Allocation | None:
-    trade, step_e8 = header.trade, header.grid.step_e8
+    step_e8 = header.grid.step_e8
     volumes_e8 = decision.steps * step_e8
     columns = AllocationColumns(volumes_e8, decision.reasons, inputs.bases, NO_COLUMN, NO_COLUMN)
-    allocation = await insert_allocation(tx, header, columns, unit_e8=step_e8)
+    allocation = await store_allocation(tx, header, columns, unit_e8=step_e8, position_change_e8=header.trade.volume_e8)
     if allocation is None:
         return None
-    await change_position(tx, master.master_id, trade.position_ticket, trade.volume_e8)
     await announce_decision(
         tx, master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns, now=now
     )

@@ -18,8 +18,8 @@ from apportion.allocation.operations.announce_decision import announce_decision
 from apportion.allocation.storage.allocations import (
     claim_projection,
     find_allocation,
-    insert_allocation,
     next_wave,
+    store_allocation,
 )
 from apportion.allocation.storage.child_trades import load_routes, want_again
 from apportion.money import Int64Array
@@ -80,7 +80,8 @@ async def reopen_missed(
     reasons = np.zeros(wanted_ids.shape, dtype=np.int8)
     columns = AllocationColumns(volumes_e8, reasons, volumes_e8, wanted_ids, np.zeros_like(wanted_ids))
     step_e8 = header.grid.step_e8
-    stored = await insert_allocation(tx, header, columns, unit_e8=step_e8 if not (volumes_e8 % step_e8).any() else 1)
+    unit_e8 = step_e8 if not (volumes_e8 % step_e8).any() else 1
+    stored = await store_allocation(tx, header, columns, unit_e8=unit_e8, position_change_e8=None)
     if stored is None:
         raise AssertionError("two follow-ups of one decision in spite of its children's locks")
     await claim_projection(tx, stored.allocation_id, now)  # its children have their rows

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Select, bindparam, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
@@ -24,26 +23,47 @@ from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.packing import WIDE_BYTES, pack, unpack
 from apportion.errors import NotFound
+from apportion.storage import fetch_arrays
 
 ROWS = tables.allocations
 COLUMNAR = frozenset({"volumes", "reasons", "bases", "child_trade_ids", "position_tickets"})
 HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
-GIVEN = {
-    c.name: bindparam(c.name, type_=c.type) for c in ROWS.columns if c.name not in {"allocation_id", "projected_time"}
-}
-# On the path of every deal: built once.
-INSERT = (
-    insert(ROWS).values(GIVEN).on_conflict_do_nothing(constraint="allocations_deal_key").returning(ROWS.c.allocation_id)
-)
+GIVEN = tuple(c.name for c in ROWS.columns if c.name not in {"allocation_id", "projected_time"})
+# On the path of every deal: the decision and the master's position in one round trip, as the driver takes it.
+# A decision that is there already changes no position.
+STORE = f"""
+    WITH stored AS (
+        INSERT INTO allocations ({", ".join(GIVEN)})
+        VALUES ({", ".join(f"${number}" for number in range(1, len(GIVEN) + 1))})
+        ON CONFLICT ON CONSTRAINT allocations_deal_key DO NOTHING
+        RETURNING allocation_id, master_id, position_ticket, CASE kind WHEN 2 THEN deal_ticket ELSE 0 END AS closing
+    ), moved AS (
+        INSERT INTO master_positions AS p (master_id, position_ticket, open_volume_e8, last_closing_deal_ticket)
+        SELECT master_id, position_ticket, ${len(GIVEN) + 1}::bigint, closing FROM stored
+        WHERE ${len(GIVEN) + 1} IS NOT NULL
+        ON CONFLICT ON CONSTRAINT master_positions_pkey DO UPDATE
+        SET open_volume_e8 = p.open_volume_e8 + excluded.open_volume_e8,
+            last_closing_deal_ticket = greatest(p.last_closing_deal_ticket, excluded.last_closing_deal_ticket)
+    )
+    SELECT allocation_id FROM stored
+"""
 
 
-async def insert_allocation(
-    tx: AsyncConnection, allocation: Allocation, columns: AllocationColumns, *, unit_e8: int
+async def store_allocation(
+    tx: AsyncConnection,
+    allocation: Allocation,
+    columns: AllocationColumns,
+    *,
+    unit_e8: int,
+    position_change_e8: int | None,
 ) -> Allocation | None:
-    """The allocation with its new id; None when this decision was stored before. Volumes are counted in `unit_e8`."""
+    """The allocation with its new id; None when this decision was stored before. Volumes are counted in `unit_e8`.
+
+    Adds a signed volume to what the master has open; None for a follow-up, which is no deal of the master.
+    """
     values = _header_values(allocation) | _column_values(columns, unit_e8)
-    allocation_id = (await tx.execute(INSERT, values)).scalar_one_or_none()
-    return None if allocation_id is None else replace(allocation, allocation_id=allocation_id)
+    rows = await fetch_arrays(tx, STORE, *(values[name] for name in GIVEN), position_change_e8)
+    return replace(allocation, allocation_id=rows[0]["allocation_id"]) if rows else None
 
 
 async def load_allocation(

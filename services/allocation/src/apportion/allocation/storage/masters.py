@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.masters import Master
@@ -14,18 +13,18 @@ from apportion.allocation.domain.methods import AccountType, AllocationMethod, R
 from apportion.allocation.errors import MasterAccountTaken, NameTaken
 from apportion.allocation.storage import tables
 from apportion.errors import NotFound
-from apportion.storage import constraint_errors
+from apportion.storage import constraint_errors, fetch_arrays
 
 Lock = Literal["none", "share", "update"]
 ROWS = tables.masters
 
-# On the path of every deal: built once.
-OF_ACCOUNTS = (
-    select(ROWS)
-    .where(ROWS.c.label == bindparam("label"), ROWS.c.account_id.in_(bindparam("account_ids", expanding=True)))
-    .order_by(ROWS.c.master_id)
-    .with_for_update(read=True)
-)
+# On the path of every deal, so these go to the driver as they are.
+COLUMNS = ", ".join(column.name for column in ROWS.columns)
+LOAD = f"SELECT {COLUMNS} FROM masters WHERE label = $1 AND master_id = $2"
+LOCKS: Mapping[Lock, str] = {"none": "", "share": " FOR SHARE", "update": " FOR UPDATE"}
+OF_ACCOUNTS = f"""
+    SELECT {COLUMNS} FROM masters WHERE label = $1 AND account_id = ANY($2::bigint[]) ORDER BY master_id FOR SHARE
+"""
 
 
 async def insert_master(tx: AsyncConnection, master: Master) -> int:
@@ -42,23 +41,22 @@ async def insert_master(tx: AsyncConnection, master: Master) -> int:
 
 async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: Lock = "none") -> Master:
     """Raises NotFound."""
-    query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id == master_id)
-    row = (await tx.execute(_locking(query, lock))).one_or_none()
-    if row is None:
+    rows = await fetch_arrays(tx, LOAD + LOCKS[lock], label, master_id)
+    if not rows:
         raise NotFound("master", master_id)
-    return _master(row)
+    return _master(rows[0])
 
 
 async def load_masters_of_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Master]:
     """Masters by the account they trade, locked against changes until the commit; other accounts are left out."""
-    rows = await tx.execute(OF_ACCOUNTS, {"label": label, "account_ids": list(account_ids)})
-    return {row.account_id: _master(row) for row in rows}
+    rows = await fetch_arrays(tx, OF_ACCOUNTS, label, list(account_ids))
+    return {row["account_id"]: _master(row) for row in rows}
 
 
 async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int]) -> dict[int, Master]:
     """Masters by id."""
     query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id.in_(list(master_ids)))
-    return {row.master_id: _master(row) for row in await tx.execute(query)}
+    return {row["master_id"]: _master(row) for row in (await tx.execute(query)).mappings()}
 
 
 async def list_masters(
@@ -70,7 +68,7 @@ async def list_masters(
         query = query.where(ROWS.c.listed_on_leaderboard)
     if wallet_account_id:
         query = query.where(ROWS.c.wallet_account_id == wallet_account_id)
-    return [_master(row) for row in await tx.execute(query)]
+    return [_master(row) for row in (await tx.execute(query)).mappings()]
 
 
 async def save_halt(tx: AsyncConnection, master: Master) -> None:
@@ -94,30 +92,25 @@ async def next_set_version(tx: AsyncConnection, master_id: int, *, active_change
     )
 
 
-def _locking(query: Select[Any], lock: Lock) -> Select[Any]:
-    return query if lock == "none" else query.with_for_update(read=lock == "share", of=ROWS)
-
-
-def _master(row: Row[Any]) -> Master:
-    create_time: datetime = row.create_time
+def _master(row: Mapping[Any, Any]) -> Master:
     return Master(
-        master_id=row.master_id,
-        label=row.label,
-        name=row.name,
-        account_type=AccountType(row.account_type),
-        account_id=row.account_id,
-        account_login=row.account_login,
-        trading_server_id=row.trading_server_id,
-        wallet_account_id=row.wallet_account_id,
-        currency_code=row.currency_code,
-        method=AllocationMethod(row.method),
-        rounding=RoundingPolicy(row.rounding),
-        listed_on_leaderboard=row.listed_on_leaderboard,
-        min_follower_equity_minor=row.min_follower_equity_minor,
-        halt_causes=tuple(row.halt_causes),
-        halt_epoch=row.halt_epoch,
-        set_version=row.set_version,
-        version=row.version,
-        active_subscription_count=row.active_subscription_count,
-        create_time=create_time,
+        master_id=row["master_id"],
+        label=row["label"],
+        name=row["name"],
+        account_type=AccountType(row["account_type"]),
+        account_id=row["account_id"],
+        account_login=row["account_login"],
+        trading_server_id=row["trading_server_id"],
+        wallet_account_id=row["wallet_account_id"],
+        currency_code=row["currency_code"],
+        method=AllocationMethod(row["method"]),
+        rounding=RoundingPolicy(row["rounding"]),
+        listed_on_leaderboard=row["listed_on_leaderboard"],
+        min_follower_equity_minor=row["min_follower_equity_minor"],
+        halt_causes=tuple(row["halt_causes"]),
+        halt_epoch=row["halt_epoch"],
+        set_version=row["set_version"],
+        version=row["version"],
+        active_subscription_count=row["active_subscription_count"],
+        create_time=row["create_time"],
     )
