@@ -17,7 +17,7 @@ from apportion.devstack.stack import Stack
 from apportion.devstack.world import DemoMaster, World
 
 E8 = 100_000_000
-TRADES_SHOWN = 4
+TRADES_SHOWN = 3
 MIB = 1 << 20
 
 
@@ -55,8 +55,8 @@ class Board:
         answer = await self.clients.call(self.clients.limits.ListDailyLimits, listing)
         limits = {limit.master_id: limit for limit in answer.daily_limits}
         rows = [await self._row(master, limits.get(master.master_id)) for master in self.world.masters.values()]
-        masters = [_masters(rows), *(_trades(row) for row in rows)]
-        return Group(_processes(self.stack), *masters, Panel("\n".join(self.notices), title="Try it"))
+        try_it = Panel("\n".join(self.notices), title="Try it")
+        return Group(try_it, _masters(rows), _trades(rows), _processes(self.stack))
 
     async def _row(self, master: DemoMaster, limit: limits_pb2.DailyLimit | None) -> MasterRow:
         account = await self._account(master.account_id)
@@ -132,21 +132,33 @@ def _masters(rows: list[MasterRow]) -> RenderableType:
     return table
 
 
-def _trades(row: MasterRow) -> RenderableType:
-    table = Table(title=row.master.style.name, expand=True)
-    for column in ("trade", "symbol", "master lots", "children", "sum of children", "skipped", "to last child"):
-        table.add_column(column, justify="left" if column in {"trade", "symbol"} else "right")
-    for trade in row.trades:
-        allocation = trade.allocation
-        table.add_row(
-            allocations_pb2.AllocationKind.Name(allocation.kind).removeprefix("ALLOCATION_KIND_"),
-            allocation.symbol,
-            f"{allocation.master_volume_e8 / E8:+.2f}",
-            str(allocation.child_count),
-            f"{allocation.child_volume_sum_e8 / E8:+.2f}",
-            str(allocation.skipped_count),
-            "-" if trade.latency_ms is None else f"{trade.latency_ms:.0f} ms",
-        )
+def _trades(rows: list[MasterRow]) -> RenderableType:
+    table = Table(title="Last trades", expand=True)
+    for column in (
+        "master",
+        "trade",
+        "symbol",
+        "master lots",
+        "children",
+        "sum of children",
+        "skipped",
+        "to last child",
+    ):
+        table.add_column(column, justify="left" if column in {"master", "trade", "symbol"} else "right")
+    for row in rows:
+        for trade in row.trades:
+            allocation = trade.allocation
+            table.add_row(
+                row.master.style.name,
+                allocations_pb2.AllocationKind.Name(allocation.kind).removeprefix("ALLOCATION_KIND_"),
+                allocation.symbol,
+                f"{allocation.master_volume_e8 / E8:+.2f}",
+                str(allocation.child_count),
+                f"{allocation.child_volume_sum_e8 / E8:+.2f}",
+                str(allocation.skipped_count),
+                "-" if trade.latency_ms is None else f"{trade.latency_ms:.0f} ms",
+            )
+        table.add_section()
     return table
 
 
