@@ -65,7 +65,7 @@ tidy: setup ## The house rules, as tests
 
 .PHONY: test
 test: lint types ## All checks and all tests: units, contracts, processes, house rules
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native
 
 .PHONY: bench
 bench: setup ## Measure, and print each figure as a ratio to its bare floor
