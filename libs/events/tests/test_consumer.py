@@ -22,7 +22,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.errors import UpstreamUnavailable
-from apportion.events import AfterCommit, AggregateKey, ReceivedEvent, Redis, ReplayPort, list_parked, unpark
+from apportion.events import (
+    AfterCommit,
+    AggregateKey,
+    EventsMissing,
+    ReceivedEvent,
+    Redis,
+    ReplayPort,
+    list_parked,
+    unpark,
+)
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -146,6 +155,22 @@ async def test_poison_parks_its_aggregate_only_and_unpark_goes_on_in_order(
         await unpark(subscriber, "sample", LABEL, TOPIC, "1")
         await eventually(lambda: all_applied(publisher, subscriber))
         assert await list_parked(subscriber, "sample") == []
+
+
+async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    """What comes after a hole is never applied as if nothing had been before it."""
+    await publish(publisher, 7, count=3)
+    async with transaction(publisher) as tx:
+        await tx.execute(text("DELETE FROM outbox WHERE aggregate_id = '7' AND sequence = 2"))
+    async with running(consumer(subscriber, redis, port, sweep_seconds=0.3).run):
+        parked = await eventually(lambda: list_parked(subscriber, "sample"), 20)
+    assert parked == [AggregateKey(LABEL, TOPIC, "7")]
+    assert await applied(subscriber) == {"7": [1]}
+    async with transaction(subscriber) as tx:
+        error = (await tx.execute(text("SELECT error FROM inbox_parked"))).scalar_one_or_none()
+    assert error is None or error.startswith("EventsMissing"), EventsMissing.reason
 
 
 async def test_unavailable_is_waited_out_and_never_counted(

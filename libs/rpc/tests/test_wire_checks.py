@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeVar
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -58,6 +61,9 @@ def test_an_enum_must_be_said_and_known(number: int, holds: bool) -> None:
     assert Problems().enum(number, enum_type, "kind") is holds
 
 
+T = TypeVar("T")
+
+
 class Write:
     def __init__(self, request_id: str, content: bytes = b"x") -> None:
         self.request_id = request_id
@@ -68,24 +74,32 @@ class Write:
         return self._content
 
 
+def in_a_call(work: Callable[[], T]) -> T:
+    """`work` as in a handler: in a context of its own, as each RPC has one, so that no later test inherits the call."""
+
+    def inside() -> T:
+        enter_call(Caller("fees", 7, "/x/Create", deadline=0.0))
+        return work()
+
+    return copy_context().run(inside)
+
+
 def test_a_request_key_is_label_method_id_and_hash() -> None:
-    enter_call(Caller("fees", 7, "/x/Create", deadline=0.0))
-    key = request_key(Write(REQUEST_ID.upper()))
+    key = in_a_call(lambda: request_key(Write(REQUEST_ID.upper())))
     assert (key.label, key.method, key.request_id) == (7, "/x/Create", REQUEST_ID)
     assert key.input_hash == hashlib.sha256(b"x").digest()
-    assert request_key(Write(REQUEST_ID), "/x/Other").method == "/x/Other"
+    assert in_a_call(lambda: request_key(Write(REQUEST_ID), "/x/Other")).method == "/x/Other"
 
 
 @pytest.mark.parametrize("request_id", ["", "7", REQUEST_ID.replace("-", ""), "{" + REQUEST_ID + "}", REQUEST_ID + "0"])
 def test_a_request_id_must_be_a_uuid(request_id: str) -> None:
     with pytest.raises(RequestIdRequired) as caught:
-        request_key(Write(request_id))
+        in_a_call(lambda: request_key(Write(request_id)))
     assert caught.value.kind is Kind.INVALID
 
 
 def test_every_fresh_uuid_is_a_request_id() -> None:
-    enter_call(Caller("fees", 7, "/x/Create", deadline=0.0))
-    request_key(Write(str(uuid.uuid4())))
+    in_a_call(lambda: request_key(Write(str(uuid.uuid4()))))
 
 
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=3))])))
