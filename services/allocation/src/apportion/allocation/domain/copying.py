@@ -36,6 +36,8 @@ def copy(share: Share, grid: SymbolGrid, policy: RoundingPolicy) -> tuple[Int64A
 
 def may_round_up(share: Share, grid: SymbolGrid) -> NDArray[np.bool_]:
     """Who may get min lot although his share is smaller: he asked for it, and the risk stays within the factor."""
-    if not share.round_up_to_min.any():
-        return share.round_up_to_min
-    return share.round_up_to_min & (share.in_steps(grid.step_e8, Rounding.DOWN, MAX_ROUND_UP_FACTOR) >= grid.min_steps)
+    may = share.round_up_to_min.copy()
+    rows = np.flatnonzero(may)
+    if rows.size:
+        may[rows] = share.of(rows).in_steps(grid.step_e8, Rounding.DOWN, MAX_ROUND_UP_FACTOR) >= grid.min_steps
+    return may

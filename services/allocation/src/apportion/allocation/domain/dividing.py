@@ -30,29 +30,27 @@ def divide(share: Share, grid: SymbolGrid, policy: RoundingPolicy) -> tuple[Int6
     """Steps and reasons of children whose weights are all above 0; their sum is at most the master's whole steps."""
     if share.weights is None:
         raise TypeError("a dividing method needs weights")
-    split, weights = SPLITS[policy], share.weights
-    total = share.volume_e8 // grid.step_e8
-    steps = split(total, weights)
-    reasons = np.zeros(steps.shape, dtype=np.int8)
-    liftable = may_round_up(share, grid)
-    free = np.ones(steps.shape, dtype=np.bool_)
-    while True:
-        over = free & (steps > grid.max_steps)
+    split, min_steps, max_steps = SPLITS[policy], grid.min_steps, grid.max_steps
+    steps = np.zeros(share.weights.shape, dtype=np.int64)
+    reasons = np.zeros(share.weights.shape, dtype=np.int8)
+    # What is not fixed yet: volume, rows, their weights, and who of them may get min lot instead of less.
+    rest, free = share.volume_e8 // grid.step_e8, np.arange(share.weights.size)
+    weights, liftable = share.weights, may_round_up(share, grid)
+    while free.size:
+        parts = split(rest, weights)
         # A part of 0 steps frees no volume by leaving: only who is lifted or loses a part makes a new division.
-        below = free & (steps < grid.min_steps) & ((steps > 0) | liftable)
-        if over.any():
-            steps[over] = grid.max_steps
-            reasons[over] = SkipReason.CAPPED
-            free &= ~over
-        elif below.any():
-            lifted = _affordable(below & liftable, weights, total - int(steps[~free].sum()), grid.min_steps)
-            steps[below] = 0
-            steps[lifted] = grid.min_steps
-            free &= ~below
+        if (over := parts > max_steps).any():
+            leaving, taking, taken_steps = over, np.flatnonzero(over), max_steps
+            reasons[free[taking]] = SkipReason.CAPPED
+        elif (below := (parts < min_steps) & ((parts > 0) | liftable)).any():
+            leaving, taking, taken_steps = below, _affordable(below & liftable, weights, rest, min_steps), min_steps
         else:
+            steps[free] = parts
             break
-        rest = total - int(steps[~free].sum())
-        steps[free] = split(rest, weights[free]) if free.any() else 0
+        steps[free[taking]] = taken_steps
+        rest -= taking.size * taken_steps
+        staying = ~leaving
+        free, weights, liftable = free[staying], weights[staying], liftable[staying]
     reasons[steps == 0] = SkipReason.BELOW_MIN_LOT
     return steps, reasons
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
 
@@ -24,6 +24,15 @@ class Share:
     ratios_e8: Int64Array | None
     weight_divisor: int
     round_up_to_min: NDArray[np.bool_]
+
+    def of(self, rows: NDArray[np.intp]) -> Share:
+        """The shares of some rows only."""
+        return replace(
+            self,
+            weights=None if self.weights is None else self.weights[rows],
+            ratios_e8=None if self.ratios_e8 is None else self.ratios_e8[rows],
+            round_up_to_min=self.round_up_to_min[rows],
+        )
 
     def exact(self, row: int) -> Fraction:
         """One share as a fraction of 1e-8 lots."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
+from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.errors import VolumeStep
+from apportion.allocation.errors import VolumeStep, ZeroBase
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.get_allocation import ChildPage, get_allocation, page_of_set
 from apportion.allocation.operations.get_master import get_master
-from apportion.allocation.storage.allocations import load_allocation
 from apportion.allocation.storage.masters import load_master
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
@@ -34,30 +35,52 @@ class AllocatedTrade:
     allocation_id: int
 
 
-async def allocate_trade(engine: AsyncEngine, desk: Desk, command: AllocateTrade, *, now: datetime) -> Allocation:
-    """The stored decision, to be dispatched; idempotent by deal, too.
+async def allocate_trade(
+    engine: AsyncEngine, desk: Desk, command: AllocateTrade, *, limit: int, now: datetime
+) -> tuple[Allocation, ChildPage | None]:
+    """The stored decision, to be dispatched, and its first `limit` children (0: none); idempotent by deal, too.
 
     Raises NotFound, SymbolUnknown, VolumeStep, ZeroBase or DealConflict.
     """
     label, trade = command.key.label, command.trade
-    server_id = (await get_master(engine, label, command.master_id)).trading_server_id
+    server_id = await _trading_server(engine, desk, label, command.master_id)
     grid = await desk.symbols.grid(label, server_id, trade.symbol)
     if not grid.holds(trade.volume_e8):
         raise VolumeStep(volume_e8=trade.volume_e8, step_e8=grid.step_e8)
     async with transaction(engine) as tx:
-        if (stored := await claim_request(tx, command.key, AllocatedTrade, now=now)) is not None:
-            return await load_allocation(tx, label, stored.allocation_id)
-        master = await load_master(tx, label, command.master_id, lock="share")
-        # A deal that is known is answered from the store even when it could not be decided any more.
-        known = await find_opened(tx, master, trade)
-        opened = (
-            OpenedTrade(known, None)
-            if known
-            else await decide_open_trade(
-                tx, desk, master, trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
-            )
+        stored = await claim_request(tx, command.key, AllocatedTrade, now=now)
+        if stored is None:
+            opened = await _open(tx, desk, command, grid, now=now)
+            stored = AllocatedTrade(opened.allocation.allocation_id)
+            await store_answer(tx, command.key, stored)
+        else:
+            opened = None
+    if opened is None or opened.subscriptions is None or opened.columns is None:
+        return await get_allocation(engine, label, stored.allocation_id, first=0, limit=limit)
+    desk.remember(opened.subscriptions)
+    return opened.allocation, page_of_set(opened.subscriptions, opened.columns, slice(limit)) if limit else None
+
+
+async def _open(
+    tx: AsyncConnection, desk: Desk, command: AllocateTrade, grid: SymbolGrid, *, now: datetime
+) -> OpenedTrade:
+    master = await load_master(tx, command.key.label, command.master_id, lock="share")
+    try:
+        return await decide_open_trade(
+            tx, desk, master, command.trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
         )
-        await store_answer(tx, command.key, AllocatedTrade(opened.allocation.allocation_id))
-    if opened.subscriptions is not None:
-        desk.remember(opened.subscriptions)
-    return opened.allocation
+    except (ZeroBase, OverflowError):
+        # A deal that is known is answered from the store even when it could not be decided any more.
+        known = await find_opened(tx, master, command.trade)
+        if known is None:
+            raise
+        return OpenedTrade(known)
+
+
+async def _trading_server(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> int:
+    """Where a master trades, which never changes. Raises NotFound."""
+    server_id = desk.trading_servers.get((label, master_id))
+    if server_id is None:
+        server_id = (await get_master(engine, label, master_id)).trading_server_id
+        desk.trading_servers[label, master_id] = server_id
+    return server_id

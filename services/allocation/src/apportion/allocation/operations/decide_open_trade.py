@@ -30,10 +30,11 @@ from apportion.allocation.storage.allocations import find_allocation, store_allo
 
 @dataclass(frozen=True, slots=True)
 class OpenedTrade:
-    """A stored decision; `subscriptions` is None when it was stored before."""
+    """A stored decision; `subscriptions` and `columns` are None when it was stored before."""
 
     allocation: Allocation
-    subscriptions: SubscriptionSet | None
+    subscriptions: SubscriptionSet | None = None
+    columns: AllocationColumns | None = None
 
 
 async def decide_open_trade(
@@ -71,13 +72,14 @@ async def decide_open_trade(
     decision = decide_open(inputs)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
     header = _header(master, trade, inputs, decision, now=now, not_after_time=not_after_time)
-    allocation = await _store(tx, master, header, subscriptions, inputs, decision, now=now)
+    columns = AllocationColumns(decision.steps * grid.step_e8, decision.reasons, bases, NO_COLUMN, NO_COLUMN)
+    allocation = await _store(tx, master, header, subscriptions, columns, now=now)
     if allocation is not None:
-        return OpenedTrade(allocation, subscriptions)
+        return OpenedTrade(allocation, subscriptions, columns)
     stored = await find_opened(tx, master, trade)
     if stored is None:
         raise LookupError(f"deal {trade.deal_ticket} of master {master.master_id} is stored and cannot be found")
-    return OpenedTrade(stored, None)
+    return OpenedTrade(stored)
 
 
 async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -> Allocation | None:
@@ -134,18 +136,15 @@ async def _store(
     master: Master,
     header: Allocation,
     subscriptions: SubscriptionSet,
-    inputs: OpenInputs,
-    decision: Decision,
+    columns: AllocationColumns,
     *,
     now: datetime,
 ) -> Allocation | None:
-    step_e8 = header.grid.step_e8
-    volumes_e8 = decision.steps * step_e8
-    columns = AllocationColumns(volumes_e8, decision.reasons, inputs.bases, NO_COLUMN, NO_COLUMN)
-    allocation = await store_allocation(tx, header, columns, unit_e8=step_e8, position_change_e8=header.trade.volume_e8)
-    if allocation is None:
-        return None
-    await announce_decision(
-        tx, master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns, now=now
+    allocation = await store_allocation(
+        tx, header, columns, unit_e8=header.grid.step_e8, position_change_e8=header.trade.volume_e8
     )
+    if allocation is not None:
+        await announce_decision(
+            tx, master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns, now=now
+        )
     return allocation

@@ -48,6 +48,8 @@ class Desk:
     symbols: Symbols
     states: States
     limits: Limits
+    trading_servers: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By label and master: known ones, which never change."""
     _sets: OrderedDict[int, SubscriptionSet] = field(default_factory=OrderedDict)
     _alignments: dict[int, Alignment] = field(default_factory=dict)
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.subscription_sets import load_set
@@ -39,10 +40,18 @@ async def _children(tx: AsyncConnection, allocation: Allocation, rows: slice) ->
     columns = await load_columns(tx, allocation.allocation_id)
     if columns.names_children:
         routes = await load_routes(tx, columns.child_trade_ids[rows])
-        subscription_ids, account_ids = routes.subscription_ids, routes.account_ids
-    else:
-        subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-        if subscriptions is None:
-            raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
-        subscription_ids, account_ids = subscriptions.subscription_ids[rows], subscriptions.account_ids[rows]
-    return ChildPage(subscription_ids, account_ids, columns.volumes_e8[rows], columns.reasons[rows])
+        return ChildPage(routes.subscription_ids, routes.account_ids, columns.volumes_e8[rows], columns.reasons[rows])
+    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
+    if subscriptions is None:
+        raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
+    return page_of_set(subscriptions, columns, rows)
+
+
+def page_of_set(subscriptions: SubscriptionSet, columns: AllocationColumns, rows: slice) -> ChildPage:
+    """Children of a first open: places in its subscription set."""
+    return ChildPage(
+        subscriptions.subscription_ids[rows],
+        subscriptions.account_ids[rows],
+        columns.volumes_e8[rows],
+        columns.reasons[rows],
+    )

@@ -37,11 +37,11 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         self, request: allocations_pb2.AllocateTradeRequest, context: Context
     ) -> allocations_pb2.AllocateTradeResponse:
         command = messages.parse_allocate_trade(request)
-        allocation = await allocate_trade(self._engine, self._desk, command, now=self._clock.now())
-        children = None
-        if request.include_children:
-            children = await self._children(allocation.allocation_id, 0)
-        return allocations_pb2.AllocateTradeResponse(allocation=allocation_message(allocation), children=children)
+        limit = CHUNK_ROWS if request.include_children else 0
+        allocation, page = await allocate_trade(self._engine, self._desk, command, limit=limit, now=self._clock.now())
+        return allocations_pb2.AllocateTradeResponse(
+            allocation=allocation_message(allocation), children=_columns(allocation, page)
+        )
 
     async def GetAllocation(  # noqa: N802
         self, request: allocations_pb2.GetAllocationRequest, context: Context
@@ -104,12 +104,6 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
             child_trades=map(messages.render_child_trade, page),
             next_page_token="" if last is None else encode_page_token(query, (last,)),
         )
-
-    async def _children(self, allocation_id: int, first: int) -> allocations_pb2.ChildColumns | None:
-        allocation, page = await get_allocation(
-            self._engine, caller().label, allocation_id, first=first, limit=CHUNK_ROWS
-        )
-        return _columns(allocation, page)
 
 
 def _columns(allocation: Allocation, page: ChildPage | None) -> allocations_pb2.ChildColumns | None:
