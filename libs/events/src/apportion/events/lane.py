@@ -235,7 +235,9 @@ class Lane:
         metrics.REPLAYED.labels(settings.consumer, topic).inc(len(events))
         for event in events:
             self.offer(event)
-        return events[: self._batch_limit(last_sequence)]
+        # Up to the first hole: what comes behind one waits for it.
+        unbroken = [event for number, event in enumerate(events, last_sequence + 1) if event.sequence == number]
+        return unbroken[: self._batch_limit(last_sequence)]
 
     async def _apply(self, last_sequence: int, events: list[ReceivedEvent]) -> list[AfterCommit] | None:
         """One transaction for the events; None when the cursor stands elsewhere than we thought."""
