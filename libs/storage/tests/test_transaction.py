@@ -15,6 +15,7 @@ from apportion.storage import (
     check_durability,
     constraint_errors,
     create_engine,
+    fetch_arrays,
     transaction,
     violated_constraint,
 )
@@ -86,6 +87,22 @@ async def test_a_connection_cut_on_the_way_is_unavailable_and_the_pool_recovers(
             await other.close()
             await add(tx, 1)
     assert await count(engine) == 0
+
+
+async def test_a_connection_cut_between_transactions_fails_once(url: str) -> None:
+    engine, other = create_engine(url, pool_size=1), await asyncpg.connect(url)
+    try:
+        async with transaction(engine) as tx:
+            [row] = await fetch_arrays(tx, "SELECT pg_backend_pid() AS backend")
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", row["backend"])
+        with pytest.raises(DatabaseUnavailable):
+            async with transaction(engine):
+                pass
+        async with transaction(engine) as tx:
+            assert await fetch_arrays(tx, "SELECT 1")
+    finally:
+        await other.close()
+        await engine.dispose()
 
 
 async def test_a_pool_that_stays_empty_is_overloaded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
