@@ -56,19 +56,16 @@ async def fetch_arrays(tx: AsyncConnection, statement: str, *arguments: object) 
     `INSERT INTO t (a, b) SELECT * FROM unnest($1::bigint[], $2::bigint[])`: one round trip for thousands of rows. Also
     for single rows on a hot path: a statement costs a third of what it does through SQLAlchemy.
     """
-    plain = tuple(argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
-    connection: Any = (await tx.get_raw_connection()).driver_connection
-    if connection.is_in_transaction():
-        return cast("list[Any]", await connection.fetch(statement, *plain))
-    # The first statement of a transaction: SQLAlchemy sends BEGIN with it, and drops a connection that was lost.
-    result = await tx.exec_driver_sql(statement, plain)
-    return list(result.mappings()) if result.returns_rows else []
+    connection = await driver_connection(tx)
+    plain = [argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+    return cast("list[Any]", await connection.fetch(statement, *plain))
 
 
 async def driver_connection(tx: AsyncConnection) -> Any:
     """asyncpg's connection, inside the transaction.
 
-    SQLAlchemy sends BEGIN with its first statement only; what the driver ran before that would commit by itself.
+    Outside `transaction` SQLAlchemy sends BEGIN with its first statement only; what the driver ran before that would
+    commit by itself.
     """
     connection: Any = (await tx.get_raw_connection()).driver_connection
     if not connection.is_in_transaction():
