@@ -64,7 +64,8 @@ def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int
     a = np.asarray(a, dtype=np.int64)
     b = np.asarray(b, dtype=np.int64)
     c = np.asarray(c, dtype=np.int64)
-    if c.size and int(c.min()) <= 0:
+    least, greatest = (int(c), int(c)) if c.ndim == 0 else (int(c.min(initial=1)), int(c.max(initial=1)))
+    if least <= 0:
         if not c.all():
             raise ZeroDivisionError("a·b/0")
         raise ValueError("the divisor must be above 0")
@@ -72,7 +73,7 @@ def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int
     if estimate.size == 0:
         empty = np.zeros(estimate.shape, dtype=np.int64)
         return empty, empty.copy()
-    if max(-float(estimate.min()), float(estimate.max())) >= _EXACT_QUOTIENT or int(c.max()) >= _EXACT_DIVISOR:
+    if max(-float(estimate.min()), float(estimate.max())) >= _EXACT_QUOTIENT or greatest >= _EXACT_DIVISOR:
         return _floor_residual_of_big(a, b, c)
     with np.errstate(over="ignore"):
         quotient: Int64Array = np.floor(estimate).astype(np.int64)

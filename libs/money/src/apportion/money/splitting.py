@@ -46,7 +46,7 @@ def nearest_largest(total: int, weights: Int64Array) -> Int64Array:
         parts = _nearest_largest_of_ints(magnitude, weights.tolist(), weight_sum)
     else:
         parts, remainders = floor_residual(weights, magnitude, weight_sum)
-        parts += remainders >= weight_sum - remainders
+        parts += remainders >= -(-weight_sum // 2)
         missing = magnitude - int(parts.sum())
         if missing > 0:
             parts[_greatest(weights, None, missing)] += 1
@@ -77,8 +77,11 @@ def _greatest(keys: Int64Array, tie_keys: Int64Array | None, count: int) -> Int6
     if count == 0:
         return np.empty(0, dtype=np.int64)
     threshold = _threshold(keys, count)
-    above = np.flatnonzero(keys > threshold)
-    ties = np.flatnonzero(keys == threshold)
+    reaching = np.flatnonzero(keys >= threshold)
+    if reaching.size == count:
+        return reaching
+    tied = keys[reaching] == threshold
+    above, ties = reaching[~tied], reaching[tied]
     needed = count - above.size
     if tie_keys is not None and ties.size > needed:
         ties = ties[np.argsort(-tie_keys[ties], kind="stable")]
