@@ -20,6 +20,7 @@ from events_sample.world import (
 )
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from typer.testing import CliRunner
 
 from apportion.errors import UpstreamUnavailable
 from apportion.events import (
@@ -32,6 +33,7 @@ from apportion.events import (
     list_parked,
     unpark,
 )
+from apportion.events.__main__ import app as operator_app
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -158,7 +160,7 @@ async def test_poison_parks_its_aggregate_only_and_unpark_goes_on_in_order(
 
 
 async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
-    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+    publisher: AsyncEngine, subscriber: AsyncEngine, subscriber_url: str, redis: Redis, port: ReplayPort
 ) -> None:
     """What comes after a hole is never applied as if nothing had been before it."""
     await publish(publisher, 7, count=3)
@@ -171,6 +173,12 @@ async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
     async with transaction(subscriber) as tx:
         error = (await tx.execute(text("SELECT error FROM inbox_parked"))).scalar_one_or_none()
     assert error is None or error.startswith("EventsMissing"), EventsMissing.reason
+    options = ["--consumer", "sample", "--database-url", subscriber_url]
+    told = await asyncio.to_thread(CliRunner().invoke, operator_app, ["parked", *options])
+    assert told.output == f"label {LABEL} topic {TOPIC} aggregate 7\n"
+    which = ["--label", str(LABEL), "--topic", TOPIC, "--aggregate", "7"]
+    assert (await asyncio.to_thread(CliRunner().invoke, operator_app, ["unpark", *which, *options])).exit_code == 0
+    assert await list_parked(subscriber, "sample") == []
 
 
 async def test_unavailable_is_waited_out_and_never_counted(

@@ -21,6 +21,7 @@ SETTINGS = {
     # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
     "ALLOCATION_CATCH_UP_SECONDS": "120",
     "ALLOCATION_DEAL_SECONDS": "120",
+    "PLATFORM_GROUPS_SERVER_TIMEOUT_SECONDS": "3",
     "PLATFORM_GROUPS_ANSWER_TIMEOUT_SECONDS": "3",
 }
 

@@ -39,6 +39,12 @@ class PlatformGroupsSettings(ServiceSettings):
             raise ValueError(f"kek_file cannot be read: {error.strerror}") from None
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_judged_while_on_the_wire(self) -> Self:
+        if self.answer_timeout_seconds < self.server_timeout_seconds:
+            raise ValueError("answer_timeout_seconds must not be below server_timeout_seconds")
+        return self
+
     def kek_text(self) -> str:
         """The keys as configured. Raises OSError when the file cannot be read."""
         if self.kek_file is not None:
