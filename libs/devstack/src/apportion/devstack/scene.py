@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apportion.devstack.clients import Clients
 from apportion.devstack.day import START
+from apportion.devstack.ports import free_port
 from apportion.devstack.room import Room, create_broker
 from apportion.devstack.stack import Stack
 from apportion.devstack.world import World, build_world
@@ -52,7 +53,10 @@ async def open_scene(
 
     `at_once` 1 gives every account the same login in each run.
     """
-    simulator = SimulatorProcess(folder / "simulator", start=START, seed=seed, paused=paused, speed=speed)
+    ports = ["--https-port", str(free_port()), "--admin-port", str(free_port())]
+    simulator = SimulatorProcess(
+        folder / "simulator", start=START, seed=seed, paused=paused, speed=speed, options=ports
+    )
     async with simulator, Stack(folder, SETTINGS, split) as stack:
         room = await create_broker(stack, LABEL)
         clients = stack.clients(LABEL)

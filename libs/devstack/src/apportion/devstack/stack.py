@@ -65,7 +65,11 @@ class Stack:
         self._tls: dict[str, Tls] = {}
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()  # nothing of a stack that did not come up stays behind
+            raise
         return self
 
     async def __aexit__(
@@ -101,7 +105,10 @@ class Stack:
                 self.services[process_name] = ServiceProcess(
                     process_name, name, role, environment, self.folder / "services"
                 )
-        await asyncio.gather(*(process.start() for process in self.services.values()))
+        starts = await asyncio.gather(*(p.start() for p in self.services.values()), return_exceptions=True)
+        for failure in starts:
+            if failure is not None:
+                raise failure
 
     async def stop(self) -> None:
         await asyncio.gather(*(process.stop() for process in self.services.values()))
