@@ -67,7 +67,8 @@ async def _scene(
     investor_count: int, seed: int, folder: Path | None, *, paused: bool, speed: float
 ) -> AsyncIterator[Scene]:
     """The scene in `folder`, or in a temporary folder that is removed at the end."""
-    home = folder or Path(tempfile.mkdtemp(prefix="apportion-demo-"))
+    home = (folder or Path(tempfile.mkdtemp(prefix="apportion-demo-"))).resolve()
+    home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o711)  # PostgreSQL, which does not run as root, must pass
     console.print(f"starting servers and services, logs in {home}")
     try:

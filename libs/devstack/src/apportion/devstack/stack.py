@@ -55,9 +55,9 @@ class Stack:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, split: Mapping[str, int] | None = None):
-        self.folder = folder
-        self.postgres = EmbeddedPostgres(folder / "postgres")
-        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.folder = folder.resolve()  # the processes start in a folder of their own
+        self.postgres = EmbeddedPostgres(self.folder / "postgres")
+        self.valkey = EmbeddedValkey(self.folder / "valkey")
         self.services: dict[str, ServiceProcess] = {}
         self._settings = dict(settings or {})
         self._split = dict(split or {})
