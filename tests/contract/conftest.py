@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -15,6 +17,11 @@ from apportion.devstack.stack import Stack
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with Stack(tmp_path_factory.mktemp("stack")) as running:
-        yield running
+async def stack() -> AsyncIterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="apportion-contract-"))
+    os.chmod(folder, 0o711)  # noqa: PTH101 - PostgreSQL, which does not run as root, must pass
+    try:
+        async with Stack(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
