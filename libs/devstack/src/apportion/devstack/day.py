@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -51,8 +51,6 @@ class Day:
     simulator: SimulatorProcess
     # Called with the step's name before each step.
     announce: Callable[[str], Awaitable[None]]
-    # Open positions of the masters, by "<master key> <symbol>".
-    positions: dict[str, str] = field(default_factory=dict)
 
     async def play(self) -> None:
         """All steps in order; raises DayFailed."""
