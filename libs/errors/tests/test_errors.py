@@ -87,3 +87,8 @@ def test_two_classes_with_one_reason_are_refused() -> None:
         assert twin in registry(), "another service may use the reason for the same thing"
     finally:
         twin.reason = "TWIN_FOR_TEST"
+
+
+def test_what_may_pass_by_itself() -> None:
+    transient = {kind for kind in Kind if kind.is_transient}
+    assert transient == {Kind.CONFLICT, Kind.EXHAUSTED, Kind.UNAVAILABLE, Kind.DEADLINE, Kind.INTERNAL}

@@ -19,3 +19,15 @@ class Kind(enum.Enum):
     UNAVAILABLE = "repeat this call"
     DEADLINE = "time ran out; the outcome of a write is unknown: repeat with the same request id"
     INTERNAL = "a bug or broken data on the other side"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed later, so that its caller waits and repeats instead of giving up.
+
+        INTERNAL of a peer counts: what failed there is mostly one broken process or release, its repair or
+        replacement answers the same call, and to take its bug for our refusal would drop work that was never refused.
+        """
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset({Kind.CONFLICT, Kind.EXHAUSTED, Kind.UNAVAILABLE, Kind.DEADLINE, Kind.INTERNAL})

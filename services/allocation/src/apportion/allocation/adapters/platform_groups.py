@@ -18,13 +18,11 @@ from apportion.api.platform_groups.v1 import (
     trading_servers_pb2,
     trading_servers_pb2_grpc,
 )
-from apportion.errors import DomainError, Kind
+from apportion.errors import DomainError
 from apportion.rpc import call_options, set_column, to_timestamp
 from apportion.runtime import Clock
 
 log = structlog.get_logger()
-
-OUTAGES = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED})
 
 
 class PlatformAccounts:
@@ -71,7 +69,7 @@ class PlatformSymbols:
         try:
             grid = await self._ask(label, trading_server_id, symbol)
         except DomainError as error:
-            if kept is None or error.kind not in OUTAGES:
+            if kept is None or not error.kind.is_transient:
                 raise
             log.warning("old_symbol_grid_used", symbol=symbol, cause=error.reason)
             return kept[1]

@@ -20,7 +20,7 @@ from apportion.allocation.storage.allocations import load_allocation, load_colum
 from apportion.allocation.storage.child_trades import cancel_pending, load_routes
 from apportion.allocation.storage.masters import load_master
 from apportion.allocation.storage.subscription_sets import load_set
-from apportion.errors import DomainError, Kind
+from apportion.errors import DomainError
 from apportion.money import Int64Array
 from apportion.runtime import Clock
 from apportion.storage import transaction
@@ -28,8 +28,6 @@ from apportion.storage import transaction
 log = structlog.get_logger()
 
 CHUNK_ROWS = 5_000
-TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT, Kind.INTERNAL})
-"""Kinds of refusal after which the same call may succeed: the orders stay to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ async def dispatch_allocation(
         try:
             await orders.submit(_batch(master, allocation, children, rows))
         except DomainError as error:
-            if error.kind in TRANSIENT or allocation.kind is AllocationKind.CLOSE:
+            if error.kind.is_transient or allocation.kind is AllocationKind.CLOSE:
                 raise
             log.warning("open_refused", allocation_id=allocation_id, reason=error.reason, message=error.message)
             async with transaction(engine) as tx:
