@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pydantic_settings import SettingsConfigDict
 
 from apportion.errors import DatabaseUnavailable
-from apportion.runtime import ServiceSettings
+from apportion.runtime import Background, ServiceApp, ServiceSettings
 from apportion.runtime.service import service_main
 
 
@@ -19,12 +19,12 @@ class SampleSettings(ServiceSettings):
     behaviour: str = "good"
 
 
-class SampleApp:
+class SampleServer:
     def __init__(self, behaviour: str, roles: set[str]) -> None:
         self._behaviour = behaviour
         self._roles = roles
 
-    async def start(self) -> None:
+    async def start(self) -> str:
         if self._behaviour == "refuse":
             raise DatabaseUnavailable("cannot reach db.example:5432", host="db.example")
         if self._behaviour == "never":
@@ -33,19 +33,18 @@ class SampleApp:
         if self._behaviour == "crash":
             raise RuntimeError("a bug")
         print("started", *sorted(self._roles), flush=True)
+        return "127.0.0.1:1234"
 
-    async def stop(self) -> None:
+    async def drain(self, grace_seconds: float) -> None:
         print("stopping", flush=True)
         if self._behaviour == "hang":
             await asyncio.Event().wait()
 
-    def address(self) -> str | None:
-        return "127.0.0.1:1234"
-
 
 @asynccontextmanager
-async def build(settings: SampleSettings, roles: set[str]) -> AsyncIterator[SampleApp]:
-    yield SampleApp(settings.behaviour, roles)
+async def build(settings: SampleSettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
+    server = SampleServer(settings.behaviour, roles)
+    yield ServiceApp(Background(), server=server, loops={}, drain_seconds=settings.drain_seconds)
     print("closed", flush=True)
 
 

@@ -186,7 +186,7 @@ async def test_row_69_a_bug_says_nothing(gateway: Any, monkeypatch: pytest.Monke
 async def test_row_58_database_down(start_gateway: Any) -> None:
     gateway = await start_gateway()
     assert (await gateway.la_auth()).status == 200
-    stores = gateway.app._stores
+    stores = gateway.server._stores
     gateway.clock.advance(60)
     await stores.engine.dispose()
     stores.directory._engine = __import__("apportion.storage", fromlist=["x"]).create_engine(
@@ -235,7 +235,7 @@ async def test_a_legacy_password_is_hashed_slowly_once(gateway: Any, monkeypatch
     gateway.clock.advance(2)
     headers = gateway.credentials(ManagerPass='"short"')
     assert "result" in (await gateway.la_auth(headers)).json
-    monkeypatch.setattr(gateway.app._passwords, "_verify", lambda *_: False)
+    monkeypatch.setattr(gateway.server._passwords, "_verify", lambda *_: False)
     assert "result" in (await gateway.la_auth(headers)).json, "remembered by its digest"
     gateway.clock.advance(61)
     assert (await gateway.la_auth(headers)).reason == "INVALID_CREDENTIALS"

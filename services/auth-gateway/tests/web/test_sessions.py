@@ -78,7 +78,7 @@ async def test_row_60_at_59_and_61_seconds(gateway: Any) -> None:
 
 async def test_redis_forgets_a_token_by_itself(gateway: Any) -> None:
     await gateway.token()
-    redis = gateway.app._stores.redis
+    redis = gateway.server._stores.redis
     [key] = await redis.call("KEYS", "gateway:token:*")
     assert 50_000 < await redis.call("PTTL", key) <= 60_000
 
@@ -130,7 +130,7 @@ async def test_two_different_sessions_in_one_request_are_none(gateway: Any) -> N
 
 async def test_row_62_a_session_slides_and_ends_after_12_hours(gateway: Any) -> None:
     headers = await gateway.sign_in()
-    redis = gateway.app._stores.redis
+    redis = gateway.server._stores.redis
     [key] = await redis.call("KEYS", "gateway:session:*")
     for half_hours in range(1, 24):
         gateway.clock.advance(HALF_HOUR)
@@ -181,7 +181,7 @@ async def test_quotas_of_exchanges_and_calls(start_gateway: Any) -> None:
 async def test_redis_keeps_neither_token_nor_key(gateway: Any) -> None:
     token = await gateway.token()
     key = (await gateway.sign_in())["Authorization"].removeprefix("Bearer ")
-    redis = gateway.app._stores.redis
+    redis = gateway.server._stores.redis
     stored = b""
     for name in await redis.call("KEYS", "*"):
         stored += name
@@ -193,8 +193,8 @@ async def test_redis_keeps_neither_token_nor_key(gateway: Any) -> None:
 
 async def test_redis_down_is_said(gateway: Any) -> None:
     headers = await gateway.sign_in()
-    gateway.app._stores.redis._url = gateway.app._stores.redis._url._replace(netloc="127.0.0.1:1")
-    gateway.app._stores.redis.close()
+    gateway.server._stores.redis._url = gateway.server._stores.redis._url._replace(netloc="127.0.0.1:1")
+    gateway.server._stores.redis.close()
     reply = await gateway.call("accounts.get", headers=headers)
     assert (reply.status, reply.error["code"], reply.reason) == (503, -32050, "UPSTREAM_UNAVAILABLE")
 
@@ -207,4 +207,4 @@ async def test_exchange_is_refused_in_a_batch(gateway: Any) -> None:
 def gateway_sessions(gateway: Any) -> Any:
     from apportion.auth_gateway.storage.sessions import Sessions
 
-    return Sessions(gateway.app._stores.redis, 0)
+    return Sessions(gateway.server._stores.redis, 0)

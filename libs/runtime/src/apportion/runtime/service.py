@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 import typer
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from apportion.errors import DomainError
 from apportion.runtime import logs, telemetry
+from apportion.runtime.app import ServiceApp
 from apportion.runtime.metrics import OperationsEndpoint
 from apportion.runtime.ready_file import ReadyFile
 from apportion.runtime.settings import ServiceSettings, problems_of
@@ -33,24 +34,7 @@ EXIT_BAD_SETTINGS = 2
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
-
-class App(Protocol):
-    """A service that has been put together and can be started once."""
-
-    async def start(self) -> None:
-        """Begin to serve or work; when it returns the service is ready."""
-        ...
-
-    async def stop(self) -> None:
-        """Take no new work and finish what is in flight; also called after a start that failed or was cut short."""
-        ...
-
-    def address(self) -> str | None:
-        """host:port that is served, if any."""
-        ...
-
-
-Build = Callable[[SettingsT, set[str]], AbstractAsyncContextManager[App]]
+Build = Callable[[SettingsT, set[str]], AbstractAsyncContextManager[ServiceApp]]
 Migrate = Callable[[SettingsT], Awaitable[object]]
 
 
@@ -142,7 +126,7 @@ async def _serve_until_signal(name: str, settings: SettingsT, roles: set[str], b
     log.info("service_stopped")
 
 
-async def _started(app: App, stop: asyncio.Event) -> bool:
+async def _started(app: ServiceApp, stop: asyncio.Event) -> bool:
     """False when a stop was asked for before the start had ended."""
     starting = asyncio.ensure_future(app.start())
     stopping = asyncio.ensure_future(stop.wait())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apportion.runtime.context import RequestKey
 from apportion.storage.copy import copy_rows, driver_connection, fetch_arrays
+from apportion.storage.database import open_database
 from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine, ping
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
@@ -36,6 +37,7 @@ __all__ = [
     "infrastructure_tables",
     "migrate",
     "newest_version",
+    "open_database",
     "page_size",
     "partition_of",
     "ping",

@@ -65,9 +65,10 @@ async def driver_connection(tx: AsyncConnection) -> Any:
     """asyncpg's connection, inside the transaction.
 
     Outside `transaction` SQLAlchemy sends BEGIN with its first statement only; what the driver ran before that would
-    commit by itself.
+    commit by itself. A connection that has begun is at hand: `get_raw_connection` would make a greenlet to say so.
     """
-    connection: Any = (await tx.get_raw_connection()).driver_connection
+    inner: Any = tx.sync_connection
+    connection: Any = inner.connection.driver_connection
     if not connection.is_in_transaction():
         await tx.exec_driver_sql("SELECT 1")
     return connection

@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from apportion.errors import DatabaseUnavailable
 from apportion.storage.transaction import transaction
 
+POOL_SIZE = 8
 POOL_WAIT_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 LOCK_TIMEOUT_MS = 2_000
@@ -27,7 +28,7 @@ class DatabaseNotDurable(Exception):
     """The server may forget a commit: money must not be written to it."""
 
 
-def create_engine(url: str, *, pool_size: int = 8, statement_timeout_ms: int = 5_000) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = POOL_SIZE, statement_timeout_ms: int = 5_000) -> AsyncEngine:
     """A pool of at most `pool_size` connections, opened when first needed, waiters served in their order.
 
     `url` is what libpq takes: several hosts, `sslmode` and `target_session_attrs` work. Limits are set once for each

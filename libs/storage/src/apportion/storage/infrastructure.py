@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -108,6 +109,31 @@ inbox_parked = Table(
     comment="Events of a parked aggregate, kept in order until someone un-parks it",
 )
 
+inbox_set_aside = Table(
+    "inbox_set_aside",
+    metadata,
+    Column("set_aside_id", BigInteger, Identity(), nullable=False),
+    Column("label", BigInteger, nullable=False),
+    Column("aggregate_type", Text, nullable=False),
+    Column("aggregate_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("part", Text, nullable=False, comment="what within the event could not be applied"),
+    Column("type", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="of the whole event"),
+    Column("error", Text, nullable=False),
+    Column("set_aside_time", DateTime(timezone=True), nullable=False),
+    Column("settled_time", DateTime(timezone=True), comment="when a person said that it was dealt with"),
+    Column("note", Text, comment="what the person did"),
+    PrimaryKeyConstraint("set_aside_id", name="inbox_set_aside_pkey"),
+    UniqueConstraint(
+        "label", "aggregate_type", "aggregate_id", "sequence", "part", name="inbox_set_aside_part_key"
+    ),
+    comment="Parts of applied events that contradict what is known, for a person to settle",
+)
+Index(
+    "inbox_set_aside_open_idx", inbox_set_aside.c.set_aside_id, postgresql_where=inbox_set_aside.c.settled_time.is_(None)
+)
+
 request_ids = Table(
     "request_ids",
     metadata,
@@ -148,6 +174,7 @@ NOT_DECLARABLE = (
     # Payloads are packed numbers: compressing them costs more than all the rest of the write.
     "ALTER TABLE outbox ALTER COLUMN payload SET STORAGE EXTERNAL",
     "ALTER TABLE inbox_parked ALTER COLUMN payload SET STORAGE EXTERNAL",
+    "ALTER TABLE inbox_set_aside ALTER COLUMN payload SET STORAGE EXTERNAL",
     # Each publishing writes the row once more; vacuum early, or the unpublished index fills with dead entries.
     "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02)",
     # Rows that are written again and again stay on their page.

@@ -106,8 +106,7 @@ async def standing_leases(tx: AsyncConnection, leases: Sequence[Lease]) -> list[
     """Those of `leases` that have not passed on, and cannot before `tx` ends: keep `tx` short. No two of one key."""
     kinds, keys = [lease.kind for lease in leases], [lease.key for lease in leases]
     owners, epochs = [lease.owner for lease in leases], [lease.epoch for lease in leases]
-    # Through SQLAlchemy, which sends BEGIN with it: mostly this is the first statement of its transaction.
-    standing = {tuple(row) for row in await tx.exec_driver_sql(FENCE, (kinds, keys, owners, epochs))}
+    standing = {tuple(row) for row in await fetch_arrays(tx, FENCE, kinds, keys, owners, epochs)}
     return [lease for lease in leases if (lease.kind, lease.key) in standing]
 
 

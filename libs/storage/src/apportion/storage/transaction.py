@@ -22,9 +22,10 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     deadlock, a serialization failure or a lock not granted in time, Overloaded when no connection comes free.
     """
     try:
-        async with engine.begin() as connection:
-            await _send_begin(connection)
+        async with engine.connect() as connection:
+            await _begin(connection)
             yield connection
+            await connection.commit()
     except Exception as error:
         failure = database_failure(error)
         if failure is None:
@@ -32,14 +33,16 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise failure from error
 
 
-async def _send_begin(connection: AsyncConnection) -> None:
+async def _begin(connection: AsyncConnection) -> None:
     """SQLAlchemy would send BEGIN with its first statement, which costs three times what the driver takes for one.
 
-    So a transaction may be made of driver statements alone (`fetch_arrays`). There is no public call for it.
+    So a transaction may be made of driver statements alone (`fetch_arrays`). There is no public call for it; SQLAlchemy's
+    own side of the beginning does no I/O, nor does it need the greenlet that its asynchronous call would make.
     """
-    adapted: Any = (await connection.get_raw_connection()).dbapi_connection
+    inner: Any = connection.sync_connection
+    inner.begin()
     try:
-        await adapted._start_transaction()
+        await inner.connection.dbapi_connection._start_transaction()
     except Exception as error:  # a lost connection mostly, which must not go back to the pool
         await connection.invalidate(error)
         raise error.__cause__ or error from None

@@ -12,7 +12,7 @@ from apportion.runtime import ServiceSettings
 class AllocationSettings(ServiceSettings):
     """What the common settings lack."""
 
-    model_config = SettingsConfigDict(env_prefix="ALLOCATION_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="ALLOCATION_")
 
     platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")
     call_seconds: float = Field(default=5.0, gt=0, le=30, description="deadline of a call to platform-groups")

@@ -6,14 +6,15 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from apportion.auth_gateway.app import GatewayApp, build, migrate
+from apportion.auth_gateway.app import build, migrate
 from apportion.auth_gateway.broker_cli import broker_app
 from apportion.auth_gateway.settings import AuthGatewaySettings
+from apportion.runtime import ServiceApp
 from apportion.runtime.service import service_app
 
 
 @asynccontextmanager
-async def build_frozen(settings: AuthGatewaySettings, roles: set[str]) -> AsyncIterator[GatewayApp]:
+async def build_frozen(settings: AuthGatewaySettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
     """The app, with all that is loaded by now out of the garbage collector's sight.
 
     It lives as long as the process, and walking it stops every request for 80 ms, about once a second under load.

@@ -32,9 +32,9 @@ from apportion.auth_gateway.web.rpc_endpoint import RpcEndpoint
 from apportion.auth_gateway.web.site import Site
 from apportion.errors import DatabaseUnavailable
 from apportion.rpc import Tls, open_channel
-from apportion.runtime import Clock, SystemClock
-from apportion.storage import check_durability, check_version, create_engine
+from apportion.runtime import Background, Clock, ServiceApp, SystemClock
 from apportion.storage import migrate as migrate_database
+from apportion.storage import open_database
 
 SCHEMA = "apportion.auth_gateway.storage"
 POOL_SIZE = 4
@@ -51,8 +51,8 @@ class Stores:
     directory: BrokerDirectory
 
 
-class GatewayApp:
-    """The gateway once it is put together."""
+class HttpServer:
+    """The listening side of the gateway. Links carry the port, and a port of 0 is known only once it is bound."""
 
     def __init__(
         self, settings: AuthGatewaySettings, stores: Stores, clock: Clock, accounts: Accounts, masters: Masters
@@ -65,39 +65,30 @@ class GatewayApp:
         self._passwords = PasswordCheck(settings.pepper.get_secret_value().encode(), clock)
         self._server: asyncio.Server | None = None
         self._http: GatewayServer | None = None
-        self._address: str | None = None
         self._draining = False
 
-    async def start(self) -> None:
-        """Bind, then serve: links carry the port, and a port of 0 is known only then.
-
-        Raises DatabaseNotDurable, and SchemaMismatch for a database that was not migrated to this version.
-        """
-        engine, settings = self._stores.engine, self._settings
-        await check_durability(engine, development=settings.development or settings.insecure)
-        await check_version(engine, SCHEMA)
+    async def start(self) -> str:
+        """Bind, then serve; returns host:port really bound."""
         host, _, port = self._settings.listen_address.rpartition(":")
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         listener = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
-        self._address = f"{host}:{listener.getsockname()[1]}"
+        address = f"{host}:{listener.getsockname()[1]}"
         scheme = "https" if self._settings.https_certificate_file else "http"
-        site = self._build_site(self._settings.public_url.rstrip("/") or f"{scheme}://{self._address}")
+        site = self._build_site(self._settings.public_url.rstrip("/") or f"{scheme}://{address}")
         self._http = GatewayServer(site.handle, self._settings.connection_limits)
         self._server = await asyncio.get_running_loop().create_server(
             self._http, sock=listener, ssl=self._https(), backlog=BACKLOG
         )
+        return address
 
-    async def stop(self) -> None:
+    async def drain(self, grace_seconds: float) -> None:
         """Not ready, no new connections, then every request in flight is answered."""
         self._draining = True
         if self._server is not None and self._http is not None:
             self._server.close()
             self._http.pre_shutdown()
-            await self._http.shutdown(self._settings.drain_seconds)
+            await self._http.shutdown(grace_seconds)
         self._passwords.close()
-
-    def address(self) -> str | None:
-        return self._address
 
     async def ready(self) -> bool:
         """Whether a sign-in could succeed as far as our own stores go."""
@@ -148,7 +139,7 @@ class GatewayApp:
 @asynccontextmanager
 async def build(
     settings: AuthGatewaySettings, _roles: set[str], clock: Clock | None = None
-) -> AsyncIterator[GatewayApp]:
+) -> AsyncIterator[ServiceApp]:
     """Open everything the gateway needs; closed in reverse. It has no consumers: every role serves."""
     clock = clock or SystemClock()
     tls = Tls.of(settings)
@@ -160,21 +151,21 @@ async def build(
         allocation = await stack.enter_async_context(
             open_channel(settings.allocation_address, tls=tls, service="allocation", peer=PEER)
         )
-        yield GatewayApp(
-            settings, stores, clock, PlatformGroupsAccounts(platform_groups), AllocationMasters(allocation)
-        )
+        accounts, masters = PlatformGroupsAccounts(platform_groups), AllocationMasters(allocation)
+        server = HttpServer(settings, stores, clock, accounts, masters)
+        background = await stack.enter_async_context(Background())
+        yield ServiceApp(background, server=server, loops={}, drain_seconds=settings.drain_seconds)
 
 
 @asynccontextmanager
 async def open_stores(settings: AuthGatewaySettings, clock: Clock) -> AsyncIterator[Stores]:
-    """PostgreSQL and Redis; neither is connected before it is used."""
-    engine = create_engine(settings.database_url, pool_size=POOL_SIZE)
-    redis = RedisLink(settings.redis_url)
-    try:
-        yield Stores(engine, redis, BrokerDirectory(engine, clock, settings.brokers_ttl_seconds))
-    finally:
-        redis.close()
-        await engine.dispose()
+    """PostgreSQL, only one to be trusted, and Redis, which is not connected before it is used."""
+    async with open_database(settings, SCHEMA, pool_size=POOL_SIZE) as engine:
+        redis = RedisLink(settings.redis_url)
+        try:
+            yield Stores(engine, redis, BrokerDirectory(engine, clock, settings.brokers_ttl_seconds))
+        finally:
+            redis.close()
 
 
 async def migrate(settings: AuthGatewaySettings) -> None:

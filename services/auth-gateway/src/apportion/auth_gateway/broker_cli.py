@@ -23,6 +23,7 @@ from apportion.auth_gateway.storage.sessions import Sessions
 from apportion.errors import DomainError
 from apportion.runtime import SystemClock
 from apportion.runtime.settings import problems_of
+from apportion.storage import DatabaseNotDurable, SchemaMismatch
 
 EXIT_REFUSED = 1
 EXIT_BAD_SETTINGS = 2
@@ -191,6 +192,9 @@ def _finish(work: Work) -> None:
         raise typer.Exit(EXIT_BAD_SETTINGS) from None
     except DomainError as error:
         typer.echo(f"{error} — {error.cure}", err=True)
+        raise typer.Exit(EXIT_REFUSED) from None
+    except (DatabaseNotDurable, SchemaMismatch) as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_REFUSED) from None
     typer.echo(msgspec.json.encode(result).decode())
 

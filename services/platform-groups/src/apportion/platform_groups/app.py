@@ -35,10 +35,10 @@ from apportion.platform_groups.workers.connector import ConnectorNeeds
 from apportion.platform_groups.workers.egress import EgressNeeds
 from apportion.platform_groups.workers.work import Work
 from apportion.rpc import Server, Tls
-from apportion.runtime import Background, Clock, SystemClock
+from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import check_durability, check_version, create_engine, ping
 from apportion.storage import migrate as migrate_database
+from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
@@ -46,53 +46,12 @@ DRAIN_DELAY_SECONDS = 0.5
 """Time for callers to see that this replica goes, before it refuses them."""
 
 
-class PlatformGroupsApp:
-    """A built service: `start` begins, `stop` drains."""
-
-    def __init__(
-        self,
-        settings: PlatformGroupsSettings,
-        server: Server | None,
-        work: Work | None,
-        relay: Relay,
-        doorbell: Doorbell | None,
-    ) -> None:
-        self._settings = settings
-        self._server = server
-        self._work = work
-        self._relay = relay
-        self._doorbell = doorbell
-        self._background = Background()
-        self._address: str | None = None
-
-    async def start(self) -> None:
-        if self._work is not None and self._doorbell is not None:
-            await self._work.start()
-            self._background.spawn("doorbell", self._doorbell.run)
-            self._background.spawn("relay", self._relay.run)
-        if self._server is not None:
-            self._address = await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.drain(self._settings.drain_seconds)
-        if self._work is not None:
-            await self._work.stop()
-        await self._background.stop()
-
-    def address(self) -> str | None:
-        return self._address
-
-
 @asynccontextmanager
-async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncIterator[PlatformGroupsApp]:
+async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
     """Opens database, Redis and the vault in order, closes them in reverse. Refuses a database not to be trusted."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings.database_url, pool_size=DATABASE_CONNECTIONS)
-        stack.push_async_callback(engine.dispose)
-        await check_durability(engine, development=settings.development or settings.insecure)
-        await check_version(engine, SCHEMA)
+        engine = await stack.enter_async_context(open_database(settings, SCHEMA, pool_size=DATABASE_CONNECTIONS))
         redis = Redis(settings.redis_url)
         stack.push_async_callback(redis.close)
         vault = Vault(parse_keys(settings.kek_text()))
@@ -105,11 +64,22 @@ async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncItera
             timeout_seconds=settings.server_timeout_seconds,
         )
         stack.push_async_callback(servers.close)
-        owner = f"{settings.worker_id}-{uuid.uuid4().hex[:8]}"
-        work = _work(settings, engine, servers, redis, clock, owner) if WORK in roles else None
+        loops = _loops(settings, engine, servers, redis, clock) if WORK in roles else {}
         server = _server(settings, engine, vault, hosts, servers, redis, clock) if SERVE in roles else None
-        doorbell = Doorbell(settings.database_url, work.ring) if work is not None else None
-        yield PlatformGroupsApp(settings, server, work, Relay(engine, redis, owner=owner, clock=clock), doorbell)
+        background = await stack.enter_async_context(Background())
+        yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
+
+
+def _loops(
+    settings: PlatformGroupsSettings, engine: AsyncEngine, servers: TradingServers, redis: Redis, clock: Clock
+) -> Loops:
+    """What a worker runs, in the order of starting: the relay ends last, after the work whose events it carries."""
+    work = _work(settings, engine, servers, redis, clock)
+    return {
+        "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
+        "work": work.run,
+        "doorbell": Doorbell(settings.database_url, work.ring).run,
+    }
 
 
 def _work(
@@ -118,7 +88,6 @@ def _work(
     servers: TradingServers,
     redis: Redis,
     clock: Clock,
-    owner: str,
 ) -> Work:
     egress = EgressNeeds(
         engine=engine,
@@ -139,7 +108,7 @@ def _work(
         state_interval=settings.state_interval_seconds,
         tick_interval=settings.tick_interval_seconds,
     )
-    return Work(egress, connector, owner=owner, lease_seconds=settings.lease_seconds)
+    return Work(egress, connector, owner=settings.worker_id, lease_seconds=settings.lease_seconds)
 
 
 def _server(

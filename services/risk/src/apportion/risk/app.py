@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -21,56 +21,26 @@ from apportion.risk.peers import PEERS
 from apportion.risk.servicers.limits import LimitsServicer
 from apportion.risk.servicers.trips import TripsServicer
 from apportion.risk.settings import RiskSettings
-from apportion.risk.storage.tables import metadata
 from apportion.risk.wire import trip_changed_payload
 from apportion.risk.workers.closer import Closer
 from apportion.risk.workers.server_watch import WatchWork
 from apportion.risk.workers.shards import shard_keeper
 from apportion.risk.workers.watcher import Watcher
 from apportion.rpc import Server, Tls, open_channel
-from apportion.runtime import Background, SystemClock
+from apportion.runtime import Background, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import check_durability, check_schema, create_engine, ping
 from apportion.storage import migrate as migrate_database
+from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.risk.storage"
-Loops = dict[str, Callable[[], Awaitable[object]]]
-
-
-class RiskApp:
-    """A built service: `start` begins, `stop` drains."""
-
-    def __init__(self, settings: RiskSettings, server: Server | None, loops: Loops) -> None:
-        self._settings = settings
-        self._server = server
-        self._loops = loops
-        self._background = Background()
-        self._address: str | None = None
-
-    async def start(self) -> None:
-        for name, run in self._loops.items():
-            self._background.spawn(name, run)
-        if self._server is not None:
-            self._address = await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.drain(self._settings.drain_seconds)
-        await self._background.stop()
-
-    def address(self) -> str | None:
-        return self._address
 
 
 @asynccontextmanager
-async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[RiskApp]:
+async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
     """Opens database, Redis and channels in order, closes them in reverse. Refuses a database that may forget."""
     tls = Tls.of(settings)
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings.database_url)
-        stack.push_async_callback(engine.dispose)
-        await check_durability(engine, development=settings.development or settings.insecure)
-        await check_schema(engine, metadata)
+        engine = await stack.enter_async_context(open_database(settings, SCHEMA))
         redis = Redis(settings.redis_url)
         stack.push_async_callback(redis.close)
         allocation = open_channel(settings.allocation_address, tls=tls, service="allocation", peer="risk")
@@ -80,7 +50,8 @@ async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[RiskAp
         masters = AllocationMasters(allocation, settings.call_seconds)
         loops = _loops(settings, engine, redis, masters, platform) if WORK in roles else {}
         server = _server(settings, tls, engine, redis, masters) if SERVE in roles else None
-        yield RiskApp(settings, server, loops)
+        background = await stack.enter_async_context(Background())
+        yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
 
 def _loops(

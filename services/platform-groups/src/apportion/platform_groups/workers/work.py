@@ -33,7 +33,6 @@ class Work:
         self._egresses: dict[int, ServerEgress] = {}
         self._connectors: dict[str, Connector] = {}
         self._server_ids: list[int] = []
-        self._background = Background()
         self._shards = LeaseKeeper(
             self._engine,
             EGRESS,
@@ -55,17 +54,18 @@ class Work:
             on_release=self._give_pump,
         )
 
-    async def start(self) -> None:
-        await self._find_servers()
-        self._background.spawn("shards", self._shards.run)
-        self._background.spawn("pumps", self._pumps.run)
-        self._background.spawn("servers", self._follow_servers)
-
-    async def stop(self) -> None:
-        """Ends the keepers first: they end the work of each key and hand it over at once."""
-        await self._background.stop()
-        for egress in self._egresses.values():
-            await egress.stop()
+    async def run(self) -> None:
+        """For ever. At the end the keepers go first: they end the work of each key and hand it over at once."""
+        try:
+            await self._find_servers()
+            async with Background() as background:
+                background.spawn("shards", self._shards.run)
+                background.spawn("pumps", self._pumps.run)
+                await background.spawn("servers", self._follow_servers)
+        finally:
+            while self._egresses:
+                _server_id, egress = self._egresses.popitem()
+                await egress.stop()
 
     def ring(self, trading_server_id: int) -> None:
         """There may be new work for a server."""
