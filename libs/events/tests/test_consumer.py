@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
+import pytest
 from events_sample.world import (
     EVENT,
     LABEL,
@@ -22,18 +24,23 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typer.testing import CliRunner
 
-from apportion.errors import UpstreamUnavailable
+from apportion.errors import DomainError, Kind, NotFound, RemoteError, UpstreamUnavailable, VersionConflict
 from apportion.events import (
     AfterCommit,
     AggregateKey,
     EventsMissing,
+    Patience,
     ReceivedEvent,
     Redis,
     ReplayPort,
     list_parked,
+    list_set_aside,
+    set_aside,
+    settle_set_aside,
     unpark,
 )
 from apportion.events.__main__ import app as operator_app
+from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -181,8 +188,16 @@ async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
     assert await list_parked(subscriber, "sample") == []
 
 
-async def test_unavailable_is_waited_out_and_never_counted(
-    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+TRANSIENT = [
+    pytest.param(UpstreamUnavailable(), id="unavailable"),
+    pytest.param(VersionConflict("changed by another"), id="conflict"),
+    pytest.param(RemoteError(Kind.INTERNAL, "INTERNAL", "a bug of the peer", {}), id="bug of a peer"),
+]
+
+
+@pytest.mark.parametrize("failure", TRANSIENT)
+async def test_what_is_not_the_fault_of_the_event_is_waited_out_and_never_counted(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort, failure: DomainError
 ) -> None:
     attempts = 0
 
@@ -190,13 +205,72 @@ async def test_unavailable_is_waited_out_and_never_counted(
         nonlocal attempts
         attempts += 1
         if attempts < 7:
-            raise UpstreamUnavailable
+            raise failure
         await apply(tx, event)
 
     async with running(relay(publisher, redis).run, consumer(subscriber, redis, port, handlers={EVENT: refuse}).run):
         await publish(publisher, 1)
         await eventually(lambda: all_applied(publisher, subscriber), 15)
     assert attempts == 7
+
+
+async def test_failures_that_count_are_spread_over_the_patience(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    times: list[float] = []
+
+    async def fail(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        times.append(asyncio.get_running_loop().time())
+        raise EventsMissing("a refusal that no waiting mends")
+
+    worker = consumer(subscriber, redis, port, handlers={EVENT: fail}, patience=Patience(4, 0.1))
+    async with running(relay(publisher, redis).run, worker.run):
+        await publish(publisher, 1)
+        await eventually(lambda: list_parked(subscriber, "sample"))
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(pauses) == 3
+    assert all(pause >= wanted for pause, wanted in zip(pauses, [0.1, 0.2, 0.4], strict=True)), pauses
+
+
+def test_five_failures_span_half_a_minute() -> None:
+    patience = Patience()
+    assert patience.failures_to_park == 5
+    assert sum(patience.pause_seconds(count) for count in range(1, 5)) >= 30
+
+
+async def test_a_part_set_aside_stops_nothing_else(
+    publisher: AsyncEngine, subscriber: AsyncEngine, subscriber_url: str, redis: Redis, port: ReplayPort, clock: Clock
+) -> None:
+    attempts = 0
+
+    async def contradict(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        nonlocal attempts
+        attempts += 1
+        await apply(tx, event)
+        conflict = EventsMissing("volume 2 was booked as 1")
+        await set_aside(tx, event, part="deal 5 of account 9", error=conflict, now=clock.now())
+        if attempts == 1:
+            raise UpstreamUnavailable  # rolled back with all the rest
+
+    worker = consumer(subscriber, redis, port, handlers={EVENT: apply, POISON: contradict})
+    async with running(relay(publisher, redis).run, worker.run):
+        await publish(publisher, 1, type=POISON, payload=b"evidence")
+        await publish(publisher, 1, count=3)
+        await eventually(lambda: all_applied(publisher, subscriber))
+    assert await list_parked(subscriber, "sample") == []
+    [row] = await list_set_aside(subscriber)
+    assert (row.label, row.aggregate_type, row.aggregate_id, row.sequence) == (LABEL, TOPIC, "1", 1)
+    options = ["--database-url", subscriber_url]
+    told = await asyncio.to_thread(CliRunner().invoke, operator_app, ["set-aside", *options])
+    assert told.output == (
+        f"{row.set_aside_id} {clock.now().isoformat()} label {LABEL} topic {TOPIC} aggregate 1 event 1"
+        " deal 5 of account 9: EVENTS_MISSING: volume 2 was booked as 1\n"
+    )
+    done = ["settle", str(row.set_aside_id), "--note", "booked by hand"]
+    assert (await asyncio.to_thread(CliRunner().invoke, operator_app, [*done, *options])).exit_code == 0
+    assert await list_set_aside(subscriber) == []
+    with pytest.raises(NotFound):
+        await settle_set_aside(subscriber, row.set_aside_id, note="again", now=clock.now())
 
 
 async def test_unknown_types_are_passed_and_hooks_run_after_the_commit(
@@ -235,6 +309,4 @@ async def applied_counts(subscriber: AsyncEngine, wanted: dict[str, int]) -> boo
 def wire(event: ReceivedEvent) -> bytes:
     from apportion.events.replay import event_message
 
-    return event_message(
-        {name: getattr(event, name) for name in ReceivedEvent.__dataclass_fields__}
-    ).SerializeToString()
+    return event_message(event._asdict()).SerializeToString()

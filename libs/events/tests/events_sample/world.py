@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.api.common.v1.events_pb2_grpc import add_ReplayServiceServicer_to_server
-from apportion.events import Consumer, ReceivedEvent, Redis, Relay, ReplayPort, ReplayServicer, replay_port
+from apportion.events import Consumer, Patience, ReceivedEvent, Redis, Relay, ReplayPort, ReplayServicer, replay_port
 from apportion.rpc import Server, open_channel
 from apportion.runtime import SystemClock
 from apportion.storage import append_event, transaction
@@ -22,6 +22,7 @@ from apportion.storage import append_event, transaction
 TOPIC = "trades"
 EVENT = "example.TradeDone"
 LABEL = 7
+HASTE = Patience(first_pause_seconds=0.02)
 
 APPLY = text("INSERT INTO applied (topic, aggregate_id, sequence) VALUES (:topic, :aggregate_id, :sequence)")
 
@@ -86,6 +87,7 @@ def consumer(
     *,
     owner: str = "worker-1",
     handlers: Mapping[str, Callable[..., Awaitable[Any]]] | None = None,
+    patience: Patience = HASTE,
     **options: Any,
 ) -> Consumer:
     return Consumer(
@@ -96,6 +98,7 @@ def consumer(
         handlers={EVENT: apply} if handlers is None else handlers,
         owner=owner,
         clock=SystemClock(),
+        patience=patience,
         **options,
     )
 

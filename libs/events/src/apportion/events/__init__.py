@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from apportion.events.consumer import Consumer
 from apportion.events.inbox import AggregateKey, list_parked, unpark
-from apportion.events.lane import AfterCommit, EventsMissing, Handler
+from apportion.events.lane import AfterCommit, EventsMissing, Handler, Patience
 from apportion.events.received_event import ReceivedEvent, stream_key
 from apportion.events.redis import Redis
 from apportion.events.relay import Relay
 from apportion.events.replay import Head, ReplayPort, ReplayServicer, replay_port
+from apportion.events.set_aside import SetAsidePart, list_set_aside, set_aside, settle_set_aside
 from apportion.events.weather import WeatherCell, publish_weather
 
 __all__ = [
@@ -18,15 +19,20 @@ __all__ = [
     "EventsMissing",
     "Handler",
     "Head",
+    "Patience",
     "ReceivedEvent",
     "Redis",
     "Relay",
     "ReplayPort",
     "ReplayServicer",
+    "SetAsidePart",
     "WeatherCell",
     "list_parked",
+    "list_set_aside",
     "publish_weather",
     "replay_port",
+    "set_aside",
+    "settle_set_aside",
     "stream_key",
     "unpark",
 ]

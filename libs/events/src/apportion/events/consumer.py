@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import DomainError
 from apportion.events import metrics
 from apportion.events.inbox import AggregateKey, Cursor, list_parked, load_cursors
-from apportion.events.lane import Handler, Lane, LaneSettings
+from apportion.events.lane import Handler, Lane, LaneSettings, Patience
 from apportion.events.received_event import ReceivedEvent
 from apportion.events.redis import Redis
 from apportion.events.replay import Head, ReplayPort
+from apportion.events.set_aside import count_set_aside
 from apportion.events.stream_reader import StreamReader
 from apportion.events.sweep import Sweep
 from apportion.runtime import Clock
@@ -30,6 +31,7 @@ CHECK_SECONDS = 1.0
 RELEASE_GRACE_SHARE = 0.25  # of the lease, which must outlive the grace
 LEASE_SECONDS = 10.0
 CONCURRENT_TRANSACTIONS = 4
+PATIENCE = Patience()
 
 
 @dataclass
@@ -64,6 +66,7 @@ class Consumer:
         lease_seconds: float = LEASE_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
         concurrent_transactions: int = CONCURRENT_TRANSACTIONS,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._engine = engine
         self._name = name
@@ -106,6 +109,7 @@ class Consumer:
             clock=clock,
             slots=asyncio.Semaphore(concurrent_transactions),
             leases=self._keeper,
+            patience=patience,
         )
 
     @property
@@ -177,12 +181,13 @@ class Consumer:
                 self._lane(held, key, cursors.get(key)).offer_head(sequence)
 
     async def _check_for_ever(self) -> None:
-        """Each second: did Redis lose its memory, was an aggregate un-parked, how far are we behind."""
+        """Each second: did Redis lose its memory, was an aggregate un-parked, what waits for a person, what for us."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._reader.check_memory()
                 await self._check_parked()
+                metrics.SET_ASIDE.labels(self._name).set(await count_set_aside(self._engine))
             except DomainError as error:
                 log.warning("consumer_check_failed", consumer=self._name, cause=str(error))
             metrics.STREAM_UP.labels(self._name).set(self._reader.is_up)

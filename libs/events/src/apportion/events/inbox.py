@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import BigInteger, Text
 
-from apportion.errors import NotFound
+from apportion.errors import NotFound, StaleEpoch
 from apportion.events.received_event import ReceivedEvent
-from apportion.storage import transaction
+from apportion.storage import fetch_arrays, transaction
+from apportion.storage.leases import Lease
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AggregateKey:
+class AggregateKey(NamedTuple):
     """Whose events are numbered 1, 2, 3, ..."""
 
     label: int
@@ -48,23 +49,31 @@ LOAD = text(
     """
 ).bindparams(bindparam("labels", type_=ARRAY(BigInteger)), bindparam("aggregate_ids", type_=ARRAY(Text)))
 
-# Each checks and moves in one statement; its row lock lasts until the commit. A parked cursor does not move.
-ADVANCE_FIRST = text(
-    """
-    INSERT INTO inbox_cursors AS c (consumer, label, aggregate_type, aggregate_id, last_sequence)
-    VALUES (:consumer, :label, :aggregate_type, :aggregate_id, :to_sequence)
-    ON CONFLICT ON CONSTRAINT inbox_cursors_pkey DO UPDATE SET last_sequence = :to_sequence, failure_count = 0
-    WHERE c.last_sequence = :from_sequence AND c.parked_time IS NULL
-    RETURNING last_sequence
-    """
-)
-ADVANCE = text(
-    f"""
-    UPDATE inbox_cursors SET last_sequence = :to_sequence, failure_count = 0
-    WHERE {SAME_AGGREGATE} AND last_sequence = :from_sequence AND parked_time IS NULL
-    RETURNING last_sequence
-    """
-)
+# Lease epoch and cursor are checked, and the cursor moved, in one statement: all that an event costs beside BEGIN, its
+# handler and COMMIT, so it goes to the driver as it is. The row locks last until the commit. The fence is that of
+# `check_fence`. A parked cursor does not move.
+FENCE = """
+    WITH fence AS MATERIALIZED (
+        SELECT FROM leases WHERE kind = $1 AND key = $2 AND owner = $3 AND epoch = $4 FOR KEY SHARE
+    ), moved AS (
+"""
+MOVED = """
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM fence) AS is_ours, EXISTS (SELECT FROM moved) AS has_moved
+"""
+ADVANCE_FIRST = f"""{FENCE}
+        INSERT INTO inbox_cursors AS c (consumer, label, aggregate_type, aggregate_id, last_sequence)
+        SELECT $5::text, $6::bigint, $7::text, $8::text, $10::bigint FROM fence
+        ON CONFLICT ON CONSTRAINT inbox_cursors_pkey
+        DO UPDATE SET last_sequence = excluded.last_sequence, failure_count = 0
+        WHERE c.last_sequence = $9 AND c.parked_time IS NULL
+{MOVED}"""
+ADVANCE = f"""{FENCE}
+        UPDATE inbox_cursors SET last_sequence = $10, failure_count = 0 FROM fence
+        WHERE consumer = $5 AND label = $6 AND aggregate_type = $7 AND aggregate_id = $8
+          AND last_sequence = $9 AND parked_time IS NULL
+{MOVED}"""
 COUNT_FAILURE = text(
     """
     INSERT INTO inbox_cursors AS c
@@ -80,7 +89,7 @@ KEEP_PARKED = text(
     """
     INSERT INTO inbox_parked (consumer, label, aggregate_type, aggregate_id, sequence, partition, event_id, type,
                               occurred_time, payload, error)
-    VALUES (:consumer, :label, :aggregate_type, :aggregate_id, :sequence, :partition, :event_id, :type,
+    VALUES (:consumer, :label, :aggregate_type, :aggregate_id, :sequence, :partition, CAST(:event_id AS uuid), :type,
             :occurred_time, :payload, :error)
     """
 )
@@ -125,13 +134,20 @@ async def load_cursors(
 
 
 async def advance_cursor(
-    tx: AsyncConnection, consumer: str, key: AggregateKey, from_sequence: int, to_sequence: int
+    tx: AsyncConnection, lease: Lease, consumer: str, key: AggregateKey, from_sequence: int, to_sequence: int
 ) -> bool:
-    """Move the cursor; False when it does not stand at `from_sequence` or is parked, and nothing may be applied."""
-    sequences = {"from_sequence": from_sequence, "to_sequence": to_sequence}
+    """Move the cursor; False when it does not stand at `from_sequence` or is parked, and nothing may be applied.
+
+    Raises StaleEpoch when the lease has passed on; otherwise it cannot before `tx` ends.
+    """
+    fence = (lease.kind, lease.key, lease.owner, lease.epoch)
+    aggregate = (consumer, key.label, key.aggregate_type, key.aggregate_id)
     statement = ADVANCE if from_sequence else ADVANCE_FIRST
-    row = (await tx.execute(statement, _parameters(consumer, key) | sequences)).one_or_none()
-    return row is not None
+    (row,) = await fetch_arrays(tx, statement, *fence, *aggregate, from_sequence, to_sequence)
+    if not row["is_ours"]:
+        raise StaleEpoch(lease_kind=lease.kind, lease_key=lease.key, epoch=lease.epoch)
+    has_moved: bool = row["has_moved"]
+    return has_moved
 
 
 async def count_failure(tx: AsyncConnection, consumer: str, key: AggregateKey, last_sequence: int) -> int:

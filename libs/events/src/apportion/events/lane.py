@@ -24,15 +24,29 @@ log = structlog.get_logger()
 AfterCommit = Callable[[], Awaitable[None]]
 Handler = Callable[[AsyncConnection, ReceivedEvent], Awaitable[AfterCommit | None]]
 
-FAILURES_TO_PARK = 5
 BATCH_EVENTS = 100
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 5.0
 BUFFER_BYTES_PER_LANE = 1 << 20
 BUFFER_BYTES = 64 << 20
 ERROR_LENGTH = 2_000
-TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT})
+TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT, Kind.INTERNAL})
 """Kinds of failure that are not the event's fault: tried again for as long as they last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a failure that may be the event's fault is tried again before it parks the aggregate.
+
+    The pause after the first failure doubles with each further one: by default the five span 2 + 4 + 8 + 16 = 30 s.
+    """
+
+    failures_to_park: int = 5
+    first_pause_seconds: float = 2.0
+
+    def pause_seconds(self, failure_count: int) -> float:
+        """How long to wait after so many failures."""
+        return float(self.first_pause_seconds * 2 ** max(0, failure_count - 1))
 
 
 class EventsMissing(DomainError):
@@ -60,6 +74,7 @@ class LaneSettings:
     clock: Clock
     slots: asyncio.Semaphore
     leases: LeaseHolder
+    patience: Patience
     busy: set[Lane] = field(default_factory=set)
     parked: set[Lane] = field(default_factory=set)
     buffered_bytes: int = 0
@@ -158,17 +173,19 @@ class Lane:
             self._drop_buffer(self.head)
 
     async def _close_distance(self) -> None:
-        delay = FIRST_DELAY_SECONDS
+        delay_seconds = FIRST_DELAY_SECONDS
         try:
             while not self._closed and not self.is_parked and (self.cursor is None or self.distance):
                 try:
                     await self._step()
-                    delay = FIRST_DELAY_SECONDS
+                    delay_seconds = FIRST_DELAY_SECONDS
                 except Exception as error:
                     metrics.RETRIED.labels(self._settings.consumer, getattr(error, "reason", "BUG")).inc()
-                    if not await self._is_to_be_tried_at_once(error):
-                        await self._pause(delay)
-                        delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+                    pause_seconds = await self._judge(error)
+                    if pause_seconds is None:
+                        pause_seconds, delay_seconds = delay_seconds, min(delay_seconds * 2, LONGEST_DELAY_SECONDS)
+                    if pause_seconds:
+                        await self._pause(pause_seconds)
         finally:
             self._task = None
             self._settings.busy.discard(self)
@@ -244,8 +261,8 @@ class Lane:
         settings = self._settings
         hooks: list[AfterCommit] = []
         async with settings.slots, transaction(settings.engine) as tx:
-            await check_fence(tx, self._lease)
-            if not await advance_cursor(tx, settings.consumer, self.key, last_sequence, events[-1].sequence):
+            to_sequence = events[-1].sequence
+            if not await advance_cursor(tx, self._lease, settings.consumer, self.key, last_sequence, to_sequence):
                 return None
             for event in events:
                 handler = settings.handlers.get(event.type)
@@ -263,45 +280,48 @@ class Lane:
             metrics.HOOK_FAILED.labels(self._settings.consumer).inc()
             log.exception("after_commit_failed", consumer=self._settings.consumer, aggregate=str(self.key))
 
-    async def _is_to_be_tried_at_once(self, error: Exception) -> bool:
-        """Decide what a failure means: wait it out, find the culprit in the batch, or count and in the end park."""
+    async def _judge(self, error: Exception) -> float | None:
+        """Seconds until the next try: None to wait a failure out that is not the event's fault, 0 for at once."""
         fields = {"consumer": self._settings.consumer, "aggregate": str(self.key)}
         is_transient = isinstance(error, DomainError) and error.kind in TRANSIENT
         if is_transient or not (self._attempt or isinstance(error, EventsMissing)):
             log.warning("event_delayed", **fields, cause=str(error))
-            return False
+            return None
         if len(self._attempt) > 1:
             self._singly_until = self._attempt[-1].sequence
-            return True
+            return 0.0
         log.error("event_failed", **fields, exc_info=error)
         try:
-            await self._count_failure(error)
+            return await self._count_failure(error)
         except Exception as failure:
             log.warning("event_failure_not_counted", **fields, cause=str(failure))
-        return False
+            return None
 
-    async def _count_failure(self, error: Exception) -> None:
+    async def _count_failure(self, error: Exception) -> float:
+        """Count it, in the end park the aggregate; seconds until the next try. The count outlives this worker."""
         settings, cursor = self._settings, self.cursor
         if cursor is None:
-            return
+            return 0.0
         cause = _storable(f"{type(error).__name__}: {error}")
         culprit = self._attempt[0] if self._attempt else None
         async with settings.slots, transaction(settings.engine) as tx:
             await check_fence(tx, self._lease)
             count = await count_failure(tx, settings.consumer, self.key, cursor.last_sequence)
-            if count >= FAILURES_TO_PARK:
+            if count >= settings.patience.failures_to_park:
                 await park(tx, settings.consumer, self.key, culprit, cause, settings.clock.now())
-        if count >= FAILURES_TO_PARK:
-            self._stand_at(Cursor(cursor.last_sequence, is_parked=True))
-            metrics.PARKED_TOTAL.labels(settings.consumer, self.key.aggregate_type).inc()
-            log.error("aggregate_parked", consumer=settings.consumer, aggregate=str(self.key), cause=cause)
+        if count < settings.patience.failures_to_park:
+            return settings.patience.pause_seconds(count)
+        self._stand_at(Cursor(cursor.last_sequence, is_parked=True))
+        metrics.PARKED_TOTAL.labels(settings.consumer, self.key.aggregate_type).inc()
+        log.error("aggregate_parked", consumer=settings.consumer, aggregate=str(self.key), cause=cause)
+        return 0.0
 
     def _observe(self, events: list[ReceivedEvent]) -> None:
-        settings, now = self._settings, self._settings.clock.now()
+        """The oldest event speaks for the delay of all that share its transaction."""
+        settings = self._settings
         metrics.APPLIED.labels(settings.consumer, self.key.aggregate_type).inc(len(events))
-        delay = metrics.APPLY_DELAY.labels(settings.consumer)
-        for event in events:
-            delay.observe(max(0.0, (now - event.occurred_time).total_seconds()))
+        delay = settings.clock.now() - events[0].occurred_time
+        metrics.APPLY_DELAY.labels(settings.consumer).observe(max(0.0, delay.total_seconds()))
 
     def _drop_buffer(self, last_sequence: int) -> None:
         for sequence in [sequence for sequence in self._buffer if sequence <= last_sequence]:

@@ -24,6 +24,9 @@ GAPS = Counter("apportion_events_gaps_total", "Times a stream lacked the next ev
 RETRIED = Counter("apportion_events_retried_total", "Attempts to apply that failed.", ["consumer", "reason"])
 PARKED_TOTAL = Counter("apportion_events_parked_total", "Aggregates parked: an alarm.", ["consumer", "topic"])
 PARKED = Gauge("apportion_events_parked_aggregates", "Aggregates now parked at this worker.", ["consumer"])
+SET_ASIDE = Gauge(
+    "apportion_events_set_aside_parts", "Parts of events set aside and not settled: an alarm.", ["consumer"]
+)
 LAG = Gauge("apportion_events_lag", "Events known to this worker and not applied yet.", ["consumer"])
 HELD = Gauge("apportion_events_partitions_held", "Partitions this worker owns.", ["consumer"])
 HOOK_FAILED = Counter("apportion_events_after_commit_failures_total", "Failed after-commit work.", ["consumer"])

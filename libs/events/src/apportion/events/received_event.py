@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from typing import NamedTuple
 
 from apportion.api.common.v1.events_pb2 import Event
 from apportion.rpc import from_timestamp
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedEvent:
+class ReceivedEvent(NamedTuple):
     """A fact published by another service: number `sequence` of its aggregate.
 
-    `payload` is the serialized message named by `type`; `occurred_time` is UTC.
+    `payload` is the serialized message named by `type`; `occurred_time` is UTC; `event_id` is a UUID in text.
     """
 
-    event_id: UUID
+    event_id: str
     label: int
     aggregate_type: str
     aggregate_id: str
@@ -34,9 +32,9 @@ def stream_key(topic: str, partition: int) -> str:
 
 
 def received(message: Event) -> ReceivedEvent:
-    """Raises ValueError or TimestampInvalid when the publisher sent nonsense."""
+    """Raises TimestampInvalid when the publisher sent nonsense."""
     return ReceivedEvent(
-        event_id=UUID(message.event_id),
+        event_id=message.event_id,
         label=message.label,
         aggregate_type=message.aggregate_type,
         aggregate_id=message.aggregate_id,

@@ -125,13 +125,13 @@ inbox_set_aside = Table(
     Column("settled_time", DateTime(timezone=True), comment="when a person said that it was dealt with"),
     Column("note", Text, comment="what the person did"),
     PrimaryKeyConstraint("set_aside_id", name="inbox_set_aside_pkey"),
-    UniqueConstraint(
-        "label", "aggregate_type", "aggregate_id", "sequence", "part", name="inbox_set_aside_part_key"
-    ),
+    UniqueConstraint("label", "aggregate_type", "aggregate_id", "sequence", "part", name="inbox_set_aside_part_key"),
     comment="Parts of applied events that contradict what is known, for a person to settle",
 )
 Index(
-    "inbox_set_aside_open_idx", inbox_set_aside.c.set_aside_id, postgresql_where=inbox_set_aside.c.settled_time.is_(None)
+    "inbox_set_aside_open_idx",
+    inbox_set_aside.c.set_aside_id,
+    postgresql_where=inbox_set_aside.c.settled_time.is_(None),
 )
 
 request_ids = Table(
