@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.errors import DomainError, StaleEpoch
 from apportion.runtime.clock import Clock
+from apportion.storage.copy import fetch_arrays
 from apportion.storage.transaction import transaction
 
 log = structlog.get_logger()

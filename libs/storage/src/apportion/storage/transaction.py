@@ -36,8 +36,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 async def _begin(connection: AsyncConnection) -> None:
     """SQLAlchemy would send BEGIN with its first statement, which costs three times what the driver takes for one.
 
-    So a transaction may be made of driver statements alone (`fetch_arrays`). There is no public call for it; SQLAlchemy's
-    own side of the beginning does no I/O, nor does it need the greenlet that its asynchronous call would make.
+    So a transaction may be made of driver statements alone (`fetch_arrays`). There is no public call for it. What
+    SQLAlchemy does of its own to begin is no I/O, so it needs no greenlet, which its asynchronous call would make.
     """
     inner: Any = connection.sync_connection
     inner.begin()
