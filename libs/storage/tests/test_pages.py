@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apportion.errors import InvalidArgument, PageTokenInvalid
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.pages import Cursor
 
 QUERY = query_hash("ListCharges", 1, "master-7")
@@ -49,3 +49,38 @@ def test_a_negative_page_size_is_refused() -> None:
     with pytest.raises(InvalidArgument) as caught:
         page_size(-1)
     assert caught.value.violations[0].field == "page_size"
+
+
+def pages_of(rows: list[int], size: int) -> list[list[int]]:
+    """What a client sees that follows the tokens through a list by rising ids."""
+    token, pages = "", []
+    while True:
+        page = Page(size, token, "ListCharges", 1)
+        found = [row for row in rows if row > page.after_id][: page.limit]
+        shown, token = page.cut(found, lambda row: row)
+        pages.append(list(shown))
+        if not token:
+            return pages
+
+
+@given(st.lists(st.integers(1, 2**63 - 1), unique=True, max_size=30).map(sorted), st.integers(1, 10))
+def test_pages_show_each_row_once_and_no_empty_page_at_the_end(rows: list[int], size: int) -> None:
+    pages = pages_of(rows, size)
+    assert [row for page in pages for row in page] == rows
+    assert [len(page) for page in pages[:-1]] == [size] * (len(pages) - 1)
+    assert pages[-1] or not rows
+
+
+def test_a_list_may_start_at_the_newest_row_or_be_ordered_by_several_columns() -> None:
+    assert Page(0, "", "ListTrips", 1, start=NEWEST_FIRST).after_id == 2**63 - 1
+    first = Page(1, "", "ListHeads", start=(0, ""))
+    shown, token = first.cut([(1, "a"), (1, "b")], lambda row: row)
+    assert shown == [(1, "a")]
+    assert Page(1, token, "ListHeads", start=(0, "")).cursor == (1, "a")
+
+
+@pytest.mark.parametrize("cursor", [("a",), (1, 2), ()])
+def test_a_cursor_of_another_shape_is_refused(cursor: Cursor) -> None:
+    token = encode_page_token(QUERY, cursor)
+    with pytest.raises(PageTokenInvalid):
+        Page(0, token, "ListCharges", 1, "master-7")

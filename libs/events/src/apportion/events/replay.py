@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.api.common.v1 import events_pb2, events_pb2_grpc
 from apportion.events.received_event import ReceivedEvent, received
 from apportion.rpc import SUITE_LABEL, Problems, call_options, to_timestamp
-from apportion.storage import PARTITIONS, decode_page_token, encode_page_token, page_size, query_hash, transaction
+from apportion.storage import PARTITIONS, Page, page_size, transaction
 
 REPLAY_SECONDS = 5.0
 MAX_PAGE_BYTES = 512 * 1024
@@ -44,7 +44,7 @@ HEADS = text(
     SELECT label, aggregate_id, sequence FROM aggregates
     WHERE aggregate_type = :aggregate_type AND partition = :partition
       AND (label, aggregate_id) > (:after_label, :after_id)
-    ORDER BY label, aggregate_id LIMIT :page_size
+    ORDER BY label, aggregate_id LIMIT :limit
     """
 )
 
@@ -106,24 +106,24 @@ class ReplayServicer(events_pb2_grpc.ReplayServiceServicer):
         problems.text(request.aggregate_type, "aggregate_type", longest=NAME_LENGTH)
         problems.within(request.partition, 0, PARTITIONS - 1, "partition")
         problems.raise_if_any()
-        query = query_hash("ListHeads", request.aggregate_type, request.partition)
-        after_label, after_id = decode_page_token(request.page_token, query) or (0, "")
-        size = page_size(request.page_size)
+        query = ("ListHeads", request.aggregate_type, request.partition)
+        page = Page(request.page_size, request.page_token, *query, start=(0, ""))
+        after_label, after_id = page.cursor
         parameters = {
             "aggregate_type": request.aggregate_type,
             "partition": request.partition,
             "after_label": after_label,
             "after_id": after_id,
-            "page_size": size,
+            "limit": page.limit,
         }
         async with transaction(self._engine) as tx:
             rows = (await tx.execute(HEADS, parameters)).all()
-        is_last = len(rows) < size
+        shown, token = page.cut(rows, lambda row: (row.label, row.aggregate_id))
         return events_pb2.ListHeadsResponse(
-            labels=[row.label for row in rows],
-            aggregate_ids=[row.aggregate_id for row in rows],
-            sequences=[row.sequence for row in rows],
-            next_page_token="" if is_last else encode_page_token(query, (rows[-1].label, rows[-1].aggregate_id)),
+            labels=[row.label for row in shown],
+            aggregate_ids=[row.aggregate_id for row in shown],
+            sequences=[row.sequence for row in shown],
+            next_page_token=token,
         )
 
 

@@ -10,14 +10,16 @@ from apportion.storage.failures import constraint_errors, database_failure, viol
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
 from apportion.storage.migrations import migrate, newest_version, schema_version
 from apportion.storage.outbox import PARTITIONS, append_event, partition_of
-from apportion.storage.pages import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage.pages import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_schema, check_version
 from apportion.storage.transaction import transaction
 
 __all__ = [
+    "NEWEST_FIRST",
     "PARTITIONS",
     "DatabaseNotDurable",
+    "Page",
     "RequestKey",
     "SchemaMismatch",
     "append_event",

@@ -6,6 +6,8 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +18,42 @@ MAX_PAGE_SIZE = 1_000
 CHECK_BYTES = 12
 
 Cursor = tuple[int | str, ...]
+Row = TypeVar("Row")
+
+OLDEST_FIRST: Cursor = (0,)
+NEWEST_FIRST: Cursor = (2**63 - 1,)
+"""Where the first page of a list by falling ids starts."""
+
+
+class Page:
+    """One page of a list: read up to `limit` rows behind the cursor, in the order of the list, and `cut` them."""
+
+    def __init__(self, requested_size: int, token: str, *query: object, start: Cursor = OLDEST_FIRST) -> None:
+        """`query` names the method, the label and the filters; `start` is a key before all keys of the list.
+
+        Raises InvalidArgument for a negative size, PageTokenInvalid.
+        """
+        self._query = query_hash(*query)
+        self.size = page_size(requested_size)
+        self.limit = self.size + 1
+        """One row more than is shown tells whether there is a next page."""
+        cursor = decode_page_token(token, self._query)
+        self.cursor = start if cursor is None else cursor
+        if list(map(type, self.cursor)) != list(map(type, start)):
+            raise PageTokenInvalid()
+
+    @property
+    def after_id(self) -> int:
+        """The cursor of a list by one number: the id of the last row seen."""
+        return int(self.cursor[0])
+
+    def cut(self, rows: Sequence[Row], key_of: Callable[[Row], int | Cursor]) -> tuple[Sequence[Row], str]:
+        """The rows of this page and the token of the next one, "" after the last."""
+        if len(rows) <= self.size:
+            return rows, ""
+        shown = rows[: self.size]
+        key = key_of(shown[-1])
+        return shown, encode_page_token(self._query, key if isinstance(key, tuple) else (key,))
 
 
 def page_size(requested: int) -> int:

@@ -11,8 +11,7 @@ from apportion.storage import transaction
 
 async def list_calculations(
     engine: AsyncEngine, wanted: CalculationFilter, *, before: int, limit: int
-) -> tuple[list[Calculation], int | None]:
-    """A page, newest first, and the id before which the next page starts (None: the last page)."""
+) -> list[Calculation]:
+    """Newest first, those with an id below `before`."""
     async with transaction(engine) as tx:
-        page = await load_page(tx, wanted, before=before, limit=limit + 1)
-    return page[:limit], page[limit - 1].calculation_id if len(page) > limit else None
+        return await load_page(tx, wanted, before=before, limit=limit)

@@ -9,10 +9,7 @@ from apportion.fees.storage.terms import list_terms as load_page
 from apportion.storage import transaction
 
 
-async def list_terms(
-    engine: AsyncEngine, label: int, master_id: int, *, after: int, limit: int
-) -> tuple[list[Terms], int | None]:
-    """A page in subscription order, and the subscription id after which the next page starts (None: the last page)."""
+async def list_terms(engine: AsyncEngine, label: int, master_id: int, *, after: int, limit: int) -> list[Terms]:
+    """In subscription order, those of subscriptions with an id above `after`."""
     async with transaction(engine) as tx:
-        page = await load_page(tx, label, master_id, after=after, limit=limit + 1)
-    return page[:limit], page[limit - 1].subscription_id if len(page) > limit else None
+        return await load_page(tx, label, master_id, after=after, limit=limit)

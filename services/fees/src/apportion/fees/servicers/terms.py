@@ -15,7 +15,7 @@ from apportion.fees.operations.ports import Subscriptions
 from apportion.fees.operations.set_terms import set_terms
 from apportion.rpc import caller
 from apportion.runtime import Clock
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import Page
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,9 +44,8 @@ class TermsServicer(terms_pb2_grpc.TermsServiceServicer):
     async def ListTerms(  # noqa: N802
         self, request: terms_pb2.ListTermsRequest, context: Context
     ) -> terms_pb2.ListTermsResponse:
-        label, master_id, limit = caller().label, wire.parse_list_terms(request), page_size(request.page_size)
-        query = query_hash("ListTerms", label, master_id)
-        (after,) = decode_page_token(request.page_token, query) or (0,)
-        page, last = await list_terms(self._engine, label, master_id, after=int(after), limit=limit)
-        token = "" if last is None else encode_page_token(query, (last,))
-        return terms_pb2.ListTermsResponse(terms=map(wire.render_terms, page), next_page_token=token)
+        label, master_id = caller().label, wire.parse_list_terms(request)
+        page = Page(request.page_size, request.page_token, "ListTerms", label, master_id)
+        found = await list_terms(self._engine, label, master_id, after=page.after_id, limit=page.limit)
+        shown, token = page.cut(found, lambda terms: terms.subscription_id)
+        return terms_pb2.ListTermsResponse(terms=map(wire.render_terms, shown), next_page_token=token)

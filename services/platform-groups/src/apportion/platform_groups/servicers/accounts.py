@@ -17,11 +17,11 @@ from apportion.platform_groups.operations.create_account import create_account
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
 from apportion.platform_groups.operations.read_accounts import get_account, list_accounts
 from apportion.platform_groups.operations.set_account_access import set_account_access
-from apportion.platform_groups.servicers.paging import Page
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
+from apportion.storage import Page
 
 log = structlog.get_logger()
 

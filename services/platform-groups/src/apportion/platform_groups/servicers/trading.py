@@ -13,11 +13,11 @@ from apportion.platform_groups.operations.ports import NewId, TradingServersPort
 from apportion.platform_groups.operations.read_trading import get_closing, list_orders, list_positions
 from apportion.platform_groups.operations.set_kill_switch import set_kill_switch
 from apportion.platform_groups.operations.submit_orders import submit_orders
-from apportion.platform_groups.servicers.paging import Page
 from apportion.platform_groups.storage.events import order_columns
 from apportion.platform_groups.wire.trading import CAUSE_LENGTH, parse_orders, render_closing, render_position
 from apportion.rpc import Problems, caller, request_key, to_timestamp
 from apportion.runtime import Clock
+from apportion.storage import Page
 
 
 @dataclass(frozen=True, slots=True)

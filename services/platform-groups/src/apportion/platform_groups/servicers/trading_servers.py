@@ -21,7 +21,6 @@ from apportion.platform_groups.operations.read_servers import (
     list_trading_servers,
 )
 from apportion.platform_groups.operations.register_trading_server import register_trading_server
-from apportion.platform_groups.servicers.paging import Page
 from apportion.platform_groups.wire.accounts import (
     parse_new_group,
     parse_registration,
@@ -31,6 +30,7 @@ from apportion.platform_groups.wire.accounts import (
 )
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
+from apportion.storage import Page
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from apportion.api.platform_groups.v1 import transfers_pb2, transfers_pb2_grpc
 from apportion.platform_groups.operations.accept_transfers import batch_transfer_funds
 from apportion.platform_groups.operations.read_trading import get_transfer, list_transfers
 from apportion.platform_groups.operations.transfer_funds import adjust_balance, transfer_funds
-from apportion.platform_groups.servicers.paging import Page
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.trading import check_adjustment, parse_transfer, parse_transfers, render_transfer
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
+from apportion.storage import Page
 
 
 @dataclass(frozen=True, slots=True)

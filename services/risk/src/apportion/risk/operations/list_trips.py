@@ -9,10 +9,7 @@ from apportion.risk.storage.trips import list_trips as load_page
 from apportion.storage import transaction
 
 
-async def list_trips(
-    engine: AsyncEngine, label: int, master_id: int, *, before: int, limit: int
-) -> tuple[list[Trip], int | None]:
-    """A page, newest first, and the id before which the next page starts (None: the last page)."""
+async def list_trips(engine: AsyncEngine, label: int, master_id: int, *, before: int, limit: int) -> list[Trip]:
+    """Newest first, those with an id below `before`."""
     async with transaction(engine) as tx:
-        page = await load_page(tx, label, master_id, before=before, limit=limit + 1)
-    return page[:limit], page[limit - 1].trip_id if len(page) > limit else None
+        return await load_page(tx, label, master_id, before=before, limit=limit)

@@ -8,12 +8,11 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.risk.v1 import trips_pb2, trips_pb2_grpc
-from apportion.money import INT64_MAX
 from apportion.risk import wire
 from apportion.risk.operations.get_trip import get_trip
 from apportion.risk.operations.list_trips import list_trips
 from apportion.rpc import caller
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import NEWEST_FIRST, Page
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,9 +32,8 @@ class TripsServicer(trips_pb2_grpc.TripsServiceServicer):
     async def ListTrips(  # noqa: N802
         self, request: trips_pb2.ListTripsRequest, context: Context
     ) -> trips_pb2.ListTripsResponse:
-        label, master_id, size = caller().label, wire.parse_list_trips(request), page_size(request.page_size)
-        query = query_hash("ListTrips", label, master_id)
-        (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
-        page, last = await list_trips(self._engine, label, master_id, before=int(before), limit=size)
-        token = "" if last is None else encode_page_token(query, (last,))
-        return trips_pb2.ListTripsResponse(trips=map(wire.render_trip, page), next_page_token=token)
+        label, master_id = caller().label, wire.parse_list_trips(request)
+        page = Page(request.page_size, request.page_token, "ListTrips", label, master_id, start=NEWEST_FIRST)
+        found = await list_trips(self._engine, label, master_id, before=page.after_id, limit=page.limit)
+        shown, token = page.cut(found, lambda trip: trip.trip_id)
+        return trips_pb2.ListTripsResponse(trips=map(wire.render_trip, shown), next_page_token=token)
