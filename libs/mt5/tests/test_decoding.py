@@ -11,7 +11,11 @@ import pytest
 from apportion.mt5 import UnexpectedReply, dealer
 from apportion.mt5.accounts import Account, columns_of
 from apportion.mt5.deals import Deal
+from apportion.mt5.positions import Position
+from apportion.mt5.positions import list_of_logins as positions_of_logins
+from apportion.mt5.records import LOGINS_PER_CALL
 from apportion.mt5.reply import Reply, decode, parse_reply
+from apportion.mt5.symbols import Symbol
 
 
 class Answering:
@@ -74,6 +78,75 @@ def test_request_body() -> None:
         dealer.DealerRequest(1, "EURUSD", 5, 1, comment="x" * 32).body()
 
 
+def test_body_of_a_modification() -> None:
+    change = dealer.ModifyRequest(7, "EURUSD", 5, position=9, stop_loss_e8=109_500_000, take_profit_e8=0)
+    assert change.body() == {
+        "Action": "202",
+        "Login": "7",
+        "Symbol": "EURUSD",
+        "Digits": "5",
+        "Position": "9",
+        "PriceSL": "1.09500000",
+        "PriceTP": "0.00000000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "fields", "closed_volume_e8"),
+    [
+        (0, {}, 0),
+        (1, {"VolumeClosed": "4000"}, 40_000_000),
+        (1, {}, 100_000_000),
+        (2, {"VolumeClosed": "4000", "VolumeClosedExt": "40000000"}, 40_000_000),
+        (2, {}, 0),
+        (3, {}, 100_000_000),
+    ],
+)
+def test_what_a_deal_closed(entry: int, fields: dict[str, str], closed_volume_e8: int) -> None:
+    text = {"Deal": "1", "Login": "2", "Action": "1", "Entry": str(entry), "Volume": "10000", **fields}
+    assert decode(json.dumps(text).encode(), Deal).closed_volume_e8 == closed_volume_e8
+
+
+def test_a_position() -> None:
+    text = b"""{"Position":"5","Login":"7","Symbol":"EURUSD","Action":"1","VolumeExt":"100","TimeCreate":"3",
+        "PriceOpen":"1.1","PriceSL":"1.2","PriceTP":"1.05","Profit":"-2","Storage":"0.10","DigitsCurrency":"2"}"""
+    position = decode(text, Position)
+    assert (position.signed_volume_e8, position.server_time_ms, position.price_open_e8) == (-100, 3_000, 110_000_000)
+    assert (position.price_sl_e8, position.price_tp_e8) == (120_000_000, 105_000_000)
+    assert (position.profit_minor, position.storage_minor) == (-200, 10)
+
+
+class Listing:
+    """Answers each call with one position per login asked for, and counts the calls."""
+
+    def __init__(self) -> None:
+        self.call_count = 0
+
+    async def call(self, command: str, query: dict[str, str], *_: object, **__: object) -> Reply:
+        self.call_count += 1
+        rows = [{"Position": login, "Login": login, "Symbol": "EURUSD"} for login in query["login"].split(",")]
+        return parse_reply(json.dumps({"retcode": "0 Done", "answer": rows}).encode())
+
+
+async def test_many_logins_are_asked_for_in_parts() -> None:
+    caller: Any = Listing()
+    logins = list(range(1, 2 * LOGINS_PER_CALL + 2))
+    assert [position.login for position in await positions_of_logins(caller, logins)] == logins
+    assert caller.call_count == 3
+    assert await positions_of_logins(caller, []) == []
+
+
+def test_a_symbol() -> None:
+    text = b"""{"Symbol":"XAUUSD","Digits":"2","Point":"0.01000000","CurrencyMargin":"USD",
+        "ContractSize":"100.00000000","StopsLevel":"20","CalcMode":"2","MarginInitialBuy":"0.05000000","MarginInitialSell":"0.06000000"}"""
+    symbol = decode(text, Symbol)
+    assert (symbol.point_e8, symbol.stops_distance_e8, symbol.contract_units) == (1_000_000, 20_000_000, 100)
+    assert (symbol.margin_rate_buy_e8, symbol.margin_rate_sell_e8) == (5_000_000, 6_000_000)
+    assert (symbol.currency_margin, symbol.calculation_mode) == ("USD", 2)
+    bare = decode(b'{"Symbol":"EURUSD","Digits":"5"}', Symbol)
+    assert (bare.point_e8, bare.margin_rate_buy_e8, bare.stops_distance_e8) == (1_000, 100_000_000, 0)
+
+
 def test_a_deal_of_strings_and_one_of_numbers() -> None:
     text = b"""{"Deal":"5","Login":"7","Action":"1","Entry":"1","Time":"1000","Volume":"100","Profit":"-1.50",
         "DigitsCurrency":"2","Symbol":"EURUSD","Price":"1.1","Comment":"ap:o3","Unknown":{"x":1}}"""
@@ -100,6 +173,7 @@ def test_ten_thousand_account_states_are_parsed_quickly() -> None:
             "Margin": "100.00" if n % 2 else "0.00",
             "MarginFree": "9900.00",
             "MarginLevel": "1000.00",
+            "MarginLeverage": "200",
             "Profit": "-12.34" if n % 2 else "0.00",
             "Equity": "9987.66",
             **{f"Other{k}": "0.00" for k in range(12)},
@@ -115,4 +189,5 @@ def test_ten_thousand_account_states_are_parsed_quickly() -> None:
     assert columns.logins[0] == 10_001
     assert columns.equities_minor.sum() == 998_766 * 10_000
     assert columns.position_flags.sum() == 5_000
+    assert set(columns.leverages) == {200}
     assert best < 0.1, f"{best * 1000:.0f} ms"

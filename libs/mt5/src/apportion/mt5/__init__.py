@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apportion.mt5.connection import Caller, Connection
-from apportion.mt5.dealer import Confirmation, DealerRequest
+from apportion.mt5.dealer import Confirmation, DealerRequest, ModifyRequest
 from apportion.mt5.endpoint import Endpoint
 from apportion.mt5.errors import (
     ConnectionLost,
@@ -26,6 +26,7 @@ __all__ = [
     "DealerRequest",
     "Endpoint",
     "LoginRefused",
+    "ModifyRequest",
     "Mt5Error",
     "NotSent",
     "OutcomeUnknown",

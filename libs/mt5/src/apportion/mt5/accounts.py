@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.mt5.connection import Caller
-from apportion.mt5.errors import Refused
 from apportion.mt5.numbers import fixed
-from apportion.mt5.retcodes import Retcode
+from apportion.mt5.records import batch_of_groups
 
 
 class Account(msgspec.Struct, rename="pascal"):
@@ -22,6 +21,7 @@ class Account(msgspec.Struct, rename="pascal"):
     credit: str = "0"
     margin: str = "0"
     margin_free: str = "0"
+    margin_leverage: int = 0
     equity: str = "0"
     profit: str = "0"
 
@@ -34,6 +34,7 @@ class AccountColumns:
     """Account states as columns of one length, sorted by login; money in minor units of each account's currency.
 
     `position_flags` is 1 where margin or floating profit shows an open position: the server does not say it.
+    `leverages` are whole numbers (100 is 1:100), 0 where the server does not tell one; `users.User` has it too.
     """
 
     logins: Int64s
@@ -43,17 +44,12 @@ class AccountColumns:
     margins_minor: Int64s
     free_margins_minor: Int64s
     position_flags: Int64s
+    leverages: Int64s
 
 
 async def states_of_groups(caller: Caller, groups: Sequence[str]) -> AccountColumns:
     """States of the accounts of these groups (names or masks), as far as the server keeps one."""
-    try:
-        reply = await caller.call("user/account/get_batch", {"group": ",".join(groups)})
-    except Refused as refused:
-        if refused.retcode != Retcode.NOT_FOUND:
-            raise
-        return columns_of([])
-    return columns_of(reply.as_type(list[Account]))
+    return columns_of(await batch_of_groups(caller, "user/account/get_batch", groups, Account))
 
 
 def columns_of(accounts: list[Account]) -> AccountColumns:
@@ -70,7 +66,8 @@ def columns_of(accounts: list[Account]) -> AccountColumns:
             margin,
             fixed(account.margin_free, digits),
             1 if margin or account.profit.strip("-0.") else 0,
+            account.margin_leverage,
         )
-    rows = np.array(flat, dtype=np.int64).reshape(-1, 7)
+    rows = np.array(flat, dtype=np.int64).reshape(-1, 8)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    return AccountColumns(*(np.ascontiguousarray(rows[:, index]) for index in range(7)))
+    return AccountColumns(*(np.ascontiguousarray(rows[:, index]) for index in range(8)))

@@ -8,9 +8,8 @@ import msgspec
 
 from apportion.mt5.connection import Caller
 from apportion.mt5.enums import DEFAULT_RIGHTS
-from apportion.mt5.errors import Refused
 from apportion.mt5.numbers import fixed
-from apportion.mt5.retcodes import Retcode
+from apportion.mt5.records import batch_of_groups, batch_of_logins
 
 
 class User(msgspec.Struct, rename="pascal"):
@@ -69,23 +68,14 @@ async def get(caller: Caller, login: int) -> User:
 
 async def list_of_groups(caller: Caller, groups: Sequence[str]) -> list[User]:
     """All accounts of the groups (names or masks)."""
-    return await _batch(caller, {"group": ",".join(groups)})
+    return await batch_of_groups(caller, "user/get_batch", groups, User)
 
 
 async def list_of_logins(caller: Caller, logins: Sequence[int]) -> list[User]:
     """The accounts that exist among these logins."""
-    return await _batch(caller, {"login": ",".join(map(str, logins))})
+    return await batch_of_logins(caller, "user/get_batch", logins, User)
 
 
 async def set_rights(caller: Caller, login: int, rights: int) -> None:
     """A write, and idempotent. The server ignores what it dislikes without a word: read again and compare."""
     await caller.call("user/update", {"login": login}, {"Login": str(login), "Rights": str(rights)}, write=True)
-
-
-async def _batch(caller: Caller, selector: dict[str, str]) -> list[User]:
-    try:
-        return (await caller.call("user/get_batch", selector)).as_type(list[User])
-    except Refused as refused:
-        if refused.retcode == Retcode.NOT_FOUND:
-            return []
-        raise
