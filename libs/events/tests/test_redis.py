@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from apportion.errors import UpstreamUnavailable
-from apportion.events import Redis
+from apportion.events import Redis, RedisUnavailable, Script
 from apportion.events.redis_connection import RedisAddress
 
 
@@ -53,6 +53,42 @@ async def test_connects_again_after_a_loss(redis: Redis) -> None:
     while not await answers():
         pass
     assert await redis.command("CLIENT", "ID") != own
+
+
+async def test_scripts_are_sent_once_and_again_when_the_server_forgot_them(redis: Redis) -> None:
+    script = Script("return ARGV[1] .. KEYS[1]")
+    assert await redis.run_script(script, ["k"], 7) == b"7k"
+    await redis.command("SCRIPT", "FLUSH")
+    assert await redis.run_script(script, ["k"], 8) == b"8k"
+    with pytest.raises(RedisUnavailable, match="wrong kind"):
+        await redis.run_script(Script("redis.call('SET', 'a', '1') return redis.call('LPUSH', 'a', '1')"), [])
+
+
+async def test_a_server_that_does_not_answer_in_time(redis_url: str) -> None:
+    redis = Redis(redis_url, answer_seconds=0.1)
+    await redis.ping()
+    late = [asyncio.create_task(redis.command("BLPOP", name, 0)) for name in ("nothing", "never")]
+    for task in late:
+        with pytest.raises(RedisUnavailable, match=r"no answer in 0\.1 s"):
+            await task
+    await redis.ping()
+    await redis.close()
+
+
+async def test_close_tells_those_who_wait(redis: Redis) -> None:
+    await redis.ping()
+    waiting = asyncio.create_task(redis.command("BLPOP", "nothing", 0))
+    await asyncio.sleep(0)
+    await redis.close()
+    with pytest.raises(RedisUnavailable, match="connection closed"):
+        await waiting
+
+
+async def test_a_connection_that_blocks_has_no_limit_unless_asked(redis_url: str) -> None:
+    redis = Redis(redis_url, answer_seconds=0.05)
+    connection = await redis.connect()
+    assert await connection.send([("BLPOP", "nothing", "0.2")])[0] is None
+    connection.close()
 
 
 async def test_nobody_listens() -> None:

@@ -259,7 +259,7 @@ async def shared_gateway(pytestconfig: pytest.Config) -> AsyncIterator[Gateway]:
         stack.push_async_callback(databases.drop_all)
         redis_url = urlsplit(servers.redis_url())._replace(path=SHARED_REDIS_DATABASE).geturl()
         gateway = await start(stack, await databases.make(PACKAGE), redis_url)
-        await gateway.server._stores.redis.call("FLUSHDB")
+        await gateway.server._stores.redis.command("FLUSHDB")
         yield gateway
 
 

@@ -104,7 +104,7 @@ async def test_forwarded_addresses_count_only_from_our_proxies(start_gateway: An
             headers = gateway.credentials(**{"X-Forwarded-For": f"203.0.{n}.1"})
             statuses.append((await gateway.la_auth(headers)).status)
         assert statuses == expected
-        await gateway.server._stores.redis.call("FLUSHDB")
+        await gateway.server._stores.redis.command("FLUSHDB")
 
 
 async def test_not_ready_without_redis_but_alive(start_gateway: Any) -> None:

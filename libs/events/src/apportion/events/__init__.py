@@ -6,7 +6,8 @@ from apportion.events.consumer import Consumer
 from apportion.events.inbox import AggregateKey, list_parked, unpark
 from apportion.events.lane import AfterCommit, EventsMissing, Handler, Patience
 from apportion.events.received_event import ReceivedEvent, stream_key
-from apportion.events.redis import Redis
+from apportion.events.redis import Redis, Script
+from apportion.events.redis_connection import RedisUnavailable
 from apportion.events.relay import Relay
 from apportion.events.replay import Head, ReplayPort, ReplayServicer, replay_port
 from apportion.events.set_aside import SetAsidePart, list_set_aside, set_aside, settle_set_aside
@@ -22,9 +23,11 @@ __all__ = [
     "Patience",
     "ReceivedEvent",
     "Redis",
+    "RedisUnavailable",
     "Relay",
     "ReplayPort",
     "ReplayServicer",
+    "Script",
     "SetAsidePart",
     "WeatherCell",
     "list_parked",

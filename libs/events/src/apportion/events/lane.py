@@ -30,8 +30,6 @@ LONGEST_DELAY_SECONDS = 5.0
 BUFFER_BYTES_PER_LANE = 1 << 20
 BUFFER_BYTES = 64 << 20
 ERROR_LENGTH = 2_000
-TRANSIENT = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE, Kind.EXHAUSTED, Kind.CONFLICT, Kind.INTERNAL})
-"""Kinds of failure that are not the event's fault: tried again for as long as they last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +281,7 @@ class Lane:
     async def _judge(self, error: Exception) -> float | None:
         """Seconds until the next try: None to wait a failure out that is not the event's fault, 0 for at once."""
         fields = {"consumer": self._settings.consumer, "aggregate": str(self.key)}
-        is_transient = isinstance(error, DomainError) and error.kind in TRANSIENT
+        is_transient = isinstance(error, DomainError) and error.kind.is_transient
         if is_transient or not (self._attempt or isinstance(error, EventsMissing)):
             log.warning("event_delayed", **fields, cause=str(error))
             return None

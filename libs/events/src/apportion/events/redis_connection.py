@@ -47,24 +47,45 @@ class RedisAddress:
         )
 
 
-class RedisConnection(asyncio.Protocol):
-    """Answers are matched to requests by their order; with `on_push`, as after SUBSCRIBE, all of them go there."""
+class RedisUnavailable(UpstreamUnavailable):
+    """Redis cannot be reached, did not answer in time, or refused a command."""
 
-    def __init__(self, on_push: Callable[[Reply], None] | None = None) -> None:
+
+class RedisConnection(asyncio.Protocol):
+    """Answers are matched to requests by their order; with `on_push`, as after SUBSCRIBE, all of them go there.
+
+    What is asked in one turn of the event loop leaves in one write: uvloop sees to that.
+    """
+
+    def __init__(self, answer_seconds: float | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
-        self._on_push = on_push
+        self._answer_seconds = answer_seconds
+        self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._on_push: Callable[[Reply], None] | None = None
         self._transport: asyncio.Transport | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_open = False
+        self.lost: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
-    async def open(cls, address: RedisAddress, on_push: Callable[[Reply], None] | None = None) -> Self:
-        """Connect, authenticate, select the database. Raises UpstreamUnavailable."""
+    async def open(
+        cls,
+        address: RedisAddress,
+        *,
+        answer_seconds: float | None = None,
+        on_push: Callable[[Reply], None] | None = None,
+    ) -> Self:
+        """Connect, authenticate, select the database. Raises RedisUnavailable.
+
+        An answer that is not there in `answer_seconds` closes the connection: they are matched by order, so after a
+        missing one nothing can be trusted.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(
-                    cls,
+                    lambda: cls(answer_seconds),
                     address.host,
                     address.port,
                     ssl=ssl.create_default_context() if address.tls else None,
@@ -88,54 +109,73 @@ class RedisConnection(asyncio.Protocol):
         for reply in await asyncio.gather(*self.send(greetings)):
             checked(reply)
 
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and not self.lost.done()
-
     def send(self, commands: Sequence[Sequence[Word]]) -> list[asyncio.Future[Reply]]:
         """Write the commands in one go; one future per command, in order. An error reply is a value: see `checked`."""
-        if self._transport is None or self.lost.done():
+        if self._transport is None or not self.is_open:
             raise unavailable("connection lost")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         answers: list[asyncio.Future[Reply]] = [loop.create_future() for _ in commands]
         if self._on_push is None:
-            self._waiting.extend(answers)
+            until = loop.time() + (self._answer_seconds or 0)
+            self._waiting.extend([(until, answer) for answer in answers])
+            if self._watchdog is None and self._answer_seconds is not None:
+                self._watchdog = loop.call_at(until, self._watch)
         self._transport.write(b"".join([hiredis.pack_command(tuple(words)) for words in commands]))  # type: ignore[arg-type]
         return answers
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        """Callers still waiting get RedisUnavailable."""
+        self._end("connection closed")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
             if self._waiting:
-                answer = self._waiting.popleft()
-                if not answer.done():
+                _, answer = self._waiting.popleft()
+                if not answer.done():  # its caller may have given up
                     answer.set_result(reply)
             elif self._on_push is not None:
                 self._on_push(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._end("connection lost")
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def _end(self, cause: str) -> None:
+        self.is_open = False
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._transport is not None:
+            self._transport.abort()
         while self._waiting:
-            answer = self._waiting.popleft()
+            _, answer = self._waiting.popleft()
             if not answer.done():
-                answer.set_exception(unavailable("connection lost"))
+                answer.set_exception(unavailable(cause))
                 answer.exception()  # a caller that was cancelled will not look
+
+    def _watch(self) -> None:
+        """One timer for all commands: the oldest one is the first that can be late."""
+        self._watchdog = None
+        if not self._waiting:
+            return
+        until, _ = self._waiting[0]
+        if until <= self._loop.time():
+            self._end(f"no answer in {self._answer_seconds:g} s")
+        else:
+            self._watchdog = self._loop.call_at(until, self._watch)
 
 
 def checked(reply: Reply) -> Reply:
-    """The reply, or UpstreamUnavailable when it is an error (LOADING, OOM, READONLY, ...)."""
+    """The reply, or RedisUnavailable when it is an error (LOADING, OOM, READONLY, ...)."""
     if isinstance(reply, hiredis.ReplyError):
         raise unavailable(str(reply))
     return reply
 
 
-def unavailable(cause: str) -> UpstreamUnavailable:
-    return UpstreamUnavailable(f"redis: {cause}", service="redis")
+def unavailable(cause: str) -> RedisUnavailable:
+    return RedisUnavailable(f"redis: {cause}", service="redis")

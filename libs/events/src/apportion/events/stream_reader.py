@@ -17,7 +17,7 @@ from apportion.api.common.v1.events_pb2 import Event
 from apportion.errors import DomainError, UpstreamUnavailable
 from apportion.events.received_event import ReceivedEvent, received, stream_key
 from apportion.events.redis import Redis
-from apportion.events.redis_connection import RedisConnection, Reply, Word, checked, unavailable
+from apportion.events.redis_connection import RedisConnection, Reply, Word, checked
 from apportion.events.redis_memory import RedisMemory
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ Stream = tuple[str, int]
 READ_COUNT = 100
 BLOCK_MILLISECONDS = 250
 ANSWER_SECONDS = 5.0
+"""A server that stays silent for much longer than it may block is lost."""
 RETRY_SECONDS = 0.2
 FROM_START = b"0-0"
 
@@ -82,7 +83,7 @@ class StreamReader:
         """Read for ever; while Redis is away, `is_up` is False."""
         while True:
             try:
-                connection = await self._redis.connect()
+                connection = await self._redis.connect(answer_seconds=ANSWER_SECONDS)
                 try:
                     self._positions = {}
                     await self._read(connection)
@@ -146,9 +147,4 @@ class StreamReader:
 
 
 async def _answers(connection: RedisConnection, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-    """A server that stays silent for longer than it may block is lost."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return [checked(await answer) for answer in connection.send(commands)]
-    except TimeoutError as error:
-        raise unavailable(f"no answer in {ANSWER_SECONDS:g} s") from error
+    return [checked(await answer) for answer in connection.send(commands)]

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from apportion.errors import UpstreamUnavailable
-from apportion.events.redis import Redis
+from apportion.events.redis import Redis, Script
 from apportion.events.redis_connection import Reply
 
 log = structlog.get_logger()
@@ -19,13 +19,13 @@ LONGEST_DELAY_SECONDS = 1.0
 
 # An older snapshot than the stored one is dropped, so that a publisher that slept cannot turn the weather back.
 # Versions are decimal numbers of one width: they compare as strings. KEYS[1] is also the channel.
-PUBLISH_SCRIPT = f"""
+PUBLISH = Script(f"""
 local stored = redis.call('GETRANGE', KEYS[1], 0, {VERSION_DIGITS - 1})
 if stored >= string.sub(ARGV[1], 1, {VERSION_DIGITS}) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 1
-"""
+""")
 
 
 def accounts_key(trading_server_id: int) -> str:
@@ -45,7 +45,7 @@ async def publish_weather(redis: Redis, key: str, payload: bytes, version: int) 
     Raises UpstreamUnavailable.
     """
     value = b"%0*d" % (VERSION_DIGITS, version) + payload
-    return bool(await redis.command("EVAL", PUBLISH_SCRIPT, 1, key, value))
+    return bool(await redis.run_script(PUBLISH, [key], value))
 
 
 class WeatherCell:

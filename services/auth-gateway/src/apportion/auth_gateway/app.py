@@ -23,7 +23,6 @@ from apportion.auth_gateway.operations.ports import Accounts, Masters
 from apportion.auth_gateway.settings import AuthGatewaySettings
 from apportion.auth_gateway.storage.admissions import Admissions
 from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
-from apportion.auth_gateway.storage.redis_link import RedisLink, RedisUnavailable
 from apportion.auth_gateway.storage.sessions import Sessions
 from apportion.auth_gateway.storage.tokens import Tokens
 from apportion.auth_gateway.web.connection import GatewayServer
@@ -31,6 +30,7 @@ from apportion.auth_gateway.web.methods import Services
 from apportion.auth_gateway.web.rpc_endpoint import RpcEndpoint
 from apportion.auth_gateway.web.site import Site
 from apportion.errors import DatabaseUnavailable
+from apportion.events import Redis, RedisUnavailable
 from apportion.rpc import Tls, open_channel
 from apportion.runtime import Background, Clock, ServiceApp, SystemClock
 from apportion.storage import migrate as migrate_database
@@ -40,6 +40,7 @@ SCHEMA = "apportion.auth_gateway.storage"
 POOL_SIZE = 4
 PEER = "auth-gateway"
 BACKLOG = 1024
+REDIS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Stores:
     """What keeps state: PostgreSQL and Redis."""
 
     engine: AsyncEngine
-    redis: RedisLink
+    redis: Redis
     directory: BrokerDirectory
 
 
@@ -96,7 +97,7 @@ class HttpServer:
             return False
         try:
             await self._stores.directory.current()
-            await self._stores.redis.call("PING")
+            await self._stores.redis.ping()
         except (DatabaseUnavailable, RedisUnavailable):
             return False
         return True
@@ -161,11 +162,11 @@ async def build(
 async def open_stores(settings: AuthGatewaySettings, clock: Clock) -> AsyncIterator[Stores]:
     """PostgreSQL, only one to be trusted, and Redis, which is not connected before it is used."""
     async with open_database(settings, SCHEMA, pool_size=POOL_SIZE) as engine:
-        redis = RedisLink(settings.redis_url)
+        redis = Redis(settings.redis_url, answer_seconds=REDIS_SECONDS)
         try:
             yield Stores(engine, redis, BrokerDirectory(engine, clock, settings.brokers_ttl_seconds))
         finally:
-            redis.close()
+            await redis.close()
 
 
 async def migrate(settings: AuthGatewaySettings) -> None:

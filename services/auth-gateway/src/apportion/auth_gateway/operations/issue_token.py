@@ -20,8 +20,8 @@ from apportion.auth_gateway.operations.local_quota import LocalQuota
 from apportion.auth_gateway.operations.ports import RandomBytes, Wallets
 from apportion.auth_gateway.storage.admissions import Admissions
 from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
-from apportion.auth_gateway.storage.redis_link import RedisUnavailable
 from apportion.auth_gateway.storage.tokens import Tokens
+from apportion.events import RedisUnavailable
 from apportion.runtime import Clock
 
 log = structlog.get_logger()

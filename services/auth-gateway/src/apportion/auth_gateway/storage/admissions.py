@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from apportion.auth_gateway.domain.limits import WINDOW_MS, Attempt, AttemptLimits
 from apportion.auth_gateway.domain.tokens import TokenGrant, digest_of
-from apportion.auth_gateway.storage.redis_link import RedisLink, Script
 from apportion.auth_gateway.storage.tokens import token_key, token_value
+from apportion.events import Redis, Script
 
 _ADMIT = Script("""
 -- KEYS: attempts of the login, count of the network, count of all, lock, token
@@ -52,7 +52,7 @@ return 0
 class Admissions:
     """Attempts counted in Redis. Every method raises RedisUnavailable."""
 
-    redis: RedisLink
+    redis: Redis
     limits: AttemptLimits
 
     async def admit(self, attempt: Attempt, now_ms: int, token: str = "", grant: TokenGrant | None = None) -> int:
@@ -70,14 +70,14 @@ class Admissions:
         ]
         quotas = (limits.per_login, limits.per_address, limits.total)
         value, ttl_ms = (token_value(grant), grant.expires_ms - now_ms) if grant else ("", 0)
-        return int(await self.redis.run(_ADMIT, keys, now_ms, WINDOW_MS, *quotas, value, ttl_ms))
+        return int(await self.redis.run_script(_ADMIT, keys, now_ms, WINDOW_MS, *quotas, value, ttl_ms))
 
     async def fail(self, attempt: Attempt) -> int:
         """Count a wrong password: failures of this network so far. Beyond the free ones each doubles a lock-out."""
         scope = f"{attempt.label}:{attempt.network}"
         keys = [f"gateway:failures:{scope}", f"gateway:lock:{scope}"]
-        return int(await self.redis.run(_FAIL, keys, self.limits.free_failures, self.limits.max_lock_ms))
+        return int(await self.redis.run_script(_FAIL, keys, self.limits.free_failures, self.limits.max_lock_ms))
 
     async def count(self, scope: str, quota: int) -> int:
         """Count one use of a quota per 60 s: milliseconds to wait, 0 for admitted."""
-        return int(await self.redis.run(_COUNT, [f"gateway:uses:{scope}"], quota, WINDOW_MS))
+        return int(await self.redis.run_script(_COUNT, [f"gateway:uses:{scope}"], quota, WINDOW_MS))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from apportion.auth_gateway.domain.limits import WINDOW_MS
 from apportion.auth_gateway.domain.tokens import SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS, Identity, Session
-from apportion.auth_gateway.storage.redis_link import RedisLink, Script
+from apportion.events import Redis, Script
 
 _OPEN = Script("""
 -- KEYS: session.  ARGV: now ms, idle ms, calls per window, window ms
@@ -44,13 +44,13 @@ def session_key(digest: str) -> str:
 class Sessions:
     """Every method raises RedisUnavailable."""
 
-    redis: RedisLink
+    redis: Redis
     calls_per_minute: int
 
     async def open(self, digest: str, now_ms: int) -> Session | int | None:
         """The session, which then lives on for its idle time; None when there is none; milliseconds when over quota."""
         arguments = (now_ms, SESSION_IDLE_SECONDS * 1000, self.calls_per_minute, WINDOW_MS)
-        found = await self.redis.run(_OPEN, [session_key(digest)], *arguments)
+        found = await self.redis.run_script(_OPEN, [session_key(digest)], *arguments)
         if found is None or isinstance(found, int):
             return found
         created_ms, ends_ms, label, login, wallet_account_id = map(int, found.split())
@@ -58,9 +58,9 @@ class Sessions:
 
     async def close(self, digest: str) -> None:
         """End one session."""
-        await self.redis.call("DEL", session_key(digest))
+        await self.redis.command("DEL", session_key(digest))
 
     async def revoke(self, now_ms: int, label: int | None = None, login: int | None = None) -> None:
         """End every session that was opened until now: of one user, of a broker (no login), of all (no label)."""
         scope = "".join(f":{part}" for part in (label, login) if part is not None)
-        await self.redis.call("SET", f"gateway:revoked{scope}", now_ms, "PX", SESSION_MAX_SECONDS * 1000)
+        await self.redis.command("SET", f"gateway:revoked{scope}", now_ms, "PX", SESSION_MAX_SECONDS * 1000)

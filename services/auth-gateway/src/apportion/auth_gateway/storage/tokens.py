@@ -16,8 +16,8 @@ from apportion.auth_gateway.domain.tokens import (
     Session,
     TokenGrant,
 )
-from apportion.auth_gateway.storage.redis_link import RedisLink, Script
 from apportion.auth_gateway.storage.sessions import session_key
+from apportion.events import Redis, Script
 
 _EXCHANGE = Script("""
 -- KEYS: token, mark, session.  ARGV: now ms, idle ms, session ms, session digest, allowed labels (' 1 2 ', '' for any)
@@ -51,11 +51,11 @@ def token_value(grant: TokenGrant) -> str:
 class Tokens:
     """Every method raises RedisUnavailable."""
 
-    redis: RedisLink
+    redis: Redis
 
     async def find(self, digest: str, now_ms: int) -> TokenGrant | None:
         """What an unused token stands for; it stays usable."""
-        value = await self.redis.call("GET", token_key(digest))
+        value = await self.redis.command("GET", token_key(digest))
         if value is None:
             return None
         expires_ms, label, login, wallet_account_id, area = value.decode().split(" ", 4)
@@ -64,7 +64,7 @@ class Tokens:
 
     async def store(self, digest: str, grant: TokenGrant, now_ms: int) -> None:
         """Keep a token until it expires."""
-        await self.redis.call("SET", token_key(digest), token_value(grant), "PX", grant.expires_ms - now_ms)
+        await self.redis.command("SET", token_key(digest), token_value(grant), "PX", grant.expires_ms - now_ms)
 
     async def exchange(
         self, digest: str, session_digest: str, labels: Collection[int] | None, now_ms: int
@@ -76,7 +76,7 @@ class Tokens:
         keys = [token_key(digest), f"gateway:spent:{digest}", session_key(session_digest)]
         idle_ms, max_ms = SESSION_IDLE_SECONDS * 1000, SESSION_MAX_SECONDS * 1000
         allowed = "" if labels is None else f" {' '.join(map(str, labels))} "
-        found = await self.redis.run(_EXCHANGE, keys, now_ms, idle_ms, max_ms, session_digest, allowed)
+        found = await self.redis.run_script(_EXCHANGE, keys, now_ms, idle_ms, max_ms, session_digest, allowed)
         if found is None:
             return None
         label, login, wallet_account_id = map(int, found.split())
