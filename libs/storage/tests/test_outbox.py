@@ -9,11 +9,18 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.runtime.clock import FixedClock
-from apportion.storage import PARTITIONS, append_event, partition_of, transaction
+from apportion.storage import PARTITIONS, EventTooLarge, append_event, partition_of, transaction
 from apportion.storage.infrastructure import OUTBOX_CHANNEL, outbox
+from apportion.storage.outbox import MAX_PAYLOAD_BYTES
 
 
-async def append(tx: AsyncConnection, clock: FixedClock, aggregate_id: str = "master-1", label: int = 1) -> int:
+async def append(
+    tx: AsyncConnection,
+    clock: FixedClock,
+    aggregate_id: str = "master-1",
+    label: int = 1,
+    payload: bytes = b"\x00\x01",
+) -> int:
     return await append_event(
         tx,
         label=label,
@@ -21,7 +28,7 @@ async def append(tx: AsyncConnection, clock: FixedClock, aggregate_id: str = "ma
         aggregate_id=aggregate_id,
         partition=partition_of(130),
         type="AllocationDecided",
-        payload=b"\x00\x01",
+        payload=payload,
         now=clock.now(),
         event_id=uuid.uuid4(),
     )
@@ -68,3 +75,13 @@ async def test_a_commit_wakes_listeners(engine: AsyncEngine, clock: FixedClock, 
 
 def test_partitions_cover_any_number() -> None:
     assert {partition_of(key) for key in range(-100, 100)} == set(range(PARTITIONS))
+
+
+async def test_an_event_that_could_not_be_replayed_is_refused(engine: AsyncEngine, clock: FixedClock) -> None:
+    async def append_bytes(size: int) -> int:
+        async with transaction(engine) as tx:
+            return await append(tx, clock, payload=bytes(size))
+
+    with pytest.raises(EventTooLarge, match="AllocationDecided of allocations/master-1 has 786433 bytes"):
+        await append_bytes(MAX_PAYLOAD_BYTES + 1)
+    assert await append_bytes(MAX_PAYLOAD_BYTES) == 1

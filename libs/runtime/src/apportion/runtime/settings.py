@@ -50,6 +50,11 @@ class ServiceSettings(BaseSettings):
     drain_seconds: float = Field(default=25.0, ge=0, description="time given to calls in flight at a stop")
     trace_endpoint: str | None = Field(default=None, description="OTLP gRPC endpoint, host:port; none = no traces")
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1, description="share of root calls that are traced")
+    outbox_retention_days: int = Field(
+        default=30, ge=1, description="published events are kept for replays this long; consumers away longer need help"
+    )
+    request_retention_days: int = Field(default=90, ge=1, description="answers to repeated requests are kept this long")
+    clock_skew_alarm_seconds: float = Field(default=1.0, gt=0, description="difference to the database's clock to log")
     development: bool = Field(default=False, description="coloured logs instead of JSON lines")
 
     @model_validator(mode="after")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from apportion.runtime.context import RequestKey
+from apportion.storage.clock_watch import ClockWatch
 from apportion.storage.copy import copy_rows, driver_connection, fetch_arrays
-from apportion.storage.database import open_database
+from apportion.storage.database import housekeeping, open_database
 from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine, ping
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
 from apportion.storage.migrations import migrate, newest_version, schema_version
-from apportion.storage.outbox import PARTITIONS, append_event, partition_of
+from apportion.storage.outbox import PARTITIONS, EventTooLarge, append_event, partition_of
 from apportion.storage.pages import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_schema, check_version
@@ -18,7 +19,9 @@ from apportion.storage.transaction import transaction
 __all__ = [
     "NEWEST_FIRST",
     "PARTITIONS",
+    "ClockWatch",
     "DatabaseNotDurable",
+    "EventTooLarge",
     "Page",
     "RequestKey",
     "SchemaMismatch",
@@ -36,6 +39,7 @@ __all__ = [
     "driver_connection",
     "encode_page_token",
     "fetch_arrays",
+    "housekeeping",
     "infrastructure_tables",
     "migrate",
     "newest_version",

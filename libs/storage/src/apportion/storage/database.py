@@ -1,4 +1,4 @@
-"""How a service opens its database: once, and only one it can trust."""
+"""How a service opens its database, once and only one it can trust, and keeps it in order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.runtime import ServiceSettings
+from apportion.runtime import Clock, Loops, ServiceSettings
+from apportion.storage.clock_watch import ClockWatch
 from apportion.storage.engine import POOL_SIZE, check_durability, create_engine
+from apportion.storage.purge import Purge
 from apportion.storage.schema import check_version
 
 
@@ -28,3 +30,11 @@ async def open_database(
         yield engine
     finally:
         await engine.dispose()
+
+
+def housekeeping(engine: AsyncEngine, settings: ServiceSettings, clock: Clock) -> Loops:
+    """Loops that every worker runs beside its own."""
+    return {
+        "clock_watch": ClockWatch(engine, clock, alarm_seconds=settings.clock_skew_alarm_seconds).run,
+        "purge": Purge(engine, settings).run,
+    }

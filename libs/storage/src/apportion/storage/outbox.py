@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.storage.copy import fetch_arrays
 
 PARTITIONS = 64
+MAX_PAYLOAD_BYTES = 768 * 1024
+"""A replayed event and its frame fit into one gRPC message of 1 MiB with room to spare."""
 
 # On the path of every decision, so it goes to the driver as it is. Taking the number locks the aggregate until the
 # commit, so numbers have commit order and no gap.
@@ -26,6 +28,10 @@ APPEND = """
     FROM next
     RETURNING sequence
 """
+
+
+class EventTooLarge(Exception):
+    """An event that no consumer could ever replay. A bug of its writer, who has to cut what it says into chunks."""
 
 
 def partition_of(key: int) -> int:
@@ -48,7 +54,10 @@ async def append_event(
     """Adds an event to the outbox, to be published after the commit. Returns its number in the aggregate, from 1.
 
     Locks the aggregate until the commit: a transaction that appends to several appends in the order of their ids.
+    Raises EventTooLarge.
     """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise EventTooLarge(f"{type} of {aggregate_type}/{aggregate_id} has {len(payload)} bytes")
     (row,) = await fetch_arrays(
         tx, APPEND, label, aggregate_type, aggregate_id, partition, event_id, type, now, payload
     )
