@@ -25,8 +25,8 @@ from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
+from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
-from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.allocation.storage"
 
@@ -74,6 +74,7 @@ def _loops(
         clock=clock,
     )
     return {
+        **housekeeping(engine, settings, clock),
         "dispatcher": dispatcher.run,
         "projector": projector.run,
         "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,

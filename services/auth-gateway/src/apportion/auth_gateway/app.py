@@ -33,8 +33,8 @@ from apportion.errors import DatabaseUnavailable
 from apportion.events import Redis, RedisUnavailable
 from apportion.rpc import Tls, open_channel
 from apportion.runtime import Background, Clock, ServiceApp, SystemClock
+from apportion.storage import ClockWatch, open_database
 from apportion.storage import migrate as migrate_database
-from apportion.storage import open_database
 
 SCHEMA = "apportion.auth_gateway.storage"
 POOL_SIZE = 4
@@ -154,8 +154,10 @@ async def build(
         )
         accounts, masters = PlatformGroupsAccounts(platform_groups), AllocationMasters(allocation)
         server = HttpServer(settings, stores, clock, accounts, masters)
+        clock_watch = ClockWatch(stores.engine, clock, alarm_seconds=settings.clock_skew_alarm_seconds)
+        loops = {"clock_watch": clock_watch.run}
         background = await stack.enter_async_context(Background())
-        yield ServiceApp(background, server=server, loops={}, drain_seconds=settings.drain_seconds)
+        yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
 
 @asynccontextmanager

@@ -23,8 +23,8 @@ from apportion.fees.workers.dispatcher import Dispatcher
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
+from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
-from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.fees.storage"
 
@@ -67,7 +67,11 @@ def _loops(
         owner=settings.worker_id,
         clock=clock,
     )
-    return {"dispatcher": dispatcher.run, "consumer": consumer.run}
+    return {
+        **housekeeping(engine, settings, clock),
+        "dispatcher": dispatcher.run,
+        "consumer": consumer.run,
+    }
 
 
 def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, allocation: grpc.aio.Channel) -> Server:
