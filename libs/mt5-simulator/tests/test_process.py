@@ -113,6 +113,22 @@ async def test_the_traders_terminal(tmp_path: Path) -> None:
         assert "10019" in error
 
 
+async def test_the_traders_terminal_on_a_netting_account(tmp_path: Path) -> None:
+    async with SimulatorProcess(tmp_path, paused=True, durable=False) as simulator:
+        [login] = await simulator.create_accounts("demo\\forex-netting-usd", 1, deposit="10000")
+        await simulator.set_price("EURUSD", "1.10000", "1.10010")
+        where = ["--admin-url", simulator.admin_url, "--login", str(login)]
+        _, opened = await run_terminal("buy", *where, "EURUSD", "0.50")
+        _, turned = await run_terminal("sell", *where, "EURUSD", "0.80")
+        assert (turned["Entry"], turned["VolumeClosed"], turned["PositionID"]) == ("2", "5000", opened["PositionID"])
+        [position] = await simulator.admin.positions(login)
+        code, position = await run_terminal("modify", *where, position["Position"], "--sl", "1.2", "--tp", "1.0")
+        assert (code, position["PriceSL"], position["PriceTP"]) == (0, "1.20000", "1.00000")
+        code, closed = await run_terminal("close", *where, position["Position"])
+        assert (code, closed["Entry"], closed["VolumeClosed"]) == (0, "1", "3000")
+        assert await simulator.admin.positions(login) == []
+
+
 async def test_a_refusal_at_the_admin_port_has_the_servers_code(tmp_path: Path) -> None:
     async with SimulatorProcess(tmp_path, paused=True, durable=False) as simulator:
         [login] = await simulator.create_accounts(GROUP, 1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apportion.mt5_simulator.codes import Reason, Refused, Retcode, Side, StopOutActivation
+from apportion.mt5_simulator.codes import MarginMode, Reason, Refused, Retcode, Side, StopOutActivation
 from apportion.mt5_simulator.domain.engine import Engine
 from apportion.mt5_simulator.domain.figures import E8
 from apportion.mt5_simulator.domain.records import Deal, MarketRequest, ModifyRequest
@@ -128,7 +128,12 @@ steps = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps, st.sampled_from(["demo\\forex-hedge-usd-commission", "demo\\forex-hedge-eur", "demo\\yen"]))
+@given(
+    steps,
+    st.sampled_from(
+        ["demo\\forex-hedge-usd-commission", "demo\\forex-hedge-eur", "demo\\yen", "demo\\forex-netting-usd"]
+    ),
+)
 def test_the_books_always_balance(make_engine, open_account, actions, group) -> None:
     engine = make_engine()
     logins = [open_account(engine, 500_000, group), open_account(engine, 80_000, group)]
@@ -172,9 +177,11 @@ def _check_books(engine: Engine, login: int) -> None:
     assert state.equity_minor == user.balance_minor + user.credit_minor + floating
     assert state.margin_free_minor == state.equity_minor - state.margin_minor
     assert not held or 100 * state.equity_minor >= group.stop_out_percent * state.margin_minor
+    if group.margin_mode is MarginMode.NETTING:
+        assert len({position.symbol for position in held}) == len(held)
     for position in held:
-        opened = closed = 0
-        for deal in engine.ledger.deals_of(login):
-            if deal.position == position.position:
-                opened, closed = opened + deal.volume_e8 - deal.volume_closed_e8, closed + deal.volume_closed_e8
-        assert position.volume_e8 == opened - closed > 0
+        traded = [deal for deal in engine.ledger.deals_of(login) if deal.position == position.lasting_id]
+        signed = sum(deal.volume_e8 if deal.action == Side.BUY else -deal.volume_e8 for deal in traded)
+        assert (position.volume_e8 if position.side is Side.BUY else -position.volume_e8) == signed != 0
+        opened = sum(deal.volume_e8 - deal.volume_closed_e8 for deal in traded)
+        assert position.volume_e8 == opened - sum(deal.volume_closed_e8 for deal in traded)

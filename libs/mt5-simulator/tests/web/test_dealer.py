@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import aiohttp
 import pytest
 
 from apportion.mt5_simulator.process import AdminRefused
@@ -171,49 +170,44 @@ async def test_128_results_may_be_outstanding(client, login) -> None:
     await client.answer("dealer/send_request", buy(login, 100))
 
 
-async def test_lost_answer_executes_once(simulator, client, login) -> None:
-    await simulator.add_fault("lose_answer", endpoint="dealer/send_request", login=login)
-    with pytest.raises(aiohttp.ClientError):
-        await client.ask("dealer/send_request", buy(login, Comment="token-1"))
-    await client.log_in()
+NETTING = "demo\\forex-netting-usd"
+
+
+async def test_a_netting_account_has_one_position_per_symbol(simulator, client) -> None:
+    [login] = await simulator.create_accounts(NETTING, 1, deposit="100000")
+    assert (await client.answer("group/get?group=demo\\forex-netting-usd"))["MarginMode"] == "0"
+    opened = await client.deal(**buy(login))
+    await simulator.set_price("EURUSD", "1.10100", "1.10121")
+    added = await client.deal(**buy(login, 20_000))
     [position] = await client.answer(f"position/get_batch?login={login}")
-    assert position["Comment"] == "token-1"
-    assert await client.answer("dealer/get_request_result") == {}
+    assert (position["Position"], position["Volume"]) == (opened["ResultOrder"], "30000")
+    assert position["PriceOpen"] == "1.10084"
+    reduced = await client.deal(**sell(login, 5_000))
+    turned = await client.deal(**sell(login, 40_000))
+    [position] = await client.answer(f"position/get_batch?login={login}")
+    assert (position["Position"], position["Action"], position["Volume"]) == (turned["ResultOrder"], "1", "15000")
+    tickets = ",".join(result["ResultDeal"] for result in (opened, added, reduced, turned))
+    deals = await client.answer(f"deal/get_batch?ticket={tickets}")
+    assert [(deal["Entry"], deal["Volume"], deal["VolumeClosed"]) for deal in deals] == [
+        ("0", "10000", "0"), ("0", "20000", "0"), ("1", "5000", "5000"), ("2", "40000", "25000"),
+    ]  # fmt: skip
+    assert {deal["PositionID"] for deal in deals} == {opened["ResultOrder"]}
+    assert [deal["Profit"] for deal in deals] == ["0.00", "0.00", "8.00", "40.00"]
 
 
-async def test_lost_balance_answer_is_found_by_its_comment(simulator, client, login) -> None:
-    await simulator.add_fault("lose_answer", endpoint="trade/balance")
-    with pytest.raises(aiohttp.ClientError):
-        await client.ask(f"trade/balance?login={login}&type=2&balance=5&comment=token-2", method="POST")
-    await client.log_in()
-    deals = await simulator.deals(login)
-    assert [deal["Comment"] for deal in deals] == ["deposit", "token-2"]
+async def test_a_mean_price_off_the_grid_has_eight_digits(simulator, client) -> None:
+    [login] = await simulator.create_accounts(NETTING, 1, deposit="100000")
+    await client.deal(**buy(login))
+    await simulator.set_price("EURUSD", "1.10100", "1.10111")
+    await client.deal(**buy(login, 20_000))
+    assert (await client.answer(f"position/get?login={login}&symbol=EURUSD"))["PriceOpen"] == "1.10077333"
 
 
-async def test_other_faults(simulator, client, login) -> None:
-    await simulator.add_fault("requote", endpoint="dealer/send_request")
-    assert (await client.deal(**buy(login)))["ResultRetcode"] == "10004"
-    await simulator.add_fault("reject", endpoint="*", retcode=12, skip=1)
-    await client.answer("user/total")
-    assert (await client.ask("user/total"))["retcode"].startswith("12 ")
-    await client.answer("user/total")
-    await simulator.add_fault("lose_result", endpoint="dealer/send_request")
-    request_id = (await client.answer("dealer/send_request", buy(login)))["id"]
-    assert await client.result(request_id) is None
-    await simulator.add_fault("lose_result", endpoint="dealer/get_request_result")
-    request_id = (await client.answer("dealer/send_request", buy(login)))["id"]
-    assert await client.result(request_id) is None
-    with pytest.raises(AdminRefused):
-        await simulator.add_fault("late_result", endpoint="user/total")
-    await simulator.add_fault("disconnect", endpoint="user/total")
-    with pytest.raises(aiohttp.ClientError):
-        await client.ask("user/total", method="POST")  # aiohttp itself would repeat a GET
-    await client.log_in()
-    await simulator.add_fault("forbidden", endpoint="user/total")
-    assert (await client.send("user/total"))[0] == 403
-    await client.log_in()
-    await simulator.add_fault("reject", endpoint="user/total", count=None, probability=0.5, retcode=2)
-    replies = [(await client.ask("user/total"))["retcode"] for _ in range(40)]
-    assert 5 < replies.count("0 Done") < 35
-    await simulator.clear_faults()
-    assert await simulator.faults() == []
+async def test_swap_and_commission_stand_on_the_deals(simulator, client) -> None:
+    [login] = await simulator.create_accounts("demo\\forex-hedge-usd-commission", 1, deposit="100000")
+    opened = await client.deal(**buy(login))
+    await simulator.advance(86_400)
+    assert (await client.answer(f"position/get?login={login}&symbol=EURUSD"))["Storage"] == "-6.50"
+    closed = await client.deal(**sell(login, 4_000, Position=opened["ResultOrder"]))
+    deals = await client.answer(f"deal/get_batch?ticket={opened['ResultDeal']},{closed['ResultDeal']}")
+    assert [(deal["Storage"], deal["Commission"]) for deal in deals] == [("0.00", "-3.50"), ("-2.60", "-1.40")]

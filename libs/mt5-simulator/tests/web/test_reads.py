@@ -12,13 +12,13 @@ async def _refusal(client, path: str) -> int:
 
 
 async def test_groups_and_symbols(client) -> None:
-    assert (await client.answer("group/total"))["Total"] == "5"
+    assert (await client.answer("group/total"))["Total"] == "6"
     assert GROUP in await client.answer("group/list")
     group = await client.answer("group/get?group=demo\\forex-hedge-eur")
     assert (group["Currency"], group["CurrencyDigits"], group["MarginMode"]) == ("EUR", "2", "2")
-    assert len(await client.answer("group/get?group=demo\\*,!*wallets*")) == 3
+    assert len(await client.answer("group/get?group=demo\\*,!*wallets*")) == 4
     assert (await client.answer("group/next?index=1"))["Group"] == "demo\\forex-hedge-usd-commission"
-    assert len(await client.answer("group/next?index=3&count=10")) == 2
+    assert len(await client.answer("group/next?index=3&count=10")) == 3
     assert await _refusal(client, "group/get?group=none") == 13
     symbol = await client.answer("symbol/get?symbol=USDJPY")
     assert (symbol["Digits"], symbol["CurrencyProfit"], symbol["VolumeStepExt"]) == ("3", "JPY", "1000000")

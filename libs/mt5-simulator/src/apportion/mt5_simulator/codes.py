@@ -22,6 +22,7 @@ class Retcode(IntEnum):
     REQUOTE = 10004
     REJECTED = 10006
     REQUEST_DONE = 10009
+    REQUEST_TIMEOUT = 10012
     INVALID_REQUEST = 10013
     INVALID_VOLUME = 10014
     INVALID_STOPS = 10016
@@ -59,10 +60,12 @@ RETCODE_TEXT: dict[int, str] = {
     10012: "Request timed out",
     10013: "Invalid request",
     10014: "Invalid volume",
+    10015: "Invalid price",
     10016: "Invalid stops",
     10017: "Trade is disabled",
     10018: "Market is closed",
     10019: "Not enough money",
+    10020: "Price changed",
     10021: "No prices",
     10024: "Too many trade requests",
     10025: "No changes in request",
@@ -118,6 +121,7 @@ CREDIT_ACTIONS = frozenset({DealAction.CREDIT, DealAction.BONUS})
 class Entry(IntEnum):
     IN = 0
     OUT = 1
+    IN_OUT = 2
 
 
 class Reason(IntEnum):
@@ -146,6 +150,13 @@ class Rights(IntFlag):
 DEFAULT_RIGHTS = 483
 
 
+class MarginMode(IntEnum):
+    """How a group keeps positions; there is no exchange mode (1) here."""
+
+    NETTING = 0
+    HEDGING = 2
+
+
 class TradeMode(IntEnum):
     DISABLED = 0
     LONG_ONLY = 1
@@ -161,7 +172,6 @@ class StopOutActivation(IntEnum):
 
 
 ORDER_STATE_FILLED = 4
-MARGIN_MODE_HEDGING = 2
 COMMENT_LENGTH = 31
 OUTSTANDING_REQUESTS = 128
 PAGE_SIZE = 100

@@ -20,6 +20,9 @@ class FaultKind(StrEnum):
     but not 10024), anything else by the reply."""
     REQUOTE = "requote"
     """`reject` with 10004."""
+    TIMEOUT = "timeout"
+    """The dealer request is executed, but its result says 10012 and names no deal. (`reject` with 10012 does nothing.)
+    """
     LOSE_ANSWER = "lose_answer"
     """Execute, then drop the connection without an answer."""
     LOSE_RESULT = "lose_result"
@@ -33,6 +36,7 @@ class FaultKind(StrEnum):
 
 _ENDPOINTS = {
     FaultKind.LATE_RESULT: ("*", "dealer/send_request"),
+    FaultKind.TIMEOUT: ("*", "dealer/send_request"),
     FaultKind.LOSE_RESULT: ("*", "dealer/send_request", "dealer/get_request_result"),
 }
 
@@ -58,6 +62,7 @@ class _Armed:
         self.fault = fault
         self.skip = fault.skip
         self.left = fault.count
+        self.fired = 0
         self.random = random.Random(fault.seed)  # noqa: S311 - must be repeatable
 
     def fires(self, endpoint: str, login: int | None) -> bool:
@@ -71,6 +76,7 @@ class _Armed:
             return False
         if self.left is not None:
             self.left -= 1
+        self.fired += 1
         return True
 
 
@@ -93,8 +99,9 @@ class Faults:
         self._armed.clear()
 
     def listed(self) -> list[dict[str, object]]:
+        """All since the last `clear`, also those that are spent: how often each has fired, and may still fire."""
         return [
-            {"id": number, "left": armed.left, **msgspec.to_builtins(armed.fault)}
+            {"id": number, "fired": armed.fired, "left": armed.left, **msgspec.to_builtins(armed.fault)}
             for number, armed in self._armed.items()
         ]
 

@@ -15,10 +15,11 @@
 Every dictionary is the Web API's own object (CamelCase names, every scalar a string). Refusals raise `AdminRefused`
 with `.retcode`. `folder` holds the certificate, the ready file, the log and, unless `durable=False`, the state.
 
-Fault kinds (`add_fault`): latency (`seconds`), late_result (`seconds`), reject (`retcode`), requote, lose_answer,
+Fault kinds (`add_fault`): latency (`seconds`), late_result (`seconds`), reject (`retcode`: 10006 rejected, 10015 bad
+price, 10021 off quotes, 10012 timed out, 12 too frequent, 10024 queue full, …), requote, timeout, lose_answer,
 lose_result, disconnect, forbidden; `faults.FaultKind` says what each does. Each takes `endpoint` ("*" or e.g.
 "trade/balance"), `login`, `count` (how often; None for ever), `skip` (let the first n pass), `probability` with `seed`.
-A restart forgets them.
+`faults()` lists them with `id`, `fired` and `left`; `fired(id)` is one's own. A restart forgets them.
 """
 
 from __future__ import annotations
@@ -98,7 +99,12 @@ class AdminClient:
         return int(answer["id"])
 
     async def faults(self) -> list[Json]:
+        """All faults since the last `clear_faults`, each with `id`, `fired` and `left` (None: for ever)."""
         return list(await self.request("GET", "/faults"))
+
+    async def fired(self, fault_id: int) -> int:
+        """How often one fault has befallen a request. KeyError for an id that is not there."""
+        return int({fault["id"]: fault["fired"] for fault in await self.faults()}[fault_id])
 
     async def clear_faults(self) -> None:
         await self.request("DELETE", "/faults")

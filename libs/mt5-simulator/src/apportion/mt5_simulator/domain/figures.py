@@ -41,6 +41,11 @@ def format_price(price_e8: int, digits: int) -> str:
     return format_scaled(divide_half_up(price_e8, 10 ** (SCALE_DIGITS - digits)), digits)
 
 
+def format_mean(price_e8: int, digits: int) -> str:
+    """As `format_price`; with all 8 digits when it lies between two prices, as the mean of several fills may."""
+    return format_price(price_e8, digits if price_e8 % 10 ** (SCALE_DIGITS - digits) == 0 else SCALE_DIGITS)
+
+
 def profit_minor(contract_size: int, volume_e8: int, difference_e8: int, rate_e8: int, currency_digits: int) -> int:
     """Contract size × volume × price difference × conversion rate, in minor units of the account currency."""
     return divide_half_up(contract_size * volume_e8 * difference_e8 * rate_e8, 10 ** (24 - currency_digits))

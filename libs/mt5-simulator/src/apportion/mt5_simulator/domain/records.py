@@ -26,6 +26,7 @@ class User(msgspec.Struct, kw_only=True):
 
 class Position(msgspec.Struct, kw_only=True):
     position: int
+    """Ticket: that of the order which opened it, or which turned it around."""
     login: int
     symbol: str
     side: Side
@@ -34,6 +35,8 @@ class Position(msgspec.Struct, kw_only=True):
     time_create_ms: int
     time_update_ms: int
     rate_margin_e8: int
+    identifier: int = 0
+    """What its deals and orders carry, where that is no longer its ticket: after a reversal."""
     price_sl_e8: int = 0
     price_tp_e8: int = 0
     storage_minor: int = 0
@@ -41,6 +44,11 @@ class Position(msgspec.Struct, kw_only=True):
     dealer: int = 0
     reason: Reason = Reason.CLIENT
     api_data: ApiData = []
+
+    @property
+    def lasting_id(self) -> int:
+        """`PositionID` of its deals and orders: the same for all its life."""
+        return self.identifier or self.position
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -55,6 +63,7 @@ class Order(msgspec.Struct, kw_only=True):
     time_setup_ms: int
     time_done_ms: int
     position: int
+    """`lasting_id` of the position that it opened or changed."""
     price_sl_e8: int = 0
     price_tp_e8: int = 0
     comment: str = ""
@@ -94,7 +103,7 @@ class Deal(msgspec.Struct, kw_only=True):
 
 
 class MarketRequest(msgspec.Struct, kw_only=True):
-    """Buy or sell now; with `position`, close that position or part of it."""
+    """Buy or sell now; with `position`, a ticket, close that position or part of it."""
 
     login: int
     symbol: str

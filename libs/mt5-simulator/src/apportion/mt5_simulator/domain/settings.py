@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from apportion.mt5_simulator.codes import TradeMode
+from apportion.mt5_simulator.codes import MarginMode, TradeMode
 from apportion.mt5_simulator.domain.figures import E8
 
 
@@ -15,6 +15,8 @@ class GroupSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     currency: str
     currency_digits: int = 2
     leverage: int = 100
+    margin_mode: MarginMode = MarginMode.HEDGING
+    """2: every trade its own position; 0: one position per symbol, see `netting`."""
     commission_per_lot_minor: int = 0
     """Charged on each deal, opening and closing, as part of that deal."""
     margin_call_percent: int = 50
@@ -34,6 +36,8 @@ class SymbolSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     volume_max_e8: int = 1_000 * E8
     volume_step_e8: int = E8 // 100
     spread_points: int = 10
+    stops_level_points: int = 0
+    """How far from the market a stop must be, at least."""
     swap_long_e8: int = 0
     """Points per lot and night, in 1e-8 point."""
     swap_short_e8: int = 0
@@ -56,6 +60,7 @@ def default_groups() -> list[GroupSettings]:
         GroupSettings(name="demo\\forex-hedge-usd", currency="USD"),
         GroupSettings(name="demo\\forex-hedge-usd-commission", currency="USD", commission_per_lot_minor=350),
         GroupSettings(name="demo\\forex-hedge-eur", currency="EUR"),
+        GroupSettings(name="demo\\forex-netting-usd", currency="USD", margin_mode=MarginMode.NETTING),
         GroupSettings(name="demo\\wallets-usd", currency="USD"),
         GroupSettings(name="demo\\wallets-eur", currency="EUR"),
     ]

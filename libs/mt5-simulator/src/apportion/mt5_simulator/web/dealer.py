@@ -38,13 +38,9 @@ def send_request(server: Server, session: Session, call: Call) -> Reply:
     result = DealerResult(sent_at=now)
     if FaultKind.LOSE_RESULT not in call.faults:
         session.results[request_id] = result
-    fault = call.faults.get(FaultKind.REJECT)
-    retcode = None if fault is None else fault.retcode
-    late = call.faults.get(FaultKind.LATE_RESULT)
-    late_seconds = 0.0 if late is None else late.seconds
 
     def execute() -> None:
-        _execute(server, request_id, request, result, retcode, late_seconds, call)
+        _execute(server, request_id, request, result, call)
 
     if FaultKind.LOSE_ANSWER in call.faults:
         execute()
@@ -111,16 +107,14 @@ def _execute(
     request_id: int,
     request: MarketRequest | ModifyRequest,
     result: DealerResult,
-    refusal: int | None,
-    late_seconds: float,
     call: Call,
 ) -> None:
     """Run one queued request, save what it did, then make the result readable."""
     deal: Deal | None = None
     retcode = int(Retcode.REQUEST_DONE)
     try:
-        if refusal is not None:
-            raise Refused(refusal)
+        if FaultKind.REJECT in call.faults:
+            raise Refused(call.faults[FaultKind.REJECT].retcode)
         if isinstance(request, ModifyRequest):
             server.engine.modify(request, server.now_ms())
         else:
@@ -128,10 +122,13 @@ def _execute(
     except Refused as error:
         retcode = error.retcode
     server.save()
+    if FaultKind.TIMEOUT in call.faults:
+        deal, retcode = None, int(Retcode.REQUEST_TIMEOUT)
     symbol = call.text("symbol", "")
     result.confirm = _confirm(server, request_id, symbol, retcode, deal)
     result.answer = _echo(call, request_id, symbol, server, retcode, deal)
-    result.readable_at = time.monotonic() + late_seconds
+    late = call.faults.get(FaultKind.LATE_RESULT)
+    result.readable_at = time.monotonic() + (0.0 if late is None else late.seconds)
 
 
 def _fill(server: Server, symbol: str, deal: Deal | None) -> tuple[dict[str, str], dict[str, str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from apportion.mt5_simulator.codes import MARGIN_MODE_HEDGING, ORDER_STATE_FILLED
-from apportion.mt5_simulator.domain.figures import format_price, format_scaled
+from apportion.mt5_simulator.codes import ORDER_STATE_FILLED
+from apportion.mt5_simulator.domain.figures import format_mean, format_price, format_scaled
 from apportion.mt5_simulator.domain.quotes import Quote
 from apportion.mt5_simulator.domain.records import Deal, Order, Position, User
 from apportion.mt5_simulator.domain.settings import GroupSettings, ServerSettings, SymbolSettings
@@ -108,7 +108,7 @@ class Renderer:
             **_times("TimeCreate", position.time_create_ms),
             **_times("TimeUpdate", position.time_update_ms),
             "ModificationFlags": "0",
-            "PriceOpen": format_price(position.price_open_e8, digits),
+            "PriceOpen": format_mean(position.price_open_e8, digits),
             "PriceCurrent": format_price(self._valuation.close_price_e8(position), digits),
             "PriceSL": format_price(position.price_sl_e8, digits),
             "PriceTP": format_price(position.price_tp_e8, digits),
@@ -183,7 +183,7 @@ class Renderer:
             "Price": format_price(deal.price_e8, digits),
             "PriceSL": format_price(deal.price_sl_e8, digits),
             "PriceTP": format_price(deal.price_tp_e8, digits),
-            "PricePosition": format_price(deal.price_position_e8, digits),
+            "PricePosition": format_mean(deal.price_position_e8, digits),
             **_volume("Volume", deal.volume_e8),
             **_volume("VolumeClosed", deal.volume_closed_e8),
             "Profit": format_scaled(deal.profit_minor, money),
@@ -219,7 +219,7 @@ def render_group(group: GroupSettings, server: ServerSettings) -> Object:
         "Company": server.name,
         "Currency": group.currency,
         "CurrencyDigits": str(group.currency_digits),
-        "MarginMode": str(MARGIN_MODE_HEDGING),
+        "MarginMode": str(int(group.margin_mode)),
         "MarginSOMode": "0",
         "MarginCall": f"{group.margin_call_percent}.00",
         "MarginStopOut": f"{group.stop_out_percent}.00",
@@ -254,7 +254,7 @@ def render_symbol(symbol: SymbolSettings) -> Object:
         **_volume("VolumeMax", symbol.volume_max_e8),
         **_volume("VolumeStep", symbol.volume_step_e8),
         **_volume("VolumeLimit", 0),
-        "StopsLevel": "0",
+        "StopsLevel": str(symbol.stops_level_points),
         "FreezeLevel": "0",
         "SpreadBalance": "0",
         "SwapMode": "1",
