@@ -41,4 +41,4 @@ def accounts(clock) -> StubAccounts:
 
 @pytest.fixture
 def work(engine, masters, accounts, clock) -> TripWork:
-    return TripWork(engine, masters, accounts, trip_changed_payload, clock)
+    return TripWork(engine, masters, accounts, accounts, trip_changed_payload, clock)

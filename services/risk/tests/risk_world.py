@@ -12,11 +12,12 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import NotFound
+from apportion.errors import DomainError, NotFound
 from apportion.risk.domain.books import Deals
 from apportion.risk.domain.limits import Basis, DailyLimit, MasterAccount
+from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import Close, Price, Trip
-from apportion.risk.domain.watch import Doubts, Snapshot, Watch
+from apportion.risk.domain.watch import Doubts, Watch
 from apportion.risk.operations.evaluate_snapshot import Look, Outcome, evaluate_snapshot
 from apportion.risk.operations.ports import ClosingReport
 from apportion.risk.operations.record_deals import ObservedDeals, record_deals
@@ -51,13 +52,13 @@ def snapshot_of(
     equity: int,
     balance: int,
     *,
-    version: int,
     time_ms: int,
     observed: datetime,
     credit: int = 0,
     account: int = ACCOUNT,
+    source: SnapshotSource = SnapshotSource.WEATHER,
 ) -> Snapshot:
-    return Snapshot(version, observed, time_ms, columns(account), columns(balance), columns(credit), columns(equity))
+    return Snapshot(source, observed, time_ms, columns(account), columns(balance), columns(credit), columns(equity))
 
 
 @dataclass
@@ -134,9 +135,11 @@ class StubAccounts:
         self.read_only = read_only
         self.crash(step)
 
-    async def equity_since(self, label: int, account_id: int, since: datetime) -> int | None:
+    async def newest(self, label: int, trading_server_id: int) -> Snapshot | None:
         self._do("equity")
-        return self.equity_minor
+        if self.equity_minor is None:
+            return None
+        return snapshot_of(self.equity_minor, self.equity_minor, time_ms=NOON_MS, observed=self.clock.now())
 
     def _do(self, step: str) -> None:
         self.fail(step)
@@ -144,13 +147,18 @@ class StubAccounts:
 
 
 @dataclass
-class StubWeather:
-    """The live state."""
+class StubStates:
+    """A source of account states: `known` is what it has, `failure` what its call raises."""
 
-    newest: Snapshot | None = None
+    known: Snapshot | None = None
+    failure: DomainError | None = None
+    calls: list[tuple[int, int]] = field(default_factory=list)
 
-    async def snapshot(self, trading_server_id: int) -> Snapshot | None:
-        return self.newest
+    async def newest(self, label: int, trading_server_id: int) -> Snapshot | None:
+        self.calls.append((label, trading_server_id))
+        if self.failure is not None:
+            raise self.failure
+        return self.known
 
 
 class Observer:
@@ -159,7 +167,6 @@ class Observer:
     def __init__(self, engine: AsyncEngine, lease: Any, clock: FixedClock) -> None:
         self.engine, self.lease, self.clock = engine, lease, clock
         self.watch = Watch([])
-        self.version = 0
         self.time_ms = NOON_MS
 
     async def look(
@@ -168,12 +175,10 @@ class Observer:
         """A new snapshot, one second after the last."""
         self.clock.advance(1)
         self.time_ms += 1_000
-        self.version += 1
         self.snapshot = snapshot_of(
             equity,
             balance,
             credit=credit,
-            version=self.version,
             time_ms=self.time_ms,
             observed=self.clock.now(),
             account=account,
@@ -187,7 +192,7 @@ class Observer:
         self.watch.remember(before)
         look = Look(
             snapshot=self.snapshot,
-            prices=PRICES,
+            prices=lambda: PRICES,
             settle_ms=SETTLE_MS,
             is_stale=age_seconds > 5,
             now=self.clock.now(),

@@ -5,21 +5,24 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from risk_world import LABEL, NOW
+from risk_world import LABEL, NOW, StubStates, snapshot_of
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, trading_pb2, trading_pb2_grpc
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates
-from apportion.errors import DomainError, Kind, NotFound
+from apportion.errors import DomainError, Kind, MalformedMessage, NotFound, UpstreamUnavailable
 from apportion.events import Redis, publish_weather
 from apportion.events.weather import accounts_key
+from apportion.risk.adapters.account_states import NewestStates
 from apportion.risk.adapters.allocation import AllocationMasters
-from apportion.risk.adapters.platform_groups import PlatformAccounts
+from apportion.risk.adapters.platform_groups import AskedStates, PlatformAccounts
 from apportion.risk.adapters.weather import RedisWeather
 from apportion.risk.domain.limits import MasterAccount
+from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import Close
 from apportion.risk.operations.ports import ClosingReport
-from apportion.rpc import to_timestamp
+from apportion.rpc import caller, to_timestamp
+from apportion.runtime import FixedClock
 from apportion.testing.servers import running_server
 
 REQUEST_ID = uuid.UUID(int=7)
@@ -91,8 +94,10 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
         self.accesses.append(request.access)
         return accounts_pb2.SetAccountAccessResponse(account=self.account)
 
-    async def GetAccount(self, request, context):
-        return accounts_pb2.GetAccountResponse(account=self.account)
+    async def GetAccountStates(self, request, context):
+        if (request.trading_server_id, caller().label) != (1, LABEL):
+            raise NotFound("trading server", request.trading_server_id)
+        return accounts_pb2.GetAccountStatesResponse(states=states_of(range(40, 50)))
 
 
 async def test_masters_are_asked_halted_and_resumed():
@@ -133,28 +138,72 @@ async def test_accounts_are_closed_watched_and_made_read_only():
         for read_only in (True, False):
             await platform.set_read_only(LABEL, 43, read_only, "risk/trip/1", REQUEST_ID)
         assert accounts.accesses == [2, 1]
-        assert await platform.equity_since(LABEL, 43, NOW) is None
-        snapshot = accounts_pb2.AccountSnapshot(equity_minor=8_800, observed_time=to_timestamp(NOW))
-        accounts.account.snapshot.CopyFrom(snapshot)
-        assert await platform.equity_since(LABEL, 43, NOW) == 8_800
-        assert await platform.equity_since(LABEL, 43, NOW + timedelta(seconds=1)) is None
+
+
+def states_of(account_ids=(43,), observed=NOW, equity=2) -> AccountStates:
+    states = AccountStates(trading_server_id=1, observed_time=to_timestamp(observed), account_ids=account_ids)
+    for field in ("balances_minor", "credits_minor", "equities_minor", "margins_minor", "free_margins_minor"):
+        getattr(states, field).extend([equity] * len(states.account_ids))
+    return states
+
+
+async def test_account_states_are_asked_for_with_the_label_of_the_server():
+    async with running_server(
+        lambda server: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(whole(Accounts()), server)
+    ) as channel:
+        asked = AskedStates(channel, ask_seconds=5)
+        snapshot = await asked.newest(LABEL, 1)
+        assert (snapshot.source, snapshot.observed_time) == (SnapshotSource.ASKED, NOW)
+        assert (snapshot.equity_minor(43), snapshot.account_ids.size) == (2, 10)
+        for stranger in ((LABEL, 2), (LABEL + 1, 1)):
+            with pytest.raises(NotFound):
+                await asked.newest(*stranger)
 
 
 async def test_the_weather_is_read_as_it_is_now(redis_url):
     redis = Redis(redis_url)
     weather = RedisWeather(redis)
-    assert await weather.snapshot(1) is None
-    states = AccountStates(
-        observed_time=to_timestamp(NOW), account_ids=[43], balances_minor=[1], credits_minor=[0], equities_minor=[2]
-    )
-    await publish_weather(redis, accounts_key(1), states.SerializeToString(), 5)
-    snapshot = await weather.snapshot(1)
+    assert await weather.newest(LABEL, 1) is None
+    await publish_weather(redis, accounts_key(1), states_of().SerializeToString(), 5)
+    snapshot = await weather.newest(LABEL, 1)
     assert snapshot is not None
-    assert (snapshot.version, snapshot.equities_minor.tolist()) == (5, [2])
+    assert (snapshot.source, snapshot.observed_time) == (SnapshotSource.WEATHER, NOW)
+    assert snapshot.equity_minor(43) == 2
+    await publish_weather(redis, accounts_key(1), b"\xff", 6)
+    with pytest.raises(MalformedMessage):
+        await weather.newest(LABEL, 1)
     await redis.close()
 
 
-async def test_without_redis_there_is_no_weather_and_no_failure():
+async def test_without_redis_there_is_no_weather():
     redis = Redis("redis://127.0.0.1:9")
-    assert await RedisWeather(redis).snapshot(1) is None
+    with pytest.raises(UpstreamUnavailable):
+        await RedisWeather(redis).newest(LABEL, 1)
     await redis.close()
+
+
+def seen(seconds: float, source: SnapshotSource) -> Snapshot:
+    return snapshot_of(1, 1, time_ms=0, observed=NOW + timedelta(seconds=seconds), source=source)
+
+
+AWAY = UpstreamUnavailable("away", service="somebody")
+OLD_WEATHER, FRESH_WEATHER = seen(-1.1, SnapshotSource.WEATHER), seen(-1, SnapshotSource.WEATHER)
+OLDER_ANSWER, NEWER_ANSWER = seen(-2, SnapshotSource.ASKED), seen(0, SnapshotSource.ASKED)
+
+
+@pytest.mark.parametrize(
+    ("weather", "asked", "newest", "ask_count"),
+    [
+        (StubStates(FRESH_WEATHER), StubStates(NEWER_ANSWER), FRESH_WEATHER, 0),
+        (StubStates(OLD_WEATHER), StubStates(NEWER_ANSWER), NEWER_ANSWER, 1),
+        (StubStates(OLD_WEATHER), StubStates(OLDER_ANSWER), OLD_WEATHER, 1),
+        (StubStates(OLD_WEATHER), StubStates(failure=AWAY), OLD_WEATHER, 1),
+        (StubStates(), StubStates(NEWER_ANSWER), NEWER_ANSWER, 1),
+        (StubStates(failure=AWAY), StubStates(NEWER_ANSWER), NEWER_ANSWER, 1),
+        (StubStates(failure=AWAY), StubStates(failure=AWAY), None, 1),
+    ],
+)
+async def test_the_newest_states_come_from_whoever_has_them(weather, asked, newest, ask_count):
+    states = NewestStates(weather, asked, FixedClock(NOW), fallback_seconds=1)
+    assert await states.newest(LABEL, 1) is newest
+    assert asked.calls == [(LABEL, 1)] * ask_count

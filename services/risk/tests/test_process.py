@@ -1,4 +1,4 @@
-"""The real process, killed with signal 9 in the middle of a trip, between stubs of the services it calls."""
+"""The real process between stubs of the services it calls: killed with signal 9 in a trip, and without Redis."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from apportion.api.common.v1 import events_pb2, events_pb2_grpc
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, trading_pb2, trading_pb2_grpc
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, DealsObserved
 from apportion.api.risk.v1 import limits_pb2, limits_pb2_grpc, trips_pb2, trips_pb2_grpc
+from apportion.errors import NotFound
 from apportion.events import Redis, publish_weather, stream_key
 from apportion.events.weather import accounts_key
-from apportion.rpc import call_options, open_channel, to_timestamp
+from apportion.rpc import call_options, caller, open_channel, to_timestamp
 from apportion.testing.polling import eventually
 from apportion.testing.servers import serving
 
@@ -39,7 +40,7 @@ class Others(
         self.closings: dict[str, int] = {}
         self.requests: set[str] = set()
         self.may_be_flat = False
-        self.equity_minor = 10_000
+        self.states: AccountStates | None = None
         self.events: list[events_pb2.Event] = []
         for name in dir(type(self)):
             if name[0].isupper() and not inspect.iscoroutinefunction(getattr(self, name)):
@@ -73,11 +74,12 @@ class Others(
         self.requests.add(request.request_id)
         return accounts_pb2.SetAccountAccessResponse()
 
-    async def GetAccount(self, request, context):
-        snapshot = accounts_pb2.AccountSnapshot(
-            equity_minor=self.equity_minor, observed_time=to_timestamp(datetime.now(UTC))
-        )
-        return accounts_pb2.GetAccountResponse(account=accounts_pb2.Account(account_id=ACCOUNT, snapshot=snapshot))
+    async def GetAccountStates(self, request, context):
+        """What was last shown of the account, as it still is now."""
+        if self.states is None or (request.trading_server_id, caller().label) != (SERVER, LABEL):
+            raise NotFound("trading server", request.trading_server_id)
+        self.states.observed_time.CopyFrom(to_timestamp(datetime.now(UTC)))
+        return accounts_pb2.GetAccountStatesResponse(states=self.states)
 
     async def ReplayEvents(self, request, context):
         found = [event for event in self.events if event.sequence >= request.from_sequence]
@@ -147,6 +149,9 @@ class Process:
         request = limits_pb2.GetDailyLimitRequest(master_id=3)
         return (await self.limits.GetDailyLimit(request, **call_options(LABEL, 5))).daily_limit
 
+    async def state(self) -> int:
+        return (await self.limit()).state
+
     async def trip(self) -> trips_pb2.Trip:
         return (await self.trips.GetTrip(trips_pb2.GetTripRequest(trip_id=1), **call_options(LABEL, 5))).trip
 
@@ -167,32 +172,40 @@ async def started(environment, ready) -> AsyncIterator[Process]:
             await process.wait()
 
 
-async def publish(redis: Redis, others: Others, version: int, equity: int, balance: int) -> None:
-    others.equity_minor = equity
-    states = AccountStates(
+def states_of(seconds: int, equity: int, balance: int) -> AccountStates:
+    return AccountStates(
         trading_server_id=SERVER,
         observed_time=to_timestamp(datetime.now(UTC)),
-        server_time_ms=NOON_MS + version * 1_000,
+        server_time_ms=NOON_MS + seconds * 1_000,
         account_ids=[ACCOUNT],
         balances_minor=[balance],
         credits_minor=[0],
         equities_minor=[equity],
     )
-    await publish_weather(redis, accounts_key(SERVER), states.SerializeToString(), version)
+
+
+async def publish(redis: Redis, others: Others, version: int, equity: int, balance: int) -> None:
+    others.states = states_of(version, equity, balance)
+    await publish_weather(redis, accounts_key(SERVER), others.states.SerializeToString(), version)
+
+
+def environment_of(database_url: str, redis_url: str, address: str, ready) -> dict[str, str]:
+    return os.environ | {
+        "RISK_DATABASE_URL": database_url,
+        "RISK_REDIS_URL": redis_url,
+        "RISK_INSECURE": "true",
+        "RISK_READY_FILE": str(ready),
+        "RISK_ALLOCATION_ADDRESS": address,
+        "RISK_PLATFORM_GROUPS_ADDRESS": address,
+        "RISK_DRAIN_SECONDS": "0",
+    }
 
 
 async def test_a_killed_process_carries_its_trip_on(make_database, redis_url, tmp_path):
     ready, others, redis = tmp_path / "ready.json", Others(), Redis(redis_url)
     async with serving(add_all(others)) as address:
-        environment = os.environ | {
-            "RISK_DATABASE_URL": await make_database("apportion.risk.storage"),
-            "RISK_REDIS_URL": redis_url,
-            "RISK_INSECURE": "true",
-            "RISK_READY_FILE": str(ready),
-            "RISK_ALLOCATION_ADDRESS": address,
-            "RISK_PLATFORM_GROUPS_ADDRESS": address,
-            "RISK_DRAIN_SECONDS": "0",
-        }
+        database_url = await make_database("apportion.risk.storage")
+        environment = environment_of(database_url, redis_url, address, ready)
         async with started(environment, ready) as first:
             await first.set_limit()
             await publish(redis, others, 1, 10_000, 10_000)
@@ -237,3 +250,36 @@ async def _length(redis: Redis) -> bool:
     """All three states of the trip were published."""
     entries = await redis.command("XLEN", stream_key("trips", ACCOUNT % 64))
     return isinstance(entries, int) and entries >= 3
+
+
+async def test_a_limit_trips_while_redis_is_away(make_database, tmp_path):
+    """From armed to closed: the weather is not needed for any of it."""
+    ready, others = tmp_path / "ready.json", Others()
+    others.states, others.may_be_flat = states_of(0, 10_000, 10_000), True
+    async with serving(add_all(others)) as address:
+        database_url = await make_database("apportion.risk.storage")
+        environment = environment_of(database_url, "redis://127.0.0.1:9", address, ready)
+        async with started(environment, ready) as process:
+            await process.set_limit()
+
+            async def is_armed() -> bool:
+                return await process.state() == 2
+
+            async def is_closed() -> bool:
+                return await process.state() == 5
+
+            await eventually(is_armed, timeout_seconds=20)
+            assert (await process.limit()).last_equity_minor == 10_000
+            others.states = states_of(10, 9_500, 10_000)
+
+            async def is_seen() -> bool:
+                return (await process.limit()).last_equity_minor == 9_500
+
+            await eventually(is_seen, timeout_seconds=20)
+            others.states = states_of(20, 8_900, 10_000)
+            await eventually(is_closed, timeout_seconds=20)
+            trip = await process.trip()
+            assert (trip.equity_minor, trip.achieved_equity_minor) == (8_900, 8_900)
+            assert trip.snapshot_source == trips_pb2.SNAPSHOT_SOURCE_ASKED
+            assert not trip.prices
+    assert list(others.closings.values()) == [500]

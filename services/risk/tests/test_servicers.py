@@ -15,7 +15,7 @@ from risk_world import (
     PERCENT,
     Observer,
     StubMasters,
-    StubWeather,
+    StubStates,
     snapshot_of,
     trip_of,
 )
@@ -66,9 +66,9 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(engine, clock, *, weather=None, peer="operator", label=LABEL) -> AsyncIterator[Client]:
+async def client_of(engine, clock, *, states=None, peer="operator", label=LABEL) -> AsyncIterator[Client]:
     def add(server) -> None:
-        servicer = LimitsServicer(engine, StubMasters(), weather or StubWeather(), clock)
+        servicer = LimitsServicer(engine, StubMasters(), states or StubStates(), clock)
         limits_pb2_grpc.add_LimitsServiceServicer_to_server(servicer, server)
         trips_pb2_grpc.add_TripsServiceServicer_to_server(TripsServicer(engine), server)
 
@@ -96,12 +96,12 @@ async def tripped(client, engine, lease, clock, master_id=3) -> None:
 
 
 async def test_a_limit_is_set_and_read_with_its_live_equity(engine, clock):
-    weather = StubWeather()
-    async with client_of(engine, clock, weather=weather) as client:
+    states = StubStates()
+    async with client_of(engine, clock, states=states) as client:
         limit = await client.set_limit()
         assert (limit.master_id, limit.account_id, limit.currency_code) == (3, ACCOUNT, "USD")
         assert (limit.basis, limit.state, limit.etag, limit.last_equity_minor) == (1, 1, "1", 0)
-        weather.newest = snapshot_of(9_870, 10_000, version=1, time_ms=NOON_MS, observed=NOW)
+        states.known = snapshot_of(9_870, 10_000, time_ms=NOON_MS, observed=NOW)
         assert (await client.get_limit()).last_equity_minor == 9_870
         assert (await client.list_limits()).daily_limits[0].last_equity_minor == 9_870
         await client.set_limit(master_id=4)

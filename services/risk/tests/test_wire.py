@@ -6,7 +6,7 @@ import pytest
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, DealsObserved, Ticks
 from apportion.errors import MalformedMessage
-from apportion.risk.wire import parse_account_states, parse_deals, parse_ticks
+from apportion.risk.wire import parse_deals, parse_states_weather, parse_ticks_weather
 from apportion.rpc import to_timestamp
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -48,18 +48,27 @@ def test_account_states_are_sorted():
         credits_minor=[0, 0],
         equities_minor=[20, 10],
     )
-    snapshot = parse_account_states(9, message.SerializeToString())
-    assert (snapshot.version, snapshot.observed_time) == (9, NOW)
+    snapshot = parse_states_weather(message.SerializeToString())
+    assert (snapshot.version, snapshot.observed_time) == (1_767_571_200_000_000, NOW)
+    assert (snapshot.equity_minor(43), snapshot.equity_minor(42), snapshot.equity_minor(45)) == (10, None, None)
     assert (snapshot.account_ids.tolist(), snapshot.equities_minor.tolist()) == ([43, 44], [10, 20])
     message.equities_minor.append(1)
     with pytest.raises(MalformedMessage):
-        parse_account_states(10, message.SerializeToString())
+        parse_states_weather(message.SerializeToString())
 
 
 def test_ticks_become_prices():
-    message = Ticks(symbols=["EURUSD"], bids_e8=[1], asks_e8=[2], server_times_ms=[3])
-    (price,) = parse_ticks(message.SerializeToString())
+    message = Ticks(observed_time=to_timestamp(NOW), symbols=["EURUSD"], bids_e8=[1], asks_e8=[2], server_times_ms=[3])
+    known = parse_ticks_weather(message.SerializeToString())
+    (price,) = known.prices
+    assert known.observed_time == NOW
     assert (price.symbol, price.bid_e8, price.ask_e8, price.server_time_ms) == ("EURUSD", 1, 2, 3)
     message.symbols.append("USDJPY")
     with pytest.raises(MalformedMessage):
-        parse_ticks(message.SerializeToString())
+        parse_ticks_weather(message.SerializeToString())
+
+
+@pytest.mark.parametrize("parse", [parse_states_weather, parse_ticks_weather])
+def test_bytes_that_are_no_message_are_malformed(parse):
+    with pytest.raises(MalformedMessage):
+        parse(b"\xff\xff")

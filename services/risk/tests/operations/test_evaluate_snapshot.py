@@ -94,7 +94,6 @@ async def test_a_tripped_limit_does_not_trip_again(engine, observer):
 async def test_racing_watchers_trip_once(engine, observer, lease, clock):
     others = [Observer(engine, lease, clock) for _ in range(5)]
     for other in others:
-        other.version = 10
         await other.look(9_500)
     outcomes = await asyncio.gather(*(other.look(8_000) for other in others))
     assert sum(len(outcome.trips) for outcome in outcomes) == 1

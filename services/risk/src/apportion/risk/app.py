@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.api.common.v1 import events_pb2_grpc
 from apportion.api.risk.v1 import limits_pb2_grpc, trips_pb2_grpc
 from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
+from apportion.risk.adapters.account_states import NewestStates
 from apportion.risk.adapters.allocation import AllocationMasters
-from apportion.risk.adapters.platform_groups import PlatformAccounts
+from apportion.risk.adapters.platform_groups import AskedStates, PlatformAccounts
 from apportion.risk.adapters.weather import RedisWeather
 from apportion.risk.consumers import HANDLERS
 from apportion.risk.operations.advance_trip import TripWork
@@ -29,10 +30,12 @@ from apportion.risk.workers.watcher import Watcher
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
+from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
-from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.risk.storage"
+STATES_BYTES = 64 << 20
+"""An answer holds the states of all accounts of a trading server, 76 bytes each."""
 
 
 @asynccontextmanager
@@ -45,29 +48,48 @@ async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[Servic
         stack.push_async_callback(redis.close)
         allocation = open_channel(settings.allocation_address, tls=tls, service="allocation", peer="risk")
         stack.push_async_callback(allocation.close)
-        platform = open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer="risk")
+        platform = open_channel(
+            settings.platform_groups_address,
+            tls=tls,
+            service="platform-groups",
+            peer="risk",
+            max_message_bytes=STATES_BYTES,
+        )
         stack.push_async_callback(platform.close)
         masters = AllocationMasters(allocation, settings.call_seconds)
-        loops = _loops(settings, engine, redis, masters, platform) if WORK in roles else {}
-        server = _server(settings, tls, engine, redis, masters) if SERVE in roles else None
+        asked = AskedStates(platform, settings.ask_seconds)
+        loops = _loops(settings, engine, redis, masters, platform, asked) if WORK in roles else {}
+        server = _server(settings, tls, engine, masters, _states(settings, redis, asked)) if SERVE in roles else None
         background = await stack.enter_async_context(Background())
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
 
+def _states(settings: RiskSettings, redis: Redis, asked: AskedStates) -> NewestStates:
+    return NewestStates(RedisWeather(redis), asked, SystemClock(), fallback_seconds=settings.fallback_seconds)
+
+
 def _loops(
-    settings: RiskSettings, engine: AsyncEngine, redis: Redis, masters: AllocationMasters, platform: grpc.aio.Channel
+    settings: RiskSettings,
+    engine: AsyncEngine,
+    redis: Redis,
+    masters: AllocationMasters,
+    platform: grpc.aio.Channel,
+    asked: AskedStates,
 ) -> Loops:
     """What a worker runs, in the order of starting; leases go last at a stop, after the work they cover."""
     clock, owner = SystemClock(), settings.worker_id
     keeper = shard_keeper(engine, owner, clock)
     server_days: dict[int, int] = {}
     accounts = PlatformAccounts(platform, settings.call_seconds)
-    closer = Closer(TripWork(engine, masters, accounts, trip_changed_payload, clock), keeper, server_days)
+    states = _states(settings, redis, asked)
+    closer = Closer(TripWork(engine, masters, accounts, states, trip_changed_payload, clock), keeper, server_days)
     watch = WatchWork(
         engine=engine,
         redis=redis,
+        asked=asked,
         clock=clock,
         doubts=settings.doubts,
+        fallback_seconds=settings.fallback_seconds,
         stale_seconds=settings.stale_seconds,
         settle_ms=settings.settle_ms,
         reload_seconds=settings.reload_seconds,
@@ -84,6 +106,7 @@ def _loops(
         clock=clock,
     )
     return {
+        **housekeeping(engine, settings, clock),
         "shards": keeper.run,
         "relay": Relay(engine, redis, owner=owner, clock=clock).run,
         "closer": closer.run,
@@ -93,7 +116,7 @@ def _loops(
 
 
 def _server(
-    settings: RiskSettings, tls: Tls | None, engine: AsyncEngine, redis: Redis, masters: AllocationMasters
+    settings: RiskSettings, tls: Tls | None, engine: AsyncEngine, masters: AllocationMasters, states: NewestStates
 ) -> Server:
     server = Server(
         settings.listen_address,
@@ -102,7 +125,7 @@ def _server(
         domain="risk.apportion",
         ready=partial(ping, engine),
     )
-    limits = LimitsServicer(engine, masters, RedisWeather(redis), SystemClock())
+    limits = LimitsServicer(engine, masters, states, SystemClock())
     limits_pb2_grpc.add_LimitsServiceServicer_to_server(limits, server.grpc)
     trips_pb2_grpc.add_TripsServiceServicer_to_server(TripsServicer(engine), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)

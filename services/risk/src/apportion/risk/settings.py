@@ -20,6 +20,10 @@ class RiskSettings(ServiceSettings):
     allocation_address: str = Field(description="host:port or gRPC name of allocation")
     platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")
     call_seconds: float = Field(default=5.0, gt=0, le=30, description="deadline of a call to another service")
+    ask_seconds: float = Field(default=2.0, gt=0, le=30, description="deadline of asking for account states")
+    fallback_seconds: float = Field(
+        default=1.0, gt=0, le=5, description="after this much silence about a server, its account states are asked for"
+    )
     stale_seconds: float = Field(default=5.0, gt=0, description="a snapshot older than this trips nothing by itself")
     jump_percent: int = Field(default=10, gt=0, le=100, description="an equity change of more of the base is suspect")
     confirm_seconds: float = Field(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, DealAction, DealsObserved, Ticks
 from apportion.api.risk.v1 import limits_pb2, trips_pb2
@@ -10,12 +13,14 @@ from apportion.api.risk.v1.events_pb2 import TripChanged
 from apportion.errors import MalformedMessage
 from apportion.risk.domain.books import Deals
 from apportion.risk.domain.limits import Basis, DailyLimit
-from apportion.risk.domain.trips import Price, Trip
-from apportion.risk.domain.watch import Snapshot
+from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
+from apportion.risk.domain.trips import Price, PriceList, Trip
 from apportion.risk.operations.record_deals import ObservedDeals
 from apportion.risk.operations.set_daily_limit import SetDailyLimit
 from apportion.risk.storage.trips import TripDetails
 from apportion.rpc import Problems, column, from_timestamp, request_key, to_timestamp
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def parse_set_daily_limit(request: limits_pb2.SetDailyLimitRequest) -> SetDailyLimit:
@@ -105,6 +110,7 @@ def render_trip(trip: Trip) -> trips_pb2.Trip:
         unexplained_minor=evidence.unexplained_minor,
         previous_equity_minor=evidence.previous_equity_minor,
         alarm=evidence.alarm.value,
+        snapshot_source=trips_pb2.SnapshotSource.ValueType(evidence.snapshot_source),
     )
     if trip.flat_time is not None:
         message.flat_time.CopyFrom(to_timestamp(trip.flat_time))
@@ -161,16 +167,15 @@ def parse_deals(payload: bytes) -> ObservedDeals:
     return ObservedDeals(account_ids[rows], deals)
 
 
-def parse_account_states(version: int, payload: bytes) -> Snapshot:
-    """Raises MalformedMessage when the columns do not fit together."""
-    message = AccountStates.FromString(payload)
+def parse_account_states(message: AccountStates, source: SnapshotSource) -> Snapshot:
+    """Raises MalformedMessage when the columns do not fit together, TimestampInvalid without the time of the look."""
     account_ids, balances = column(message.account_ids), column(message.balances_minor)
     credits_minor, equities = column(message.credits_minor), column(message.equities_minor)
     if len({values.size for values in (account_ids, balances, credits_minor, equities)}) != 1:
         raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
     order = np.argsort(account_ids, kind="stable")
     return Snapshot(
-        version=version,
+        source=source,
         observed_time=from_timestamp(message.observed_time, "observed_time"),
         server_time_ms=message.server_time_ms,
         account_ids=account_ids[order],
@@ -180,10 +185,25 @@ def parse_account_states(version: int, payload: bytes) -> Snapshot:
     )
 
 
-def parse_ticks(payload: bytes) -> tuple[Price, ...]:
-    """The newest price of each symbol."""
-    message = Ticks.FromString(payload)
+def parse_states_weather(payload: bytes) -> Snapshot:
+    """As `parse_account_states`; raises MalformedMessage for bytes that are no such message, too."""
+    return parse_account_states(_decoded(AccountStates, payload), SnapshotSource.WEATHER)
+
+
+def parse_ticks_weather(payload: bytes) -> PriceList:
+    """Raises MalformedMessage or TimestampInvalid."""
+    message = _decoded(Ticks, payload)
     columns = (message.symbols, message.bids_e8, message.asks_e8, message.server_times_ms)
     if len({len(values) for values in columns}) != 1:
         raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
-    return tuple(Price(*row) for row in zip(*columns, strict=True))
+    return PriceList(
+        observed_time=from_timestamp(message.observed_time, "observed_time"),
+        prices=tuple(Price(*row) for row in zip(*columns, strict=True)),
+    )
+
+
+def _decoded(kind: type[AnyMessage], payload: bytes) -> AnyMessage:
+    try:
+        return kind.FromString(payload)
+    except DecodeError as error:
+        raise MalformedMessage("the bytes are no such message", type=kind.DESCRIPTOR.full_name) from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 import grpc
 
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, trading_pb2, trading_pb2_grpc
+from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import Close
 from apportion.risk.operations.ports import ClosingReport
+from apportion.risk.wire import parse_account_states
 from apportion.rpc import CallOptions, call_options, from_timestamp
 
 
@@ -52,13 +53,19 @@ class PlatformAccounts:
         )
         await self._accounts.SetAccountAccess(request, **self._options(label))
 
-    async def equity_since(self, label: int, account_id: int, since: datetime) -> int | None:
-        request = accounts_pb2.GetAccountRequest(account_id=account_id)
-        account = (await self._accounts.GetAccount(request, **self._options(label))).account
-        if not account.HasField("snapshot"):
-            return None
-        observed_time = from_timestamp(account.snapshot.observed_time, "account.snapshot.observed_time")
-        return account.snapshot.equity_minor if observed_time >= since else None
-
     def _options(self, label: int) -> CallOptions:
         return call_options(label, self._call_seconds)
+
+
+class AskedStates:
+    """The live states of accounts, asked of the trading server through platform-groups."""
+
+    def __init__(self, channel: grpc.aio.Channel, ask_seconds: float) -> None:
+        self._stub = accounts_pb2_grpc.AccountsServiceStub(channel)
+        self._ask_seconds = ask_seconds
+
+    async def newest(self, label: int, trading_server_id: int) -> Snapshot:
+        """Raises the error of the call."""
+        request = accounts_pb2.GetAccountStatesRequest(trading_server_id=trading_server_id)
+        answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
+        return parse_account_states(answer.states, SnapshotSource.ASKED)

@@ -1,30 +1,20 @@
-"""The live state of accounts and prices, out of Redis."""
+"""The live state of accounts, out of Redis."""
 
 from __future__ import annotations
 
-import structlog
-
-from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
 from apportion.events.weather import accounts_key
-from apportion.risk.domain.watch import Snapshot
-from apportion.risk.wire import parse_account_states
-
-log = structlog.get_logger()
+from apportion.risk.domain.snapshots import Snapshot
+from apportion.risk.wire import parse_states_weather
 
 
 class RedisWeather:
-    """One look at a time, for questions of people."""
+    """One look at a time."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def snapshot(self, trading_server_id: int) -> Snapshot | None:
-        """None also while Redis is away: a limit is shown without its equity then."""
-        cell = WeatherCell(self._redis, accounts_key(trading_server_id))
-        try:
-            await cell.read()
-        except UpstreamUnavailable as error:
-            log.warning("weather_unavailable", trading_server_id=trading_server_id, cause=str(error))
-        latest = cell.latest()
-        return None if latest is None else parse_account_states(*latest)
+    async def newest(self, label: int, trading_server_id: int) -> Snapshot | None:
+        """Raises UpstreamUnavailable while Redis is away. The weather has no label: a trading server has one."""
+        payload = await WeatherCell(self._redis, accounts_key(trading_server_id)).read()
+        return None if payload is None else parse_states_weather(payload)

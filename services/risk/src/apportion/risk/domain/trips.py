@@ -15,6 +15,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from apportion.risk.domain.limits import Alarm, Basis, LimitState
+from apportion.risk.domain.snapshots import SnapshotSource
 
 NAMESPACE = UUID("0f9a5a52-6c2f-4a53-8f4c-9a1f6cf3f3d7")
 
@@ -48,6 +49,14 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceList:
+    """The newest price of each symbol, read from the server at `observed_time`."""
+
+    observed_time: datetime
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """A position closed by the trip."""
 
@@ -71,6 +80,7 @@ class Evidence:
     unexplained_minor: int
     previous_equity_minor: int
     alarm: Alarm
+    snapshot_source: SnapshotSource
     server_time_ms: int
     observed_time: datetime
     decide_time: datetime

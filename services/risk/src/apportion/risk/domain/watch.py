@@ -24,23 +24,11 @@ from numpy.typing import NDArray
 from apportion.money import INT64_MIN, Int64Array, mul_div_floor
 from apportion.risk.domain.books import DayStart, Known
 from apportion.risk.domain.limits import HUNDRED_PERCENT_E8, Alarm, DailyLimit, LimitState, server_day_of, signals
+from apportion.risk.domain.snapshots import Snapshot
 from apportion.risk.domain.trips import Evidence
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 NEVER = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What one look at a trading server showed, sorted by account id. `version` grows with each look."""
-
-    version: int
-    observed_time: datetime
-    server_time_ms: int
-    account_ids: Int64Array
-    balances_minor: Int64Array
-    credits_minor: Int64Array
-    equities_minor: Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +203,7 @@ class Watch:
             unexplained_minor=int(self.unexplained_minor[row]),
             previous_equity_minor=int(self.previous_equities_minor[row]),
             alarm=self._alarm_of_trip(row),
+            snapshot_source=view.snapshot.source,
             server_time_ms=view.snapshot.server_time_ms,
             observed_time=view.snapshot.observed_time,
             decide_time=now,

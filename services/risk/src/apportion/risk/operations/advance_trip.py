@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError, StaleEpoch
 from apportion.risk.domain.trips import LIMIT_STATES, Close, Trip, TripState
-from apportion.risk.operations.ports import Accounts, Masters, TripPayload
+from apportion.risk.operations.ports import Accounts, AccountStatesSource, Masters, TripPayload
 from apportion.risk.operations.trip_limit import publish_trip
 from apportion.risk.storage.trips import limit_follows, load_trip, save_closes, save_progress
 from apportion.runtime import Clock
@@ -40,6 +40,7 @@ class TripWork:
     engine: AsyncEngine
     masters: Masters
     accounts: Accounts
+    states: AccountStatesSource
     payload: TripPayload
     clock: Clock
 
@@ -89,11 +90,19 @@ async def _finish_closing(work: TripWork, trip: Trip, _server_day: int | None) -
     await work.accounts.set_read_only(trip.label, trip.account_id, True, trip.cause, trip.request_id("read-only"))
     if await work.accounts.has_positions(trip.label, trip.account_id):
         return Step(await _close_again(work, trip, error), report.closes)
-    achieved_minor = await work.accounts.equity_since(trip.label, trip.account_id, report.flat_time)
+    achieved_minor = await _equity_since(work, trip, report.flat_time)
     if achieved_minor is None or not is_halted:
         return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, error))
     following = replace(trip, state=TripState.CLOSED, flat_time=report.flat_time, achieved_equity_minor=achieved_minor)
     return Step(_progressed(following, work.clock.now(), ""), report.closes)
+
+
+async def _equity_since(work: TripWork, trip: Trip, since: datetime) -> int | None:
+    """None until there is one that was read at `since` or later."""
+    snapshot = await work.states.newest(trip.label, trip.trading_server_id)
+    if snapshot is None or snapshot.observed_time < since:
+        return None
+    return snapshot.equity_minor(trip.account_id)
 
 
 async def _close_again(work: TripWork, trip: Trip, error: str) -> Trip:

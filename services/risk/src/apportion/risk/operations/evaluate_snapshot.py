@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.risk.domain.books import Deals, explain, first_ticket, unexplained_rest
 from apportion.risk.domain.limits import Alarm
+from apportion.risk.domain.snapshots import Snapshot
 from apportion.risk.domain.trips import Price, Trip
-from apportion.risk.domain.watch import Doubts, Snapshot, View, Watch
+from apportion.risk.domain.watch import Doubts, View, Watch
 from apportion.risk.operations.ports import TripPayload
 from apportion.risk.operations.trip_limit import trip_limit
 from apportion.risk.storage.deals import NONE, load_deals
@@ -26,14 +27,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a server: the snapshot, the prices known, and the clocks at this moment.
+    """One look at a server: the snapshot, what to ask for the prices of its time (a trip keeps them), and the clocks.
 
     `settle_ms` is how far, on the server's clock, a deal and a snapshot may be apart and still have met in either
     order.
     """
 
     snapshot: Snapshot
-    prices: Sequence[Price]
+    prices: Callable[[], Sequence[Price]]
     settle_ms: int
     is_stale: bool
     now: datetime
@@ -93,7 +94,7 @@ async def _trip_row(
     engine: AsyncEngine, lease: Lease, watch: Watch, view: View, row: int, look: Look, payload: TripPayload
 ) -> Trip | None:
     evidence = watch.evidence(row, view, look.now)
-    trip = await trip_limit(engine, lease, watch.limits[row], evidence, look.prices, payload, now=look.now)
+    trip = await trip_limit(engine, lease, watch.limits[row], evidence, look.prices(), payload, now=look.now)
     if trip is not None:
         log.error(
             "limit_tripped",

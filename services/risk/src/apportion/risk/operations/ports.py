@@ -9,8 +9,8 @@ from typing import Protocol
 from uuid import UUID
 
 from apportion.risk.domain.limits import MasterAccount
+from apportion.risk.domain.snapshots import Snapshot
 from apportion.risk.domain.trips import Close, Trip
-from apportion.risk.domain.watch import Snapshot
 
 TripPayload = Callable[[Trip], bytes]
 """The TripChanged message of a trip, serialized."""
@@ -58,14 +58,10 @@ class Accounts(Protocol):
         self, label: int, account_id: int, read_only: bool, cause: str, request_id: UUID
     ) -> None: ...
 
-    async def equity_since(self, label: int, account_id: int, since: datetime) -> int | None:
-        """The newest equity if it was read at `since` or later."""
-        ...
 
+class AccountStatesSource(Protocol):
+    """Where the live states of a trading server's accounts come from."""
 
-class Weather(Protocol):
-    """The live state of accounts."""
-
-    async def snapshot(self, trading_server_id: int) -> Snapshot | None:
-        """The newest one; None when there is none or it cannot be had."""
+    async def newest(self, label: int, trading_server_id: int) -> Snapshot | None:
+        """The newest snapshot that the source has, however old; None when it has none. Raises the error of its call."""
         ...

@@ -17,8 +17,9 @@ from apportion.storage import constraint_errors, fetch_arrays
 
 ROWS = tables.limits
 
+# A trading server belongs to one label.
 SERVERS = text(
-    "SELECT DISTINCT trading_server_id FROM limits WHERE trading_server_id % :shards = ANY(:held) ORDER BY 1"
+    "SELECT DISTINCT trading_server_id, label FROM limits WHERE trading_server_id % :shards = ANY(:held) ORDER BY 1"
 )
 # Every change of a limit raises its version, so the sum tells whether anything changed.
 DIGEST = text(
@@ -79,9 +80,10 @@ async def limits_digest(tx: AsyncConnection, trading_server_id: int) -> tuple[in
     return count, version_sum
 
 
-async def list_trading_servers(tx: AsyncConnection, shards: int, held: Sequence[int]) -> list[int]:
-    """Servers with limits whose number is, modulo `shards`, one of `held`."""
-    return list((await tx.execute(SERVERS, {"shards": shards, "held": list(held)})).scalars())
+async def list_trading_servers(tx: AsyncConnection, shards: int, held: Sequence[int]) -> dict[int, int]:
+    """Servers with limits whose number is, modulo `shards`, one of `held`; and the label of each."""
+    rows = await tx.execute(SERVERS, {"shards": shards, "held": list(held)})
+    return {row.trading_server_id: row.label for row in rows}
 
 
 async def limited_accounts(tx: AsyncConnection, label: int, account_ids: Int64Array) -> list[int]:

@@ -90,6 +90,7 @@ trips = Table(
     Column("unexplained_minor", BigInteger, nullable=False),
     Column("previous_equity_minor", BigInteger, nullable=False),
     Column("alarm", Text, nullable=False),
+    Column("snapshot_source", SmallInteger, nullable=False, server_default="1"),
     Column("server_time_ms", BigInteger, nullable=False),
     Column("observed_time", DateTime(timezone=True), nullable=False),
     Column("decide_time", DateTime(timezone=True), nullable=False),

@@ -11,6 +11,7 @@ from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.risk.domain.limits import Alarm, Basis, DailyLimit
+from apportion.risk.domain.snapshots import SnapshotSource
 from apportion.risk.domain.trips import Close, Evidence, Price, Trip, TripState
 from apportion.risk.storage import tables
 from apportion.storage import copy_rows
@@ -186,5 +187,9 @@ async def wake_closed_trips(tx: AsyncConnection, trading_server_id: int, server_
 def _trip(row: Row[Any]) -> Trip:
     values = dict(row._mapping)
     evidence = {name: values.pop(name) for name in EVIDENCE}
-    kinds = {"basis": Basis(evidence["basis"]), "alarm": Alarm(evidence["alarm"])}
+    kinds = {
+        "basis": Basis(evidence["basis"]),
+        "alarm": Alarm(evidence["alarm"]),
+        "snapshot_source": SnapshotSource(evidence["snapshot_source"]),
+    }
     return Trip(**values | {"state": TripState(values["state"]), "evidence": Evidence(**evidence | kinds)})

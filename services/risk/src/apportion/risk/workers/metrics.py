@@ -11,5 +11,20 @@ DECISION_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 ALARMS = Gauge("apportion_risk_alarms", "Armed limits whose figures are doubted now.", ["trading_server"])
-WEATHER_AGE = Gauge("apportion_risk_weather_age_seconds", "Age of the newest account states.", ["trading_server"])
+STATES_AGE = Gauge(
+    "apportion_risk_states_age_seconds",
+    "Age of the newest account states, heard or asked for; without any, the time since the watch began.",
+    ["trading_server"],
+)
+STATES_ASKED = Counter(
+    "apportion_risk_states_asked_total",
+    "Account states asked of platform-groups because none were heard.",
+    ["trading_server"],
+)
 FAILING = Gauge("apportion_risk_failing_trips", "Trips whose last step failed; above 0, somebody has to look.")
+
+
+def forget(trading_server_id: int) -> None:
+    """Another worker watches the server by now: an old figure must not stand beside the new one."""
+    for figure in (ALARMS, STATES_AGE):
+        figure.remove_by_labels({"trading_server": str(trading_server_id)})

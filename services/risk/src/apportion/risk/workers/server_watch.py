@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import DomainError
 from apportion.events import Redis, WeatherCell
 from apportion.events.weather import accounts_key, ticks_key
 from apportion.risk.domain.limits import Alarm, server_day_of
-from apportion.risk.domain.trips import Price
-from apportion.risk.domain.watch import Doubts, Snapshot, Watch
+from apportion.risk.domain.snapshots import Snapshot
+from apportion.risk.domain.watch import Doubts, Watch
 from apportion.risk.operations.evaluate_snapshot import Look, evaluate_snapshot
+from apportion.risk.operations.ports import AccountStatesSource
 from apportion.risk.storage.limits import limits_digest, load_limits_of_server
 from apportion.risk.storage.trips import wake_closed_trips
-from apportion.risk.wire import parse_account_states, parse_ticks, trip_changed_payload
+from apportion.risk.wire import trip_changed_payload
 from apportion.risk.workers import metrics
+from apportion.risk.workers.price_feed import PriceFeed
+from apportion.risk.workers.states_feed import StatesFeed
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease
@@ -34,14 +37,18 @@ MS = 1_000
 class WatchWork:
     """What the watches of all servers share.
 
-    Limits are read again each `reload_seconds`. Deals and snapshots that are `settle_ms` apart, by our clock, may reach
-    us in either order. `server_days` tells the closer the newest day seen of each server.
+    Account states are heard from `redis`, and asked of `asked` after `fallback_seconds` of silence; older than
+    `stale_seconds`, they trip nothing. Limits are read again each `reload_seconds`. Deals and snapshots that are
+    `settle_ms` apart, by our clock, may reach us in either order. `server_days` tells the closer the newest day seen of
+    each server.
     """
 
     engine: AsyncEngine
     redis: Redis
+    asked: AccountStatesSource
     clock: Clock
     doubts: Doubts
+    fallback_seconds: float
     stale_seconds: float
     settle_ms: int
     reload_seconds: float
@@ -52,30 +59,46 @@ class WatchWork:
 class ServerWatch:
     """Runs while the lease of the server's shard is held; every write checks it."""
 
-    def __init__(self, work: WatchWork, trading_server_id: int, lease: Lease) -> None:
+    def __init__(self, work: WatchWork, label: int, trading_server_id: int, lease: Lease) -> None:
         self._work = work
         self._server = trading_server_id
         self._lease = lease
-        self._accounts = WeatherCell(work.redis, accounts_key(trading_server_id))
-        self._ticks = WeatherCell(work.redis, ticks_key(trading_server_id))
+        self._states = StatesFeed(
+            WeatherCell(work.redis, accounts_key(trading_server_id)),
+            work.asked,
+            label=label,
+            trading_server_id=trading_server_id,
+            clock=work.clock,
+            fallback_seconds=work.fallback_seconds,
+        )
+        self._prices = PriceFeed(
+            WeatherCell(work.redis, ticks_key(trading_server_id)),
+            trading_server_id=trading_server_id,
+            apart_seconds=work.stale_seconds,
+        )
         self._watch = Watch([])
         self._digest = (0, 0)
         self._reload_at_ms = 0
-        self._version = -1
         self._snapshot: Snapshot | None = None
+        self._observed_time = work.clock.now()
+        self._is_stale = False
         self._settle_ms = work.settle_ms
 
     async def run(self) -> None:
         """For ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._accounts.run(), name=f"accounts_{self._server}")
-            group.create_task(self._ticks.run(), name=f"ticks_{self._server}")
-            group.create_task(self._judge_for_ever(), name=f"judge_{self._server}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._states.run(), name=f"states_{self._server}")
+                group.create_task(self._prices.run(), name=f"prices_{self._server}")
+                group.create_task(self._judge_for_ever(), name=f"judge_{self._server}")
+        finally:
+            metrics.forget(self._server)
 
     async def _judge_for_ever(self) -> None:
         again = False
         while True:
             is_new = await self._next_snapshot(0 if again else self._pause_seconds())
+            self._tell_age()
             is_reloaded = await self._reload_if_changed()
             if is_new:
                 await self._begin_day()
@@ -86,22 +109,27 @@ class ServerWatch:
         return PENDING_PAUSE_SECONDS if self._watch.is_pending() else self._work.reload_seconds
 
     async def _next_snapshot(self, pause_seconds: float) -> bool:
-        """Whether a newer one came within the pause. One that cannot be read is skipped."""
+        """Whether a newer one came within the pause."""
+        before = self._snapshot
         try:
             async with asyncio.timeout(pause_seconds):
-                version, payload = await self._accounts.newer(self._version)
+                snapshot = await self._states.newer(-1 if before is None else before.version)
         except TimeoutError:
             return False
-        self._version = version
-        try:
-            snapshot = parse_account_states(version, payload)
-        except (DomainError, ValueError) as error:
-            log.error("account_states_unreadable", trading_server_id=self._server, error=str(error))
-            return False
-        if self._snapshot is not None:
-            self._settle_ms = self._work.settle_ms * server_speed(self._snapshot, snapshot)
-        self._snapshot = snapshot
+        if before is not None:
+            self._settle_ms = self._work.settle_ms * server_speed(before, snapshot)
+        self._snapshot, self._observed_time = snapshot, snapshot.observed_time
         return True
+
+    def _tell_age(self) -> None:
+        """Also while nothing comes: a limit that cannot be judged must not look quiet."""
+        age_seconds = (self._work.clock.now() - self._observed_time).total_seconds()
+        metrics.STATES_AGE.labels(self._server).set(age_seconds)
+        was_stale, self._is_stale = self._is_stale, age_seconds > self._work.stale_seconds
+        if self._is_stale and not was_stale:
+            log.error("account_states_stale", trading_server_id=self._server, age_seconds=round(age_seconds, 3))
+        elif was_stale and not self._is_stale:
+            log.info("account_states_fresh", trading_server_id=self._server)
 
     async def _reload_if_changed(self) -> bool:
         now_ms = self._now_ms()
@@ -130,15 +158,12 @@ class ServerWatch:
 
     async def _judge(self, snapshot: Snapshot) -> bool:
         """Whether the same snapshot has to be judged again, because limits changed in the database."""
-        now = self._work.clock.now()
-        age_seconds = (now - snapshot.observed_time).total_seconds()
-        metrics.WEATHER_AGE.labels(self._server).set(age_seconds)
         look = Look(
             snapshot=snapshot,
-            prices=self._prices(),
+            prices=partial(self._prices.prices_at, snapshot.observed_time),
             settle_ms=self._settle_ms,
-            is_stale=age_seconds > self._work.stale_seconds,
-            now=now,
+            is_stale=self._is_stale,
+            now=self._work.clock.now(),
             now_ms=self._now_ms(),
         )
         if not self._watch.limits:
@@ -154,14 +179,6 @@ class ServerWatch:
         if outcome.is_changed:
             self._reload_at_ms = 0
         return outcome.is_changed
-
-    def _prices(self) -> tuple[Price, ...]:
-        latest = self._ticks.latest()
-        try:
-            return () if latest is None else parse_ticks(latest[1])
-        except (DomainError, ValueError) as error:
-            log.error("ticks_unreadable", trading_server_id=self._server, error=str(error))
-            return ()
 
     def _now_ms(self) -> int:
         return int(self._work.clock.monotonic() * MS)
