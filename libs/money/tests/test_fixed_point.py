@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal, localcontext
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apportion.money import (
@@ -18,6 +18,7 @@ from apportion.money import (
     mul_div,
     mul_div_floor,
     mul_div_half_up,
+    product_div,
 )
 
 int64 = st.integers(INT64_MIN, INT64_MAX)
@@ -108,3 +109,48 @@ def test_scalar_zero_division():
 @example(values=[INT64_MIN, INT64_MIN, -1])
 def test_sums_never_wrap(values):
     assert exact_sum(np.array(values, dtype=np.int64)) == sum(values)
+
+
+big = st.one_of(st.integers(0, 1000), st.integers(0, 2**40), st.integers(0, INT64_MAX))
+
+
+@settings(max_examples=300)
+@given(
+    rows=st.lists(st.tuples(big, big, big), min_size=1, max_size=8),
+    multiplier=st.integers(0, 2**80),
+    divisor=st.one_of(st.integers(1, 2**30), st.integers(1, 2**62), st.integers(1, 2**130)),
+    rounding=st.sampled_from(Rounding),
+)
+def test_product_div_equals_python_integers(rows, multiplier, divisor, rounding):
+    offset = {Rounding.DOWN: 0, Rounding.HALF_UP: Fraction(1, 2), Rounding.UP: 1}[rounding]
+    exact = [Fraction(a * b * c * multiplier, divisor) for a, b, c in rows]
+    expected = [ceil(x) if rounding is Rounding.UP else floor(x + offset) for x in exact]
+    columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+    if max(expected) > INT64_MAX:
+        with pytest.raises(OverflowError):
+            product_div(columns, multiplier, divisor, rounding)
+    else:
+        assert product_div(columns, multiplier, divisor, rounding).tolist() == expected
+
+
+@settings(max_examples=300)
+@given(
+    values=st.lists(st.integers(0, 2**20), min_size=1, max_size=5),
+    multiplier=st.integers(1, 2**60),
+    divisor=st.integers(2**20, 2**61 - 1),
+    rounding=st.sampled_from(Rounding),
+)
+def test_product_div_is_exact_around_whole_quotients(values, multiplier, divisor, rounding):
+    """Products that miss a multiple of the divisor, or its half, by one or not at all."""
+    column = np.array(values, dtype=np.int64)
+    for numerator in (multiplier * divisor - 1, multiplier * divisor, multiplier * divisor + divisor // 2):
+        expected = [mul_div(v, numerator, divisor, rounding) if v * numerator // divisor < INT64_MAX else None
+                    for v in values]  # fmt: skip
+        if None not in expected:
+            assert product_div([column], numerator, divisor, rounding).tolist() == expected
+
+
+def test_product_div_of_nothing():
+    empty = np.empty(0, dtype=np.int64)
+    assert product_div([empty, empty], 3, 7, Rounding.UP).tolist() == []
+    assert product_div([empty], 1, 2**90 + 1, Rounding.DOWN).tolist() == []

@@ -15,8 +15,9 @@ from apportion.money.fixed_point import (
     mul_div,
     mul_div_floor,
     mul_div_half_up,
+    product_div,
 )
-from apportion.money.splitting import largest_remainder, nearest_largest
+from apportion.money.splitting import greatest, largest_remainder, nearest_largest, settle_nearest
 from apportion.money.text import format_amount, parse_amount
 
 __all__ = [
@@ -30,10 +31,13 @@ __all__ = [
     "exact_sum",
     "floor_residual",
     "format_amount",
+    "greatest",
     "largest_remainder",
     "mul_div",
     "mul_div_floor",
     "mul_div_half_up",
     "nearest_largest",
     "parse_amount",
+    "product_div",
+    "settle_nearest",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from math import gcd
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +20,7 @@ Factor: TypeAlias = Int64Array | int
 # Up to here a float quotient is at most one off, and a residual of at most 2·divisor does not leave int64.
 _EXACT_QUOTIENT = float(2**50)
 _EXACT_DIVISOR = 2**61
+_LOWEST_BITS = 2**64 - 1
 
 
 class Rounding(enum.Enum):
@@ -86,6 +89,33 @@ def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int
     return quotient, residual
 
 
+def product_div(columns: Sequence[Int64Array], multiplier: int, divisor: int, rounding: Rounding) -> Int64Array:
+    """multiplier · the product of up to three columns of one length / divisor, element by element, rounded once.
+
+    All factors are 0 or above, the divisor above 0; no product has to fit into int64. OverflowError where a result does
+    not. The argument is that of `floor_residual`.
+    """
+    common = gcd(multiplier, divisor)
+    multiplier, divisor = multiplier // common, divisor // common
+    up_from = {Rounding.DOWN: divisor, Rounding.HALF_UP: -(-divisor // 2), Rounding.UP: 1}[rounding]
+    estimate = columns[0] * (multiplier / divisor)
+    for column in columns[1:]:
+        estimate *= column
+    if divisor >= _EXACT_DIVISOR or float(estimate.max(initial=0.0)) >= _EXACT_QUOTIENT:
+        return _product_div_of_big(columns, multiplier, divisor, up_from)
+    quotient: Int64Array = estimate.astype(np.int64)
+    # In wrapping int64; of the multiplier its lowest 64 bits.
+    residual = columns[0] * np.uint64(multiplier & _LOWEST_BITS).astype(np.int64)
+    for column in columns[1:]:
+        residual *= column
+    residual -= quotient * divisor
+    # The residual lies from −divisor to 2·divisor: the estimate was one too high, right, or one too low.
+    quotient += residual >= up_from
+    quotient += residual >= divisor + up_from
+    quotient -= residual < up_from - divisor
+    return quotient
+
+
 def exact_sum(values: Int64Array) -> int:
     """Σ values as a Python integer, also where it leaves int64: there int64 addition would wrap silently."""
     near_edge = abs(float(values.sum(dtype=np.float64))) >= 2.0**62
@@ -98,6 +128,16 @@ def _floor_residual_of_big(a: Int64Array, b: Int64Array, c: Int64Array) -> tuple
     quotient = np.array([_fitting(q) for q, _ in pairs], dtype=np.int64).reshape(rows.shape)
     residual = np.array([r for _, r in pairs], dtype=np.int64).reshape(rows.shape)
     return quotient, residual
+
+
+def _product_div_of_big(columns: Sequence[Int64Array], multiplier: int, divisor: int, up_from: int) -> Int64Array:
+    product = columns[0].astype(object) * multiplier
+    for column in columns[1:]:
+        product = product * column
+    quotient = (product + (divisor - up_from)) // divisor
+    if quotient.max(initial=0) > INT64_MAX:
+        raise OverflowError("the product does not fit into int64")
+    return np.asarray(quotient, dtype=np.int64)
 
 
 def _fitting(value: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from apportion.money.fixed_point import Int64Array, exact_sum, floor_residual
+from apportion.money.fixed_point import INT64_MAX, Factor, Int64Array, exact_sum, floor_residual
 
 # Below this many weights plain integers beat numpy's fixed cost per call.
 SMALL_COUNT = 80
@@ -30,7 +30,7 @@ def largest_remainder(total: int, weights: Int64Array) -> Int64Array:
     else:
         parts, remainders = floor_residual(weights, magnitude, weight_sum)
         missing = magnitude - int(parts.sum())
-        parts[_greatest(remainders, weights, missing)] += 1
+        parts[greatest(missing, remainders, weights)] += 1
     return parts if total >= 0 else -parts
 
 
@@ -47,12 +47,7 @@ def nearest_largest(total: int, weights: Int64Array) -> Int64Array:
     else:
         parts, remainders = floor_residual(weights, magnitude, weight_sum)
         parts += remainders >= -(-weight_sum // 2)
-        missing = magnitude - int(parts.sum())
-        if missing > 0:
-            parts[_greatest(weights, None, missing)] += 1
-        elif missing < 0:
-            receivers = np.flatnonzero(parts)
-            parts[receivers[_greatest(-weights[receivers], None, -missing)]] -= 1
+        settle_nearest(parts, magnitude - int(parts.sum()), weights)
     return parts if total >= 0 else -parts
 
 
@@ -69,10 +64,29 @@ def _is_small(total: int, weights: Int64Array, weight_sum: int) -> bool:
     return weights.size < SMALL_COUNT or total >= _MAX_TOTAL or weight_sum >= _MAX_WEIGHT_SUM
 
 
-def _greatest(keys: Int64Array, tie_keys: Int64Array | None, count: int) -> Int64Array:
-    """Indexes of the `count` greatest keys; among equals the greater tie key, then the lower index.
+def settle_nearest(
+    parts: Int64Array, missing: int, *keys: Int64Array, most: Factor = INT64_MAX, least: int = 0
+) -> None:
+    """Give a shortage of nearest-rounded parts one by one to the greatest keys whose part is below `most`, or take an
+    excess (`missing` below 0) one by one from the least keys whose part is above `least`; ties as in `greatest`.
 
-    By threshold instead of argpartition, which leaves the order of equal keys open.
+    Where too few parts are above `least`, all that are above 0 give.
+    """
+    if missing > 0:
+        takers = np.flatnonzero(parts < most)
+        parts[takers[greatest(missing, *(key[takers] for key in keys))]] += 1
+    elif missing < 0:
+        givers = np.flatnonzero(parts > least)
+        if givers.size < -missing:
+            givers = np.flatnonzero(parts)
+        parts[givers[greatest(-missing, *(-key[givers] for key in keys))]] -= 1
+
+
+def greatest(count: int, keys: Int64Array, *tie_keys: Int64Array) -> Int64Array:
+    """Indexes of the `count` greatest keys; among equals those with the greater tie keys, then the lower indexes.
+
+    The keys lie within 2^62 of each other. By threshold instead of argpartition, which leaves the order of equal keys
+    open.
     """
     if count == 0:
         return np.empty(0, dtype=np.int64)
@@ -83,8 +97,8 @@ def _greatest(keys: Int64Array, tie_keys: Int64Array | None, count: int) -> Int6
     tied = keys[reaching] == threshold
     above, ties = reaching[~tied], reaching[tied]
     needed = count - above.size
-    if tie_keys is not None and ties.size > needed:
-        ties = ties[np.argsort(-tie_keys[ties], kind="stable")]
+    if tie_keys and ties.size > needed:
+        ties = ties[np.lexsort([-key[ties] for key in reversed(tie_keys)])]
     return np.concatenate((above, ties[:needed]))
 
 
