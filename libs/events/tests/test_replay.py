@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from events_sample.world import EVENT, LABEL, TOPIC, publish
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import InvalidArgument
-from apportion.events import Head, ReplayPort
+from apportion.events import EventsMissing, Head, ReplayPort
+from apportion.storage import transaction
 
 
 async def test_events_from_a_number_on_in_pages(publisher: AsyncEngine, port: ReplayPort) -> None:
@@ -49,3 +51,26 @@ async def test_refusals(port: ReplayPort) -> None:
     }  # fmt: skip
     with pytest.raises(InvalidArgument):
         _ = [page async for page in port.heads(TOPIC, 64)]
+
+
+@pytest.mark.parametrize("from_sequence", [1, 7])
+async def test_an_event_behind_its_retention_is_named_and_not_passed_over(
+    publisher: AsyncEngine, port: ReplayPort, from_sequence: int
+) -> None:
+    await publish(publisher, 1, count=10)
+    async with transaction(publisher) as tx:
+        await tx.execute(text("DELETE FROM outbox WHERE sequence <= 7"))
+    with pytest.raises(EventsMissing, match=f"event {from_sequence} of {TOPIC}/1 is gone") as refusal:
+        await port.events(LABEL, TOPIC, "1", from_sequence)
+    assert refusal.value.metadata == {"sequence": str(from_sequence)}
+    assert [event.sequence for event in await port.events(LABEL, TOPIC, "1", 8)] == [8, 9, 10]
+    assert await port.events(LABEL, TOPIC, "1", 11) == []
+
+
+async def test_an_aggregate_whose_events_are_all_gone(publisher: AsyncEngine, port: ReplayPort) -> None:
+    await publish(publisher, 1, count=3)
+    async with transaction(publisher) as tx:
+        await tx.execute(text("DELETE FROM outbox"))
+    with pytest.raises(EventsMissing):
+        await port.events(LABEL, TOPIC, "1", 3)
+    assert await port.events(LABEL, TOPIC, "1", 4) == []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from apportion.events.consumer import Consumer
 from apportion.events.inbox import AggregateKey, list_parked, unpark
-from apportion.events.lane import AfterCommit, EventsMissing, Handler, Patience
+from apportion.events.lane import AfterCommit, Handler, Patience
 from apportion.events.received_event import ReceivedEvent, stream_key
 from apportion.events.redis import Redis, Script
 from apportion.events.redis_connection import RedisUnavailable
 from apportion.events.relay import Relay
-from apportion.events.replay import Head, ReplayPort, ReplayServicer, replay_port
+from apportion.events.replay import EventsMissing, Head, ReplayPort, ReplayServicer, replay_port
 from apportion.events.set_aside import SetAsidePart, list_set_aside, set_aside, settle_set_aside
 from apportion.events.weather import WeatherCell, publish_weather
 

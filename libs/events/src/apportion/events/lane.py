@@ -10,11 +10,11 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.errors import DomainError, Kind
+from apportion.errors import DomainError
 from apportion.events import metrics
 from apportion.events.inbox import AggregateKey, Cursor, advance_cursor, count_failure, load_cursors, park
 from apportion.events.received_event import ReceivedEvent
-from apportion.events.replay import ReplayPort
+from apportion.events.replay import EventsMissing, ReplayPort
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
@@ -45,14 +45,6 @@ class Patience:
     def pause_seconds(self, failure_count: int) -> float:
         """How long to wait after so many failures."""
         return float(self.first_pause_seconds * 2 ** max(0, failure_count - 1))
-
-
-class EventsMissing(DomainError):
-    """The owner announced an event that it cannot replay."""
-
-    kind = Kind.PRECONDITION
-    reason = "EVENTS_MISSING"
-    cure = "Restore the owner's outbox, or agree on the state by hand and set the consumer's cursor."
 
 
 class LeaseHolder(Protocol):

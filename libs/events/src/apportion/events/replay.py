@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.common.v1 import events_pb2, events_pb2_grpc
+from apportion.errors import DomainError, Kind, RemoteError
 from apportion.events.received_event import ReceivedEvent, received
 from apportion.rpc import SUITE_LABEL, Problems, call_options, to_timestamp
 from apportion.storage import PARTITIONS, Page, page_size, transaction
@@ -49,6 +50,29 @@ HEADS = text(
 )
 
 
+# In one statement, for an event may be written between two.
+IS_GONE = text(
+    """
+    SELECT 1 FROM aggregates AS a
+    WHERE a.label = :label AND a.aggregate_type = :aggregate_type AND a.aggregate_id = :aggregate_id
+      AND a.sequence >= :from_sequence
+      AND NOT EXISTS (
+          SELECT FROM outbox AS o
+          WHERE o.label = a.label AND o.aggregate_type = a.aggregate_type AND o.aggregate_id = a.aggregate_id
+            AND o.sequence = :from_sequence
+      )
+    """
+)
+
+
+class EventsMissing(DomainError):
+    """The owner cannot replay an event that it once announced: its retention is over, or it was lost."""
+
+    kind = Kind.PRECONDITION
+    reason = "EVENTS_MISSING"
+    cure = "Agree on the state by hand and set the consumer's cursor, or restore the owner's outbox."
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The newest event of one aggregate."""
@@ -64,7 +88,7 @@ class ReplayPort(Protocol):
     async def events(
         self, label: int, aggregate_type: str, aggregate_id: str, from_sequence: int
     ) -> list[ReceivedEvent]:
-        """The next events from a number on; empty when there are none."""
+        """The next events from a number on; empty when there are none. Raises EventsMissing when that one is gone."""
         ...
 
     def heads(self, aggregate_type: str, partition: int) -> AsyncIterator[list[Head]]:
@@ -97,6 +121,12 @@ class ReplayServicer(events_pb2_grpc.ReplayServiceServicer):
         }
         async with transaction(self._engine) as tx:
             rows = (await tx.execute(REPLAY, parameters)).mappings().all()
+            starts = bool(rows) and rows[0]["sequence"] == request.from_sequence
+            if not starts and (await tx.execute(IS_GONE, parameters)).first() is not None:
+                raise EventsMissing(
+                    f"event {request.from_sequence} of {request.aggregate_type}/{request.aggregate_id} is gone",
+                    sequence=request.from_sequence,
+                )
         return events_pb2.ReplayEventsResponse(events=[event_message(row) for row in rows])
 
     async def ListHeads(  # noqa: N802  # the name of the RPC
@@ -157,7 +187,12 @@ class _ReplayClient:
         request = events_pb2.ReplayEventsRequest(
             label=label, aggregate_type=aggregate_type, aggregate_id=aggregate_id, from_sequence=from_sequence
         )
-        response = await self._stub.ReplayEvents(request, **call_options(SUITE_LABEL, REPLAY_SECONDS))
+        try:
+            response = await self._stub.ReplayEvents(request, **call_options(SUITE_LABEL, REPLAY_SECONDS))
+        except RemoteError as error:
+            if error.reason != EventsMissing.reason:
+                raise
+            raise EventsMissing.restored(error.message, error.metadata) from None
         return [received(message) for message in response.events]
 
     async def heads(self, aggregate_type: str, partition: int) -> AsyncIterator[list[Head]]:
