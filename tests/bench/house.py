@@ -13,8 +13,8 @@ from tests.bench.kernel import CHILDREN, STEP_E8, VOLUME_E8, equities
 
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.storage.masters import insert_master, load_master
 from apportion.api.platform_groups.v1 import events_pb2
@@ -35,8 +35,8 @@ CLOCK = SystemClock()
 SUBSCRIBE = text(
     """
     INSERT INTO subscriptions (label, master_id, account_id, account_login, wallet_account_id, active, ratio_e8,
-                               lot_e8, percent_e8, round_up_to_min, version, create_time)
-    SELECT :label, :master_id, :first + n, :first + n, 1, true, 100000000, 0, 0, false, 1, now()
+                               lot_e8, percent_e8, version, create_time)
+    SELECT :label, :master_id, :first + n, :first + n, 1, true, 100000000, 0, 0, 1, now()
     FROM generate_series(0, :count - 1) AS n
     """
 )
@@ -112,6 +112,9 @@ def _master(number: int) -> Master:
         version=1,
         active_subscription_count=CHILDREN,
         create_time=datetime.now(UTC),
+        allocation_mode=AllocationMode.TRADES,
+        artificial_symbol=DEFAULT_ARTIFICIAL_SYMBOL,
+        residual_rule=RoundingPolicy.NEAREST_LARGEST,
     )
 
 

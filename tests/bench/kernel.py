@@ -8,6 +8,7 @@ import numpy as np
 from tests.bench.measure import Row, duration, in_turn, seconds
 from tests.bench.servers import Servers
 
+from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.opening import OpenInputs, decide_open
@@ -39,8 +40,12 @@ def subscription_set(count: int = CHILDREN) -> SubscriptionSet:
         account_ids=numbers + 10_000,
         logins=numbers + 20_000,
         active=numbers % 50 != 0,
-        round_up_to_min=numbers % 10 == 0,
         ratios_e8=np.full(count, E8),
+        lots_e8=np.zeros(count, dtype=np.int64),
+        percents_e8=np.zeros(count, dtype=np.int64),
+        modes=np.ones(count, dtype=np.int8),
+        profiles=(DEFAULT_SETTINGS, CopySettings(round_up_to_min=True)),
+        profile_rows=(numbers % 10 == 0).astype(np.intp),
     )
 
 
@@ -82,7 +87,7 @@ def check() -> None:
     """Without limits and rules ours and the bare kernel divide alike."""
     wide = SymbolGrid(STEP_E8, STEP_E8, 10_000 * E8)
     given = inputs(RoundingPolicy.LARGEST_REMAINDER, wide)
-    given.subscriptions.active[:], given.subscriptions.round_up_to_min[:] = True, False
+    given.subscriptions.active[:], given.subscriptions.profile_rows[:] = True, 0
     steps = decide_open(given).steps
     assert steps.sum() == VOLUME_E8 // STEP_E8
     assert np.array_equal(steps, bare_kernel(VOLUME_E8 // STEP_E8, given.bases))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,17 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.allocation.consumers import handlers
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
-from apportion.allocation.domain.subscriptions import Subscription
+from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
+from apportion.allocation.domain.subscriptions import Parameters, Subscription
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.create_master import CreateMaster, create_master
 from apportion.allocation.operations.create_subscription import CreateSubscription, create_subscription
 from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
+from apportion.allocation.operations.end_subscription import EndSubscription, end_subscription
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.ports import OrderBatch
+from apportion.allocation.operations.project_children import project_children
 from apportion.api.allocation.v1 import events_pb2 as facts_pb2
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.errors import DomainError, NotFound
@@ -34,6 +39,8 @@ from apportion.money import E8, INT64_MAX
 from apportion.rpc import set_column, to_timestamp
 from apportion.runtime.clock import FixedClock
 from apportion.storage import RequestKey, transaction
+
+sys.path.insert(0, str(Path(__file__).parent))  # for allocation_sets
 
 # A busy machine is no failure: examples have no deadline.
 settings.register_profile("patient", deadline=None)
@@ -132,21 +139,45 @@ class House:
     ) -> Master:
         self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor)
         account_type = AccountType.COPY if method is AllocationMethod.COPY_BY_EQUITY else AccountType.MAM
-        command = CreateMaster(key(), f"Master {account_id}", account_type, account_id, method, rounding, 0, None)
+        command = CreateMaster(
+            key(),
+            f"Master {account_id}",
+            account_type,
+            account_id,
+            method,
+            rounding,
+            0,
+            None,
+            AllocationMode.TRADES,
+            DEFAULT_ARTIFICIAL_SYMBOL,
+            RoundingPolicy.NEAREST_LARGEST,
+        )
         return await create_master(self.engine, self.accounts, replace(command, **more), now=self.clock.now())
 
     async def follower(
-        self, master: Master, account_id: int, *, ratio_e8: int = E8, equity_minor: int = 100_000
+        self,
+        master: Master,
+        account_id: int,
+        *,
+        ratio_e8: int = E8,
+        equity_minor: int = 100_000,
+        settings: CopySettings = DEFAULT_SETTINGS,
+        **parameters: int,
     ) -> Subscription:
         self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor)
-        command = CreateSubscription(key(), master.master_id, account_id, ratio_e8, 0, 0, False)
+        parameters = Parameters(ratio_e8=ratio_e8, **parameters)
+        command = CreateSubscription(key(), master.master_id, account_id, parameters, settings)
         return await create_subscription(self.engine, self.accounts, command, now=self.clock.now())
+
+    async def end(self, subscription: Subscription, policy: LeavePolicy | None = None) -> Subscription:
+        command = EndSubscription(key(), subscription.subscription_id, policy)
+        return await end_subscription(self.engine, command, now=self.clock.now())
 
     async def tell(self, payload: events_pb2.DealsObserved | events_pb2.OrdersUpdated) -> None:
         """Hands an event to its handler as the consumer does, then runs what it wants done after the commit."""
         self.event_count += 1
         event = ReceivedEvent(
-            uuid.UUID(int=self.event_count),
+            str(uuid.UUID(int=self.event_count)),
             LABEL,
             "deals",
             "7/0",
@@ -237,6 +268,11 @@ class House:
             volumes_e8=batch.volumes_e8[rows],
         )
         await self.tell(orders_updated(part, first_position, {}))
+
+    async def project(self) -> None:
+        """Makes the rows that the projector has not made yet."""
+        while await project_children(self.engine, now=self.clock.now()):
+            pass
 
     async def children(self, **filters: object) -> list:
         page, _ = await list_child_trades(

@@ -9,6 +9,7 @@ import pytest
 
 from apportion.allocation.domain.accounts import AccountKind
 from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.masters import MastersServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
@@ -192,6 +193,37 @@ class TestMasters:
         assert (resumed.state, resumed.halt_cause) == (masters_pb2.MASTER_STATE_ACTIVE, "")
         assert (await client.masters.HaltMaster(halt, **call_options(1, 5))).master == halted
 
+    async def test_update_master(self, client, house):
+        master = await client.create_master()
+
+        async def update(**fields) -> masters_pb2.Master:
+            request = masters_pb2.UpdateMasterRequest(request_id=new_id(), master_id=master.master_id, **fields)
+            return (await client.masters.UpdateMaster(request, **call_options(1, 5))).master
+
+        changed = await update(name="Omega", min_follower_equity_minor=500, etag=master.etag)
+        assert (changed.name, changed.min_follower_equity_minor, changed.etag != master.etag) == ("Omega", 500, True)
+        with pytest.raises(VersionConflict):
+            await update(name="Psi", etag=master.etag)
+        divides = await update(method=masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_EQUITY)
+        assert divides.rounding == masters_pb2.ROUNDING_POLICY_NEAREST_LARGEST
+        profit = masters_pb2.ALLOCATION_MODE_PROFIT
+        assert (await update(allocation_mode=profit)).allocation_mode == profit
+        with refused("POOLED_ONLY"):
+            await update(method=masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER)
+        await client.subscribe(master.master_id)
+        await house.deal(64, 1.0, position=900)
+        for terms in ({"allocation_mode": masters_pb2.ALLOCATION_MODE_TRADES}, {"artificial_symbol": "OTHER"}):
+            with refused("OPEN_TRADES"):
+                await update(**terms)
+        same_family = masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT
+        assert (await update(method=same_family)).method == same_family
+
+    async def test_update_of_another_labels_master(self, client):
+        master = await client.create_master()
+        request = masters_pb2.UpdateMasterRequest(request_id=new_id(), master_id=master.master_id, name="Mine")
+        with pytest.raises(NotFound):
+            await client.masters.UpdateMaster(request, **call_options(2, 5))
+
 
 class TestSubscriptions:
     async def test_create_get_and_count(self, client):
@@ -265,6 +297,93 @@ class TestSubscriptions:
         request.request_id, request.etag, request.ratio_e8 = new_id(), "", 0
         with refused("RATIO_RANGE"):
             await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))
+
+    async def test_settings_travel_whole(self, client):
+        master = await client.create_master()
+        settings = subscriptions_pb2.CopySettings(
+            direction_filter=subscriptions_pb2.DIRECTION_FILTER_BUY_ONLY,
+            reverse=True,
+            denied_symbols=["GBPUSD", "AUDUSD"],
+            symbol_map={"EURUSD": "EURUSD.m"},
+            max_lot_e8=5 * E8,
+            max_open_positions=3,
+            max_slippage_points=20,
+            max_age_ms=2_000,
+            round_up_to_min=True,
+            leave_policy=subscriptions_pb2.LEAVE_POLICY_DETACH,
+        )
+        subscription = await client.subscribe(master.master_id, settings=settings, lot_mode=2)
+        settings.denied_symbols.sort()
+        assert (subscription.settings, subscription.lot_mode) == (settings, subscriptions_pb2.LOT_MODE_FIXED)
+        request = subscriptions_pb2.UpdateSubscriptionRequest(
+            request_id=new_id(), subscription_id=subscription.subscription_id, settings={"max_lot_e8": -1}
+        )
+        with refused("FIELD_INVALID"):
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))
+        request.settings.Clear()
+        request.request_id = new_id()
+        request.settings.SetInParent()
+        after = (await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))).subscription
+        assert after.settings == subscriptions_pb2.CopySettings(leave_policy=subscriptions_pb2.LEAVE_POLICY_CLOSE)
+
+    async def test_many_are_changed_together_or_not_at_all(self, client, house):
+        master = await house.master(AllocationMethod.DIVIDE_BY_PERCENT)
+        first = await client.subscribe(master.master_id, 101, percent_e8=30 * E8)
+        second = await client.subscribe(master.master_id, 102, percent_e8=70 * E8)
+        with refused("PERCENT_SUM"):
+            await client.subscribe(master.master_id, 103, percent_e8=1)
+
+        async def change(*changes, request_id=None):
+            request = subscriptions_pb2.BatchUpdateSubscriptionsRequest(
+                request_id=request_id or new_id(), master_id=master.master_id
+            )
+            for subscription, fields in changes:
+                request.changes.add(subscription_id=subscription, **fields)
+            return await client.subscriptions.BatchUpdateSubscriptions(request, **call_options(1, 5))
+
+        one, two = first.subscription_id, second.subscription_id
+        answer = await change((one, {"percent_e8": 60 * E8}), (two, {"percent_e8": 40 * E8, "lot_e8": E8}))
+        assert (answer.changed_count, answer.percent_sum_e8, answer.lot_sum_e8) == (2, 100 * E8, E8)
+        for changes, reason in (
+            ([(one, {"percent_e8": 61 * E8})], "PERCENT_SUM"),
+            ([(one, {"active": False}), (99_999, {"active": False})], "NOT_FOUND"),
+            ([(one, {"active": False}), (two, {"etag": first.etag, "ratio_e8": E8})], "VERSION_CONFLICT"),
+            ([(one, {"active": False}), (two, {"ratio_e8": 0})], "RATIO_RANGE"),
+            ([(one, {}), (one, {})], "FIELD_INVALID"),
+            ([], "FIELD_INVALID"),
+        ):
+            with refused(reason):
+                await change(*changes)
+        get = subscriptions_pb2.GetSubscriptionRequest(subscription_id=one)
+        found = (await client.subscriptions.GetSubscription(get, **call_options(1, 5))).subscription
+        assert (found.active, found.percent_e8) == (True, 60 * E8)
+
+    async def test_ended_subscriptions_are_listed_on_demand_and_stay_as_they_are(self, client):
+        master = await client.create_master()
+        subscription = await client.subscribe(master.master_id)
+        request = subscriptions_pb2.EndSubscriptionRequest(
+            request_id=new_id(), subscription_id=subscription.subscription_id
+        )
+        options = call_options(1, 5)
+        ended = (await client.subscriptions.EndSubscription(request, **options)).subscription
+        assert (ended.state, ended.active) == (subscriptions_pb2.SUBSCRIPTION_STATE_ENDED, False)
+        assert (await client.subscriptions.EndSubscription(request, **options)).subscription == ended
+        request.request_id = new_id()
+        with refused("SUBSCRIPTION_ENDED"):
+            await client.subscriptions.EndSubscription(request, **options)
+        with refused("SUBSCRIPTION_ENDED"):
+            await client.subscriptions.UpdateSubscription(
+                subscriptions_pb2.UpdateSubscriptionRequest(
+                    request_id=new_id(), subscription_id=subscription.subscription_id, active=True
+                ),
+                **options,
+            )
+        again = await client.subscribe(master.master_id)
+        listing = subscriptions_pb2.ListSubscriptionsRequest(master_id=master.master_id)
+        assert list((await client.subscriptions.ListSubscriptions(listing, **options)).subscriptions) == [again]
+        listing.include_ended = True
+        both = (await client.subscriptions.ListSubscriptions(listing, **options)).subscriptions
+        assert list(both) == [ended, again]
 
 
 class TestAllocations:

@@ -7,6 +7,7 @@ from math import floor
 
 import numpy as np
 import pytest
+from allocation_sets import subscription_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.opening import UNKNOWN_BASIS, OpenInputs, decide_open, has_zero_base
 from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.money import E8
 
 COPY = AllocationMethod.COPY_BY_EQUITY
@@ -31,7 +31,6 @@ def lots(text: str) -> int:
 
 def inputs(method, master_volume, *, bases=(), ratios=None, master_basis=0, grid=TENTH, rounding=None, **more):
     count = len(bases) or len(ratios)
-    numbers = np.arange(1, count + 1, dtype=np.int64)
     active = more.pop("active", [True] * count)
     round_up = more.pop("round_up", [False] * count)
     return OpenInputs(
@@ -40,15 +39,8 @@ def inputs(method, master_volume, *, bases=(), ratios=None, master_basis=0, grid
         grid=grid,
         master_volume_e8=lots(master_volume),
         master_basis=master_basis,
-        subscriptions=SubscriptionSet(
-            1,
-            1,
-            numbers,
-            numbers,
-            numbers,
-            np.array(active),
-            np.array(round_up),
-            np.array([lots(r) for r in ratios or ["1"] * count], dtype=np.int64),
+        subscriptions=subscription_set(
+            count, active=active, round_up=round_up, ratios_e8=[lots(r) for r in ratios or ["1"] * count]
         ),
         bases=np.array(bases, dtype=np.int64),
         **more,
@@ -205,10 +197,7 @@ steps_of_master = st.one_of(st.integers(1, 300), st.integers(1, 10**7))
 
 def build(method, rounding, table, grid, master_steps, master_basis=0):
     bases, ratios, active, round_up = (list(column) for column in zip(*table, strict=True))
-    numbers = np.arange(len(table), dtype=np.int64)
-    subscriptions = SubscriptionSet(
-        1, 1, numbers, numbers, numbers, np.array(active), np.array(round_up), np.array(ratios)
-    )
+    subscriptions = subscription_set(len(table), active=active, round_up=round_up, ratios_e8=ratios)
     stored = np.array(bases if method is not MULTIPLY else [], dtype=np.int64)
     return OpenInputs(method, rounding, grid, master_steps * grid.step_e8, master_basis, subscriptions, stored)
 

@@ -11,19 +11,23 @@ import pytest
 from apportion.allocation.domain.accounts import Account, AccountKind
 from apportion.allocation.domain.alignment import align
 from apportion.allocation.domain.child_trades import allocation_of, child_trade_ids
+from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS
 from apportion.allocation.domain.masters import Master, halted, resumed
 from apportion.allocation.domain.methods import (
     AVAILABLE_METHODS,
     FAMILIES,
     AccountType,
     AllocationMethod,
+    AllocationMode,
     RoundingPolicy,
     checked_rounding,
 )
 from apportion.allocation.domain.opening import UNKNOWN_BASIS
 from apportion.allocation.domain.subscriptions import (
+    Parameters,
     Subscription,
     SubscriptionChange,
+    SubscriptionState,
     changed,
     check_follower,
     check_parameters,
@@ -68,9 +72,26 @@ MASTER = Master(
     version=1,
     active_subscription_count=0,
     create_time=NOW,
+    allocation_mode=AllocationMode.TRADES,
+    artificial_symbol="CREDITEARN",
+    residual_rule=RoundingPolicy.NEAREST_LARGEST,
 )
 FOLLOWER = Account(20, AccountKind.INVESTMENT, True, 2020, 1, "USD", 19, 100_000)
-SUBSCRIPTION = Subscription(1, 1, 1, 20, 2020, 19, True, E8, 0, 0, False, 1, NOW)
+SUBSCRIPTION = Subscription(
+    subscription_id=1,
+    label=1,
+    master_id=1,
+    account_id=20,
+    account_login=2020,
+    wallet_account_id=19,
+    active=True,
+    parameters=Parameters(),
+    settings=DEFAULT_SETTINGS,
+    state=SubscriptionState.RUNNING,
+    end_time=None,
+    version=1,
+    create_time=NOW,
+)
 
 
 @pytest.mark.parametrize(
@@ -159,24 +180,24 @@ def test_a_master_may_ask_for_equity(equity_minor):
 @pytest.mark.parametrize("ratio_e8", [0, -1, 100 * E8 + 1])
 def test_ratio_range(ratio_e8):
     with pytest.raises(RatioRange):
-        check_parameters(ratio_e8, 0, 0)
+        check_parameters(Parameters(ratio_e8=ratio_e8))
 
 
 def test_lot_and_percent_ranges_are_told_together():
     with pytest.raises(InvalidArgument) as caught:
-        check_parameters(E8, -1, -1)
+        check_parameters(Parameters(lot_e8=-1, percent_e8=-1))
     assert [violation.field for violation in caught.value.violations] == ["lot_e8", "percent_e8"]
 
 
 def test_a_change_makes_a_new_version_and_no_change_none():
-    after = changed(SUBSCRIPTION, SubscriptionChange(active=False, ratio_e8=2 * E8), "1")
-    assert (after.active, after.ratio_e8, after.version) == (False, 2 * E8, 2)
-    assert changed(SUBSCRIPTION, SubscriptionChange(active=True), "") is SUBSCRIPTION
+    after = changed(SUBSCRIPTION, SubscriptionChange(active=False, ratio_e8=2 * E8, etag="1"))
+    assert (after.active, after.parameters.ratio_e8, after.version) == (False, 2 * E8, 2)
+    assert changed(SUBSCRIPTION, SubscriptionChange(active=True)) is SUBSCRIPTION
 
 
 def test_a_change_on_an_old_etag_is_refused():
     with pytest.raises(VersionConflict):
-        changed(SUBSCRIPTION, SubscriptionChange(active=False), "0")
+        changed(SUBSCRIPTION, SubscriptionChange(active=False, etag="0"))
 
 
 def test_child_trade_ids_name_their_allocation():

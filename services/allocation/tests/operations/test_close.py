@@ -101,7 +101,7 @@ async def test_active_is_ignored_on_closes(house):
     (batch,) = await house.dispatch()
     await house.fill(batch, first_position=5_000)
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000009", b"")
-    change = UpdateSubscription(key, subscription.subscription_id, SubscriptionChange(active=False), "")
+    change = UpdateSubscription(key, subscription.subscription_id, SubscriptionChange(active=False))
     await update_subscription(house.engine, change, now=house.clock.now())
     await house.deal(64, -1.0, position=901, entry=OUT)
     (batch,) = await house.dispatch()

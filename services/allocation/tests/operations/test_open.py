@@ -162,7 +162,7 @@ async def test_an_inactive_subscription_is_left_out_from_the_next_open_on(house)
     await house.follower(master, 102)
     await house.deal(64, 1.0, position=900)
     house.waiting.clear()
-    change = UpdateSubscription(key(), subscription.subscription_id, SubscriptionChange(active=False), "")
+    change = UpdateSubscription(key(), subscription.subscription_id, SubscriptionChange(active=False))
     await update_subscription(house.engine, change, now=house.clock.now())
     await house.deal(64, 1.0, position=901)
     header, page = await decided(house)
@@ -344,8 +344,8 @@ async def many_followers(house, master, count):
         await tx.execute(
             text(
                 "INSERT INTO subscriptions (label, master_id, account_id, account_login, wallet_account_id, active,"
-                " ratio_e8, lot_e8, percent_e8, round_up_to_min, version, create_time)"
-                " SELECT 1, :master_id, 10000 + n, 20000 + n, 1, true, 100000000, 0, 0, false, 1, now()"
+                " ratio_e8, lot_e8, percent_e8, version, create_time)"
+                " SELECT 1, :master_id, 10000 + n, 20000 + n, 1, true, 100000000, 0, 0, 1, now()"
                 " FROM generate_series(0, :last) AS n"
             ),
             {"master_id": master.master_id, "last": count - 1},

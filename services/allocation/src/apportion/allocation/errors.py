@@ -25,6 +25,10 @@ DomainError
     ├── HaltCauseMismatch       HALT_CAUSE_MISMATCH
     ├── SymbolUnknown           SYMBOL_UNKNOWN
     ├── ZeroBase                ZERO_BASE
+    ├── SubscriptionEnded       SUBSCRIPTION_ENDED
+    ├── PercentSum              PERCENT_SUM
+    ├── OpenTrades              OPEN_TRADES
+    ├── PooledOnly              POOLED_ONLY
     └── DealConflict            DEAL_CONFLICT
 """
 
@@ -191,3 +195,35 @@ class DealConflict(DomainError):
     kind = Kind.PRECONDITION
     reason = "DEAL_CONFLICT"
     cure = "Compare the stored allocation with the deal on the trading server; one of them is wrong."
+
+
+class SubscriptionEnded(DomainError):
+    """The subscription has ended: nothing of it can be changed."""
+
+    kind = Kind.PRECONDITION
+    reason = "SUBSCRIPTION_ENDED"
+    cure = "Subscribe the account again."
+
+
+class PercentSum(DomainError):
+    """The percents of the active subscriptions of a DIVIDE_BY_PERCENT master would pass 100."""
+
+    kind = Kind.PRECONDITION
+    reason = "PERCENT_SUM"
+    cure = "Lower other percents in the same call (BatchUpdateSubscriptions); the metadata has the sum."
+
+
+class OpenTrades(DomainError):
+    """The master has open trades that were allocated by what is to be changed."""
+
+    kind = Kind.PRECONDITION
+    reason = "OPEN_TRADES"
+    cure = "Close the master's trades first; the metadata has their count."
+
+
+class PooledOnly(DomainError):
+    """Only a MAM master whose method divides his volume can distribute profit instead of trades."""
+
+    kind = Kind.PRECONDITION
+    reason = "POOLED_ONLY"
+    cure = "Use ALLOCATION_MODE_TRADES, or a MAM master with a dividing method."

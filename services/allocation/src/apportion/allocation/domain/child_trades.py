@@ -25,6 +25,8 @@ class ChildTradeState(enum.IntEnum):
     REJECTED = 5
     EXPIRED = 6
     CLOSED = 7
+    DETACHED = 8
+    """Open, and the investor's own since his subscription ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,22 @@ class RoundingPolicy(enum.IntEnum):
     CARRY = 5
 
 
+class LotMode(enum.IntEnum):
+    """How a subscription of a LOT_MULTIPLIER master computes its volume."""
+
+    MULTIPLIER = 1
+    FIXED = 2
+    RISK = 3
+    EQUITY = 4
+
+
+class AllocationMode(enum.IntEnum):
+    """What a master trade becomes at the investors: child trades, or parts of its profit."""
+
+    TRADES = 1
+    PROFIT = 2
+
+
 class Family(enum.Enum):
     """How the children's volumes relate to the master's."""
 

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from apportion.allocation.domain.accounts import Account, AccountKind, check_account
+from apportion.allocation.domain.copy_settings import MAX_LOT_E8, CopySettings, LeavePolicy, check_settings
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import SEVERAL_MASTERS_ALLOWED, AccountType
+from apportion.allocation.domain.methods import SEVERAL_MASTERS_ALLOWED, AccountType, LotMode
 from apportion.allocation.errors import (
     CurrencyMismatch,
     FollowerEquity,
     RatioRange,
     SelfSubscription,
     SeveralMasters,
+    SubscriptionEnded,
     TradingServerMismatch,
 )
 from apportion.errors import InvalidArgument, VersionConflict, Violation
 from apportion.money import E8
 
 MAX_RATIO_E8 = 100 * E8
-MAX_LOT_E8 = 10_000 * E8
-MAX_PERCENT_E8 = 1_000 * E8
+MAX_PERCENT_E8 = 10_000 * E8
+"""Also the bound of a minimal margin level."""
+
+
+class SubscriptionState(enum.IntEnum):
+    """The numbers are those of the protos."""
+
+    RUNNING = 1
+    LEAVING = 2
+    """Ended; its open children follow their master to the end."""
+    ENDED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """By what a method computes the volume of one subscription."""
+
+    ratio_e8: int = E8
+    lot_e8: int = 0
+    percent_e8: int = 0
+    lot_mode: LotMode = LotMode.MULTIPLIER
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +56,11 @@ class Subscription:
     account_login: int
     wallet_account_id: int
     active: bool
-    ratio_e8: int
-    lot_e8: int
-    percent_e8: int
-    round_up_to_min: bool
+    """Takes part in opening trades."""
+    parameters: Parameters
+    settings: CopySettings
+    state: SubscriptionState
+    end_time: datetime | None
     version: int
     create_time: datetime
 
@@ -48,20 +71,22 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """None: stays as it is."""
+    """None: stays as it is. An empty etag changes the subscription whatever it is now."""
 
     active: bool | None = None
     ratio_e8: int | None = None
     lot_e8: int | None = None
     percent_e8: int | None = None
-    round_up_to_min: bool | None = None
+    lot_mode: LotMode | None = None
+    settings: CopySettings | None = None
+    etag: str = ""
 
 
-def check_parameters(ratio_e8: int, lot_e8: int, percent_e8: int) -> None:
+def check_parameters(parameters: Parameters) -> None:
     """Raises RatioRange, or InvalidArgument for a lot or percent out of range."""
-    if not 0 < ratio_e8 <= MAX_RATIO_E8:
-        raise RatioRange(ratio_e8=ratio_e8, above=0, at_most=MAX_RATIO_E8)
-    bounds = (("lot_e8", lot_e8, MAX_LOT_E8), ("percent_e8", percent_e8, MAX_PERCENT_E8))
+    if not 0 < parameters.ratio_e8 <= MAX_RATIO_E8:
+        raise RatioRange(ratio_e8=parameters.ratio_e8, above=0, at_most=MAX_RATIO_E8)
+    bounds = (("lot_e8", parameters.lot_e8, MAX_LOT_E8), ("percent_e8", parameters.percent_e8, MAX_PERCENT_E8))
     violations = [Violation(name, f"must be 0 to {most}") for name, value, most in bounds if not 0 <= value <= most]
     if violations:
         raise InvalidArgument(violations=violations)
@@ -89,24 +114,47 @@ def check_follower(master: Master, account: Account, other_types: Iterable[Accou
         raise FollowerEquity(equity_minor=account.equity_minor or 0, needed_minor=master.min_follower_equity_minor)
 
 
-def changed(subscription: Subscription, change: SubscriptionChange, etag: str) -> Subscription:
+def changed(subscription: Subscription, change: SubscriptionChange) -> Subscription:
     """The subscription after the change, its version one higher; an empty change is none.
 
-    Raises VersionConflict when `etag` is given and is not the subscription's, and what `check_parameters` raises.
+    Raises SubscriptionEnded, VersionConflict when the change's etag is not the subscription's, and what
+    `check_parameters` and `check_settings` raise.
     """
-    if etag and etag != subscription.etag:
-        raise VersionConflict(etag=subscription.etag, given=etag)
-
-    def new(value: int | None, old: int) -> int:
-        return old if value is None else value
-
+    if subscription.state is not SubscriptionState.RUNNING:
+        raise SubscriptionEnded(subscription_id=subscription.subscription_id, state=subscription.state.name)
+    if change.etag and change.etag != subscription.etag:
+        raise VersionConflict(subscription_id=subscription.subscription_id, etag=subscription.etag, given=change.etag)
+    before = subscription.parameters
+    given = {
+        name: value
+        for name in ("ratio_e8", "lot_e8", "percent_e8", "lot_mode")
+        if (value := getattr(change, name)) is not None
+    }
     after = replace(
         subscription,
         active=subscription.active if change.active is None else change.active,
-        ratio_e8=new(change.ratio_e8, subscription.ratio_e8),
-        lot_e8=new(change.lot_e8, subscription.lot_e8),
-        percent_e8=new(change.percent_e8, subscription.percent_e8),
-        round_up_to_min=(subscription.round_up_to_min if change.round_up_to_min is None else change.round_up_to_min),
+        parameters=replace(before, **given),
+        settings=change.settings or subscription.settings,
     )
-    check_parameters(after.ratio_e8, after.lot_e8, after.percent_e8)
+    check_parameters(after.parameters)
+    check_settings(after.settings)
     return subscription if after == subscription else replace(after, version=subscription.version + 1)
+
+
+def ended(
+    subscription: Subscription, leave_policy: LeavePolicy, *, has_open_children: bool, now: datetime
+) -> Subscription:
+    """The subscription after its end; LEAVING while copied positions follow their master to the end.
+
+    Raises SubscriptionEnded when it has ended before.
+    """
+    if subscription.state is not SubscriptionState.RUNNING:
+        raise SubscriptionEnded(subscription_id=subscription.subscription_id, state=subscription.state.name)
+    stays = leave_policy is LeavePolicy.CLOSE_WITH_MASTER and has_open_children
+    return replace(
+        subscription,
+        active=False,
+        state=SubscriptionState.LEAVING if stays else SubscriptionState.ENDED,
+        end_time=now,
+        version=subscription.version + 1,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,5 +35,5 @@ async def announce_closes(tx: AsyncConnection, cause: ReceivedEvent, deals: Sequ
                 type=CLOSED,
                 payload=closed(master, symbol, rows[first : first + CHUNK_ROWS]),
                 now=now,
-                event_id=uuid5(cause.event_id, f"{master_id}/{symbol}/{first}"),
+                event_id=uuid5(UUID(cause.event_id), f"{master_id}/{symbol}/{first}"),
             )

@@ -8,8 +8,14 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.accounts import AccountKind, check_account
-from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy, checked_rounding
+from apportion.allocation.domain.masters import Master, check_mode
+from apportion.allocation.domain.methods import (
+    AccountType,
+    AllocationMethod,
+    AllocationMode,
+    RoundingPolicy,
+    checked_rounding,
+)
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.storage.masters import insert_master
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
@@ -27,12 +33,15 @@ class CreateMaster:
     rounding: RoundingPolicy | None
     min_follower_equity_minor: int
     listed_on_leaderboard: bool | None
+    allocation_mode: AllocationMode
+    artificial_symbol: str
+    residual_rule: RoundingPolicy
 
 
 async def create_master(engine: AsyncEngine, accounts: Accounts, command: CreateMaster, *, now: datetime) -> Master:
     """The new master, active.
 
-    Raises what `checked_rounding` and `check_account` raise, NotFound, NameTaken or MasterAccountTaken.
+    Raises what `checked_rounding`, `check_mode` and `check_account` raise, NotFound, NameTaken or MasterAccountTaken.
     """
     rounding = checked_rounding(command.account_type, command.method, command.rounding)
     account = await accounts.account(command.key.label, command.account_id)
@@ -58,7 +67,11 @@ async def create_master(engine: AsyncEngine, accounts: Accounts, command: Create
         version=1,
         active_subscription_count=0,
         create_time=now,
+        allocation_mode=command.allocation_mode,
+        artificial_symbol=command.artificial_symbol,
+        residual_rule=command.residual_rule,
     )
+    check_mode(master)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Master, now=now)) is not None:
             return stored

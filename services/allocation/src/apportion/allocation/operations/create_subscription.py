@@ -8,10 +8,18 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.accounts import Account
-from apportion.allocation.domain.subscriptions import Subscription, check_follower, check_parameters
+from apportion.allocation.domain.copy_settings import CopySettings, check_settings
+from apportion.allocation.domain.subscriptions import (
+    Parameters,
+    Subscription,
+    SubscriptionState,
+    check_follower,
+    check_parameters,
+)
+from apportion.allocation.operations.change_subscriptions import check_sums
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.storage.masters import load_master, next_set_version
-from apportion.allocation.storage.subscriptions import insert_subscription, load_account_types
+from apportion.allocation.storage.subscriptions import insert_subscription, load_account_types, lock_account
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
 
@@ -22,10 +30,8 @@ class CreateSubscription:
     key: RequestKey
     master_id: int
     account_id: int
-    ratio_e8: int
-    lot_e8: int
-    percent_e8: int
-    round_up_to_min: bool
+    parameters: Parameters
+    settings: CopySettings
 
 
 async def create_subscription(
@@ -33,18 +39,22 @@ async def create_subscription(
 ) -> Subscription:
     """The new subscription, active from the next opening trade on.
 
-    Raises what `check_parameters` and `check_follower` raise, NotFound or SubscriptionExists.
+    Raises what `check_parameters`, `check_settings` and `check_follower` raise, NotFound, SubscriptionExists or
+    PercentSum.
     """
-    check_parameters(command.ratio_e8, command.lot_e8, command.percent_e8)
+    check_parameters(command.parameters)
+    check_settings(command.settings)
     account = await accounts.account(command.key.label, command.account_id)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Subscription, now=now)) is not None:
             return stored
         master = await load_master(tx, command.key.label, command.master_id, lock="update")
+        await lock_account(tx, command.key.label, account.account_id)
         other_types = await load_account_types(tx, command.key.label, account.account_id, master.master_id)
         check_follower(master, account, other_types)
         subscription = _new(command, account, now)
         subscription = replace(subscription, subscription_id=await insert_subscription(tx, subscription))
+        await check_sums(tx, master)
         await next_set_version(tx, master.master_id, active_change=1)
         await store_answer(tx, command.key, subscription)
         return subscription
@@ -59,10 +69,10 @@ def _new(command: CreateSubscription, account: Account, now: datetime) -> Subscr
         account_login=account.login,
         wallet_account_id=account.wallet_account_id,
         active=True,
-        ratio_e8=command.ratio_e8,
-        lot_e8=command.lot_e8,
-        percent_e8=command.percent_e8,
-        round_up_to_min=command.round_up_to_min,
+        parameters=command.parameters,
+        settings=command.settings,
+        state=SubscriptionState.RUNNING,
+        end_time=None,
         version=1,
         create_time=now,
     )

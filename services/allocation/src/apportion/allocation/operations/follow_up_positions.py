@@ -10,14 +10,19 @@ from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.operations.decide_close_trade import follow_up_closes
 from apportion.allocation.storage.child_trades import list_excess_positions
 from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.subscription_children import end_leaving
 from apportion.storage import transaction
 
 BATCH = 100
 
 
 async def follow_up_positions(engine: AsyncEngine, *, now: datetime) -> list[Allocation]:
-    """New closes for children that have more open than they should and nothing on its way, by master position."""
+    """New closes for children that have more open than they should and nothing on its way, by master position.
+
+    Also ends the leaving subscriptions that have nothing open any more.
+    """
     async with transaction(engine) as tx:
+        await end_leaving(tx)
         positions = await list_excess_positions(tx, limit=BATCH)
     allocations = []
     for label, master_id, position_ticket in positions:

@@ -10,11 +10,24 @@ from apportion.storage import transaction
 
 
 async def list_subscriptions(
-    engine: AsyncEngine, label: int, *, master_id: int, wallet_account_id: int, after: int, limit: int
+    engine: AsyncEngine,
+    label: int,
+    *,
+    master_id: int,
+    wallet_account_id: int,
+    with_ended: bool,
+    after: int,
+    limit: int,
 ) -> tuple[list[Subscription], int | None]:
     """A page in id order, and the id after which the next page starts (None: the last page)."""
     async with transaction(engine) as tx:
         page = await load_page(
-            tx, label, master_id=master_id, wallet_account_id=wallet_account_id, after=after, limit=limit + 1
+            tx,
+            label,
+            master_id=master_id,
+            wallet_account_id=wallet_account_id,
+            with_ended=with_ended,
+            after=after,
+            limit=limit + 1,
         )
     return page[:limit], page[limit - 1].subscription_id if len(page) > limit else None

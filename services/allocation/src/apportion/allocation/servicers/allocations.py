@@ -16,6 +16,7 @@ from apportion.allocation.operations.get_allocation import ChildPage, get_alloca
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.wire import messages
+from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
 from apportion.money import INT64_MAX
 from apportion.rpc import CHUNK_ROWS, caller
@@ -46,8 +47,8 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def GetAllocation(  # noqa: N802
         self, request: allocations_pb2.GetAllocationRequest, context: Context
     ) -> allocations_pb2.GetAllocationResponse:
-        allocation_id = messages.parse_id(request.allocation_id, "allocation_id")
-        messages.parse_filters(first_child_index=request.first_child_index)
+        allocation_id = parse_id(request.allocation_id, "allocation_id")
+        parse_filters(first_child_index=request.first_child_index)
         limit = CHUNK_ROWS if request.include_children else 0
         allocation, page = await get_allocation(
             self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
@@ -60,7 +61,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         self, request: allocations_pb2.ListAllocationsRequest, context: Context
     ) -> allocations_pb2.ListAllocationsResponse:
         label, limit = caller().label, page_size(request.page_size)
-        messages.parse_filters(master_id=request.master_id)
+        parse_filters(master_id=request.master_id)
         query = query_hash("ListAllocations", label, request.master_id, request.include_follow_ups)
         (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
         page, last = await list_allocations(
@@ -77,8 +78,8 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ExplainAllocation(  # noqa: N802
         self, request: allocations_pb2.ExplainAllocationRequest, context: Context
     ) -> allocations_pb2.ExplainAllocationResponse:
-        allocation_id = messages.parse_id(request.allocation_id, "allocation_id")
-        messages.parse_filters(first_child_index=request.first_child_index)
+        allocation_id = parse_id(request.allocation_id, "allocation_id")
+        parse_filters(first_child_index=request.first_child_index)
         limit = page_size(request.page_size)
         explanation = await explain_allocation(
             self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
@@ -94,7 +95,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
             "allocation_id": request.allocation_id,
             "subscription_id": request.subscription_id,
         }
-        messages.parse_filters(**filters)
+        parse_filters(**filters)
         query = query_hash("ListChildTrades", label, *filters.values(), request.only_open)
         (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
         page, last = await list_child_trades(

@@ -13,7 +13,9 @@ from apportion.allocation.operations.halt_master import halt_master
 from apportion.allocation.operations.list_masters import list_masters
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.operations.resume_master import resume_master
-from apportion.allocation.wire import messages
+from apportion.allocation.operations.update_master import update_master
+from apportion.allocation.wire import masters as wire
+from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
 from apportion.rpc import caller
 from apportion.runtime import Clock
@@ -33,21 +35,21 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     async def CreateMaster(  # noqa: N802 (the RPC's name)
         self, request: masters_pb2.CreateMasterRequest, context: Context
     ) -> masters_pb2.CreateMasterResponse:
-        command = messages.parse_create_master(request)
+        command = wire.parse_create_master(request)
         master = await create_master(self._engine, self._accounts, command, now=self._clock.now())
-        return masters_pb2.CreateMasterResponse(master=messages.render_master(master))
+        return masters_pb2.CreateMasterResponse(master=wire.render_master(master))
 
     async def GetMaster(  # noqa: N802
         self, request: masters_pb2.GetMasterRequest, context: Context
     ) -> masters_pb2.GetMasterResponse:
-        master = await get_master(self._engine, caller().label, messages.parse_id(request.master_id, "master_id"))
-        return masters_pb2.GetMasterResponse(master=messages.render_master(master))
+        master = await get_master(self._engine, caller().label, parse_id(request.master_id, "master_id"))
+        return masters_pb2.GetMasterResponse(master=wire.render_master(master))
 
     async def ListMasters(  # noqa: N802
         self, request: masters_pb2.ListMastersRequest, context: Context
     ) -> masters_pb2.ListMastersResponse:
         label, limit = caller().label, page_size(request.page_size)
-        messages.parse_filters(wallet_account_id=request.wallet_account_id)
+        parse_filters(wallet_account_id=request.wallet_account_id)
         only_listed, wallet_account_id = request.only_listed_on_leaderboard, request.wallet_account_id
         query = query_hash("ListMasters", label, only_listed, wallet_account_id)
         (after,) = decode_page_token(request.page_token, query) or (0,)
@@ -60,16 +62,22 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
             limit=limit,
         )
         token = "" if last is None else encode_page_token(query, (last,))
-        return masters_pb2.ListMastersResponse(masters=map(messages.render_master, page), next_page_token=token)
+        return masters_pb2.ListMastersResponse(masters=map(wire.render_master, page), next_page_token=token)
+
+    async def UpdateMaster(  # noqa: N802
+        self, request: masters_pb2.UpdateMasterRequest, context: Context
+    ) -> masters_pb2.UpdateMasterResponse:
+        master = await update_master(self._engine, wire.parse_update_master(request), now=self._clock.now())
+        return masters_pb2.UpdateMasterResponse(master=wire.render_master(master))
 
     async def HaltMaster(  # noqa: N802
         self, request: masters_pb2.HaltMasterRequest, context: Context
     ) -> masters_pb2.HaltMasterResponse:
-        master = await halt_master(self._engine, messages.parse_halt_master(request), now=self._clock.now())
-        return masters_pb2.HaltMasterResponse(master=messages.render_master(master))
+        master = await halt_master(self._engine, wire.parse_halt_master(request), now=self._clock.now())
+        return masters_pb2.HaltMasterResponse(master=wire.render_master(master))
 
     async def ResumeMaster(  # noqa: N802
         self, request: masters_pb2.ResumeMasterRequest, context: Context
     ) -> masters_pb2.ResumeMasterResponse:
-        master = await resume_master(self._engine, messages.parse_resume_master(request), now=self._clock.now())
-        return masters_pb2.ResumeMasterResponse(master=messages.render_master(master))
+        master = await resume_master(self._engine, wire.parse_resume_master(request), now=self._clock.now())
+        return masters_pb2.ResumeMasterResponse(master=wire.render_master(master))

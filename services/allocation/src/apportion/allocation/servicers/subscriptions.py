@@ -7,12 +7,15 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.allocation.operations.batch_update_subscriptions import batch_update_subscriptions
 from apportion.allocation.operations.create_subscription import create_subscription
+from apportion.allocation.operations.end_subscription import end_subscription
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.list_subscriptions import list_subscriptions
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.operations.update_subscription import update_subscription
-from apportion.allocation.wire import messages
+from apportion.allocation.wire import subscriptions as wire
+from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.rpc import caller
 from apportion.runtime import Clock
@@ -32,34 +35,55 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
     async def CreateSubscription(  # noqa: N802 (the RPC's name)
         self, request: subscriptions_pb2.CreateSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.CreateSubscriptionResponse:
-        command = messages.parse_create_subscription(request)
+        command = wire.parse_create_subscription(request)
         subscription = await create_subscription(self._engine, self._accounts, command, now=self._clock.now())
-        return subscriptions_pb2.CreateSubscriptionResponse(subscription=messages.render_subscription(subscription))
+        return subscriptions_pb2.CreateSubscriptionResponse(subscription=wire.render_subscription(subscription))
 
     async def GetSubscription(  # noqa: N802
         self, request: subscriptions_pb2.GetSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.GetSubscriptionResponse:
-        subscription_id = messages.parse_id(request.subscription_id, "subscription_id")
+        subscription_id = parse_id(request.subscription_id, "subscription_id")
         subscription = await get_subscription(self._engine, caller().label, subscription_id)
-        return subscriptions_pb2.GetSubscriptionResponse(subscription=messages.render_subscription(subscription))
+        return subscriptions_pb2.GetSubscriptionResponse(subscription=wire.render_subscription(subscription))
 
     async def ListSubscriptions(  # noqa: N802
         self, request: subscriptions_pb2.ListSubscriptionsRequest, context: Context
     ) -> subscriptions_pb2.ListSubscriptionsResponse:
         label, limit = caller().label, page_size(request.page_size)
         filters = {"master_id": request.master_id, "wallet_account_id": request.wallet_account_id}
-        messages.parse_filters(**filters)
-        query = query_hash("ListSubscriptions", label, *filters.values())
+        parse_filters(**filters)
+        with_ended = request.include_ended
+        query = query_hash("ListSubscriptions", label, *filters.values(), with_ended)
         (after,) = decode_page_token(request.page_token, query) or (0,)
-        page, last = await list_subscriptions(self._engine, label, **filters, after=int(after), limit=limit)
+        page, last = await list_subscriptions(
+            self._engine, label, **filters, with_ended=with_ended, after=int(after), limit=limit
+        )
         return subscriptions_pb2.ListSubscriptionsResponse(
-            subscriptions=map(messages.render_subscription, page),
+            subscriptions=map(wire.render_subscription, page),
             next_page_token="" if last is None else encode_page_token(query, (last,)),
         )
 
     async def UpdateSubscription(  # noqa: N802
         self, request: subscriptions_pb2.UpdateSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.UpdateSubscriptionResponse:
-        command = messages.parse_update_subscription(request)
+        command = wire.parse_update_subscription(request)
         subscription = await update_subscription(self._engine, command, now=self._clock.now())
-        return subscriptions_pb2.UpdateSubscriptionResponse(subscription=messages.render_subscription(subscription))
+        return subscriptions_pb2.UpdateSubscriptionResponse(subscription=wire.render_subscription(subscription))
+
+    async def BatchUpdateSubscriptions(  # noqa: N802
+        self, request: subscriptions_pb2.BatchUpdateSubscriptionsRequest, context: Context
+    ) -> subscriptions_pb2.BatchUpdateSubscriptionsResponse:
+        command = wire.parse_batch_update_subscriptions(request)
+        updated = await batch_update_subscriptions(self._engine, command, now=self._clock.now())
+        return subscriptions_pb2.BatchUpdateSubscriptionsResponse(
+            changed_count=updated.changed_count,
+            lot_sum_e8=updated.lot_sum_e8,
+            percent_sum_e8=updated.percent_sum_e8,
+        )
+
+    async def EndSubscription(  # noqa: N802
+        self, request: subscriptions_pb2.EndSubscriptionRequest, context: Context
+    ) -> subscriptions_pb2.EndSubscriptionResponse:
+        command = wire.parse_end_subscription(request)
+        subscription = await end_subscription(self._engine, command, now=self._clock.now())
+        return subscriptions_pb2.EndSubscriptionResponse(subscription=wire.render_subscription(subscription))

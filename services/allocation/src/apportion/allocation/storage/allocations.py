@@ -186,6 +186,16 @@ async def list_unprojected_of(tx: AsyncConnection, master_id: int, position_tick
     return list((await tx.execute(query)).scalars())
 
 
+async def list_unprojected_of_master(tx: AsyncConnection, master_id: int) -> list[int]:
+    """Ids of a master's opening decisions that have no child trade rows yet, in their order."""
+    query = (
+        select(ROWS.c.allocation_id)
+        .where(ROWS.c.master_id == master_id, ROWS.c.kind == AllocationKind.OPEN, ROWS.c.projected_time.is_(None))
+        .order_by(ROWS.c.allocation_id)
+    )
+    return list((await tx.execute(query)).scalars())
+
+
 async def claim_projection(tx: AsyncConnection, allocation_id: int, now: datetime) -> bool:
     """Whether the rows of this allocation are ours to make, in this transaction; others wait for its end."""
     statement = (

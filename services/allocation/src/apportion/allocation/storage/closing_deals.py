@@ -41,7 +41,7 @@ MATCH = """
           AND d.child_trade_id IS NULL AND d.label = $1
           AND c.account_id = d.account_id AND c.position_ticket = d.position_ticket AND c.position_ticket <> 0
         RETURNING d.deal_ticket, d.account_id, d.volume_e8, d.price_e8, d.server_time_ms, d.ordered,
-                  c.child_trade_id, c.subscription_id, c.master_id, c.symbol
+                  c.child_trade_id, c.subscription_id, c.master_id, c.symbol, c.state
     ), sums AS (
         SELECT child_trade_id, sum(volume_e8)::bigint AS closed_e8,
                coalesce(sum(volume_e8) FILTER (WHERE ordered), 0)::bigint AS ordered_e8
@@ -54,7 +54,7 @@ MATCH = """
             state = CASE WHEN c.open_volume_e8 <= s.closed_e8 THEN 7 ELSE c.state END
         FROM sums AS s WHERE c.child_trade_id = s.child_trade_id
     )
-    SELECT * FROM matched ORDER BY master_id, symbol, child_trade_id, deal_ticket
+    SELECT * FROM matched WHERE state <> 8 ORDER BY master_id, symbol, child_trade_id, deal_ticket
 """
 
 
@@ -92,7 +92,7 @@ async def match_deals(tx: AsyncConnection, label: int, positions: Sequence[tuple
     """Books the waiting deals of these (account, position ticket) on their children, each once.
 
     Returns a record for each deal: the deal's columns, child_trade_id, subscription_id, master_id and symbol, grouped
-    by master and symbol.
+    by master and symbol. Deals on detached children are booked and not returned: they are their investor's own.
     """
     if not positions:
         return []

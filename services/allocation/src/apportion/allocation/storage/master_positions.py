@@ -27,3 +27,10 @@ async def load_position(tx: AsyncConnection, master_id: int, position_ticket: in
     key = {"master_id": master_id, "position_ticket": position_ticket}
     row = (await tx.execute(LOAD, key)).one_or_none()
     return MasterPosition(0, 0) if row is None else MasterPosition(row.open_volume_e8, row.last_closing_deal_ticket)
+
+
+async def count_open_positions(tx: AsyncConnection, master_id: int) -> int:
+    """How many positions a master has open."""
+    query = text("SELECT count(*) FROM master_positions WHERE master_id = :master_id AND open_volume_e8 <> 0")
+    count: int = (await tx.execute(query, {"master_id": master_id})).scalar_one()
+    return count

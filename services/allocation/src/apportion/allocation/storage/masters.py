@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import AccountType, AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.errors import MasterAccountTaken, NameTaken
 from apportion.allocation.storage import tables
 from apportion.errors import NotFound
@@ -18,6 +18,17 @@ from apportion.storage import constraint_errors, fetch_arrays
 Lock = Literal["none", "share", "update"]
 ROWS = tables.masters
 
+TERMS = (
+    "name",
+    "method",
+    "rounding",
+    "allocation_mode",
+    "artificial_symbol",
+    "residual_rule",
+    "min_follower_equity_minor",
+    "listed_on_leaderboard",
+    "version",
+)
 # On the path of every deal, so these go to the driver as they are.
 COLUMNS = ", ".join(column.name for column in ROWS.columns)
 LOAD = f"SELECT {COLUMNS} FROM masters WHERE label = $1 AND master_id = $2"
@@ -80,6 +91,13 @@ async def save_halt(tx: AsyncConnection, master: Master) -> None:
     )
 
 
+async def save_terms(tx: AsyncConnection, master: Master) -> None:
+    """Writes the changeable terms of a master that was loaded for update. Raises NameTaken."""
+    values = {name: getattr(master, name) for name in TERMS}
+    with constraint_errors({"masters_name_key": NameTaken(name=master.name)}):
+        await tx.execute(update(ROWS).where(ROWS.c.master_id == master.master_id).values(values))
+
+
 async def next_set_version(tx: AsyncConnection, master_id: int, *, active_change: int = 0) -> None:
     """Marks that the subscriptions changed, and how many more are active; locks the master until the commit."""
     await tx.execute(
@@ -113,4 +131,7 @@ def _master(row: Mapping[Any, Any]) -> Master:
         version=row["version"],
         active_subscription_count=row["active_subscription_count"],
         create_time=row["create_time"],
+        allocation_mode=AllocationMode(row["allocation_mode"]),
+        artificial_symbol=row["artificial_symbol"],
+        residual_rule=RoundingPolicy(row["residual_rule"]),
     )

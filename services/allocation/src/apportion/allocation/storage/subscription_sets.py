@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.allocation.storage.packing import WIDE_BYTES, flags, from_aggregate, unpack
+from apportion.allocation.storage.copy_settings import load_settings
+from apportion.allocation.storage.packing import from_aggregate
+from apportion.money import Int64Array
 
-ACTIVE = 1
-ROUND_UP = 2
+INT64 = np.dtype("<i8")
+INT8 = np.dtype("<i1")
+COLUMNS: Mapping[str, np.dtype[Any]] = {
+    "subscription_ids": INT64,
+    "account_ids": INT64,
+    "logins": INT64,
+    "flags": INT8,
+    "ratios_e8": INT64,
+    "lots_e8": INT64,
+    "percents_e8": INT64,
+    "modes": INT8,
+    "settings_ids": INT64,
+}
+DISTINCT = ("subscription_ids", "account_ids", "logins")
+"""Stored in full; of the others one value stands for all rows where they are equal."""
 
 # Sorted once and gathered into bytes by the database: ten thousand rows make no Python object.
 GATHER = text(
-    f"""
+    """
     SELECT string_agg(int8send(subscription_id), '') AS subscription_ids,
            string_agg(int8send(account_id), '') AS account_ids,
            string_agg(int8send(account_login), '') AS logins,
-           string_agg(int8send(active::int * {ACTIVE} + round_up_to_min::int * {ROUND_UP}), '') AS flags,
-           string_agg(int8send(ratio_e8), '') AS ratios_e8
-    FROM (SELECT * FROM subscriptions WHERE master_id = :master_id ORDER BY account_login, subscription_id) AS ordered
+           string_agg(int8send(active::int), '') AS flags,
+           string_agg(int8send(ratio_e8), '') AS ratios_e8,
+           string_agg(int8send(lot_e8), '') AS lots_e8,
+           string_agg(int8send(percent_e8), '') AS percents_e8,
+           string_agg(int8send(lot_mode), '') AS modes,
+           string_agg(int8send(copy_settings_id), '') AS settings_ids
+    FROM (
+        SELECT * FROM subscriptions WHERE master_id = :master_id AND state = 1
+        ORDER BY account_login, subscription_id
+    ) AS ordered
     """
 )
 INSERT = text(
-    """
-    INSERT INTO subscription_sets
-        (master_id, set_version, row_count, subscription_ids, account_ids, logins, flags, ratios_e8)
-    VALUES (:master_id, :set_version, :row_count, :subscription_ids, :account_ids, :logins, :flags, :ratios_e8)
+    f"""
+    INSERT INTO subscription_sets (master_id, set_version, row_count, {", ".join(COLUMNS)})
+    VALUES (:master_id, :set_version, :row_count, {", ".join(f":{name}" for name in COLUMNS)})
     ON CONFLICT ON CONSTRAINT subscription_sets_pkey DO NOTHING
     """
 )
@@ -39,42 +64,47 @@ async def load_set(tx: AsyncConnection, master_id: int, set_version: int) -> Sub
     row = (await tx.execute(LOAD, {"master_id": master_id, "set_version": set_version})).one_or_none()
     if row is None:
         return None
-    bits = np.frombuffer(row.flags, dtype=np.int8)
-    return SubscriptionSet(
-        master_id=master_id,
-        set_version=set_version,
-        subscription_ids=unpack(WIDE_BYTES, row.subscription_ids),
-        account_ids=unpack(WIDE_BYTES, row.account_ids),
-        logins=unpack(WIDE_BYTES, row.logins),
-        active=flags(bits, ACTIVE),
-        round_up_to_min=flags(bits, ROUND_UP),
-        ratios_e8=unpack(WIDE_BYTES, row.ratios_e8),
-    )
+    columns = {name: _unpack(getattr(row, name), dtype, row.row_count) for name, dtype in COLUMNS.items()}
+    return await _set(tx, master_id, set_version, columns)
 
 
 async def make_set(tx: AsyncConnection, master_id: int, set_version: int) -> SubscriptionSet:
-    """The subscriptions as they are now, stored as the set of this version. The master's row must be locked."""
+    """The running subscriptions as they are now, stored as the set of this version. The master's row must be locked."""
     row = (await tx.execute(GATHER, {"master_id": master_id})).one()
-    bits = from_aggregate(row.flags)
-    made = SubscriptionSet(
+    columns = {name: from_aggregate(getattr(row, name)) for name in COLUMNS}
+    packed = {name: _pack(columns[name].astype(dtype), whole=name in DISTINCT) for name, dtype in COLUMNS.items()}
+    head = {"master_id": master_id, "set_version": set_version, "row_count": columns["subscription_ids"].size}
+    await tx.execute(INSERT, head | packed)
+    return await _set(tx, master_id, set_version, columns)
+
+
+async def _set(
+    tx: AsyncConnection, master_id: int, set_version: int, columns: Mapping[str, Int64Array]
+) -> SubscriptionSet:
+    settings_ids, profile_rows = np.unique(columns["settings_ids"], return_inverse=True)
+    settings = await load_settings(tx, settings_ids.tolist())
+    return SubscriptionSet(
         master_id=master_id,
         set_version=set_version,
-        subscription_ids=from_aggregate(row.subscription_ids),
-        account_ids=from_aggregate(row.account_ids),
-        logins=from_aggregate(row.logins),
-        active=flags(bits, ACTIVE),
-        round_up_to_min=flags(bits, ROUND_UP),
-        ratios_e8=from_aggregate(row.ratios_e8),
+        subscription_ids=columns["subscription_ids"],
+        account_ids=columns["account_ids"],
+        logins=columns["logins"],
+        active=columns["flags"].astype(np.bool_),
+        ratios_e8=columns["ratios_e8"],
+        lots_e8=columns["lots_e8"],
+        percents_e8=columns["percents_e8"],
+        modes=columns["modes"].astype(np.int8),
+        profiles=tuple(settings[settings_id] for settings_id in settings_ids.tolist()),
+        profile_rows=profile_rows,
     )
-    values = {
-        "master_id": master_id,
-        "set_version": set_version,
-        "row_count": len(made),
-        "subscription_ids": made.subscription_ids.tobytes(),
-        "account_ids": made.account_ids.tobytes(),
-        "logins": made.logins.tobytes(),
-        "flags": bits.astype(np.int8).tobytes(),
-        "ratios_e8": made.ratios_e8.tobytes(),
-    }
-    await tx.execute(INSERT, values)
-    return made
+
+
+def _pack(column: NDArray[Any], *, whole: bool) -> bytes:
+    is_uniform = column.size > 1 and not whole and bool((column == column[0]).all())
+    return (column[:1] if is_uniform else column).tobytes()
+
+
+def _unpack(packed: bytes, dtype: np.dtype[Any], row_count: int) -> Int64Array:
+    """All values, also where one stands for all."""
+    values = np.frombuffer(packed, dtype=dtype).astype(np.int64)
+    return values if values.size == row_count else np.full(row_count, values[0])

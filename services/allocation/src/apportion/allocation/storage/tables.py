@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from apportion.storage import infrastructure_tables
 
@@ -50,11 +50,27 @@ masters = Table(
     Column("version", BigInteger, nullable=False),
     Column("active_subscription_count", BigInteger, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("allocation_mode", SmallInteger, nullable=False),
+    Column("artificial_symbol", Text, nullable=False),
+    Column("residual_rule", SmallInteger, nullable=False),
     PrimaryKeyConstraint("master_id", name="masters_pkey"),
     UniqueConstraint("label", "name", name="masters_name_key"),
     UniqueConstraint("label", "account_id", name="masters_account_key"),
     CheckConstraint("min_follower_equity_minor >= 0", name="masters_min_follower_equity_check"),
     CheckConstraint("active_subscription_count >= 0", name="masters_active_subscription_count_check"),
+    CheckConstraint("allocation_mode IN (1, 2)", name="masters_allocation_mode_check"),
+    CheckConstraint("residual_rule IN (1, 2)", name="masters_residual_rule_check"),
+)
+
+# Distinct settings of subscriptions; a row never changes.
+copy_settings = Table(
+    "copy_settings",
+    metadata,
+    Column("copy_settings_id", BigInteger, Identity(always=True), nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the settings as they were encoded
+    Column("settings", JSONB, nullable=False),
+    PrimaryKeyConstraint("copy_settings_id", name="copy_settings_pkey"),
+    UniqueConstraint("digest", name="copy_settings_digest_key"),
 )
 
 subscriptions = Table(
@@ -70,17 +86,27 @@ subscriptions = Table(
     Column("ratio_e8", BigInteger, nullable=False),
     Column("lot_e8", BigInteger, nullable=False),
     Column("percent_e8", BigInteger, nullable=False),
-    Column("round_up_to_min", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("lot_mode", SmallInteger, nullable=False, server_default="1"),
+    Column("copy_settings_id", BigInteger, nullable=False, server_default="1"),  # 1: all defaults
+    Column("state", SmallInteger, nullable=False, server_default="1"),  # 1 running, 2 leaving, 3 ended
+    Column("end_time", DateTime(timezone=True)),
     PrimaryKeyConstraint("subscription_id", name="subscriptions_pkey"),
-    UniqueConstraint("master_id", "account_id", name="subscriptions_account_key"),
+    ForeignKeyConstraint(
+        ["copy_settings_id"], ["copy_settings.copy_settings_id"], name="subscriptions_copy_settings_fkey"
+    ),
+    CheckConstraint("lot_mode BETWEEN 1 AND 4", name="subscriptions_lot_mode_check"),
+    CheckConstraint("state BETWEEN 1 AND 3", name="subscriptions_state_check"),
+    CheckConstraint("state = 1 OR NOT active", name="subscriptions_active_check"),
+    Index("subscriptions_account_key", "master_id", "account_id", unique=True, postgresql_where=text("state < 3")),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscriptions_master_fkey"),
     CheckConstraint("ratio_e8 > 0", name="subscriptions_ratio_check"),
     Index("subscriptions_label_account_idx", "label", "account_id"),
 )
 
-# The subscriptions of a master at one version, kept once for all decisions made with it.
+# The subscriptions of a master at one version, kept once for all decisions made with it. A column in which all values
+# are equal may be kept as one value.
 subscription_sets = Table(
     "subscription_sets",
     metadata,
@@ -90,14 +116,20 @@ subscription_sets = Table(
     Column("subscription_ids", LargeBinary, nullable=False),  # int64, login order, as all columns here
     Column("account_ids", LargeBinary, nullable=False),  # int64
     Column("logins", LargeBinary, nullable=False),  # int64
-    Column("flags", LargeBinary, nullable=False),  # int8: 1 active, 2 round up to min
+    Column("flags", LargeBinary, nullable=False),  # int8: 1 active
     Column("ratios_e8", LargeBinary, nullable=False),  # int64
+    Column("lots_e8", LargeBinary, nullable=False),  # int64
+    Column("percents_e8", LargeBinary, nullable=False),  # int64
+    Column("modes", LargeBinary, nullable=False),  # int8
+    Column("settings_ids", LargeBinary, nullable=False),  # int64, of copy_settings
     PrimaryKeyConstraint("master_id", "set_version", name="subscription_sets_pkey"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscription_sets_master_fkey"),
     CheckConstraint(
         "octet_length(subscription_ids) = row_count * 8 AND octet_length(account_ids) = row_count * 8"
-        " AND octet_length(logins) = row_count * 8 AND octet_length(flags) = row_count"
-        " AND octet_length(ratios_e8) = row_count * 8",
+        " AND octet_length(logins) = row_count * 8 AND octet_length(flags) IN (1, row_count)"
+        " AND octet_length(ratios_e8) IN (8, row_count * 8) AND octet_length(lots_e8) IN (8, row_count * 8)"
+        " AND octet_length(percents_e8) IN (8, row_count * 8) AND octet_length(modes) IN (1, row_count)"
+        " AND octet_length(settings_ids) IN (8, row_count * 8)",
         name="subscription_sets_length_check",
     ),
 )
