@@ -37,9 +37,11 @@ def test_every_pattern_meets_a_method() -> None:
 def test_who_may_do_what() -> None:
     assert allowed("operator") == {method.rpartition("/")[2] for method in METHODS}
     assert allowed("auth-gateway") == {"GetAccount", "ListAccounts"}
-    assert "SubmitOrders" in allowed("allocation")
+    assert {"SubmitOrders", "BatchGetPositions", "GetAccountStates"} <= allowed("allocation")
     assert not {"TransferFunds", "SetKillSwitch", "RegisterTradingServer"} & allowed("allocation")
     assert "BatchTransferFunds" in allowed("fees")
-    assert not {"SubmitOrders", "CloseAllPositions"} & allowed("fees")
-    assert {"CloseAllPositions", "GetClosing", "SetAccountAccess"} <= allowed("risk")
+    assert not {"SubmitOrders", "CloseAllPositions", "GetAccountStates", "BatchGetPositions"} & allowed("fees")
+    assert {"CloseAllPositions", "GetClosing", "SetAccountAccess", "GetAccountStates", "BatchGetPositions"} <= allowed(
+        "risk"
+    )
     assert not {"SubmitOrders", "TransferFunds", "CreateAccount"} & allowed("risk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from apportion.errors import DomainError, registry
 from apportion.mt5_simulator.process import AdminRefused
 from apportion.platform_groups import errors
 from apportion.storage import transaction
+from apportion.testing.polling import eventually
 
 LOT = 100_000_000
 
@@ -41,6 +43,14 @@ async def refused(call, reason: str) -> DomainError:
 async def change(platform, statement: str) -> None:
     async with transaction(platform.engine) as tx:
         await tx.execute(text(statement))
+
+
+async def funded(platform, simulator) -> accounts_pb2.Account:
+    """An account with 10 000.00: no worker of ours is there to book a first balance."""
+    account = await platform.account()
+    [login] = await simulator.create_accounts("demo\\forex-hedge-usd", 1, deposit="10000.00")
+    await change(platform, f"UPDATE accounts SET login = {login} WHERE account_id = {account.account_id}")
+    return await platform.get(account.account_id)
 
 
 def usd(amount_minor: int, currency_code: str = "USD") -> money_pb2.Money:
@@ -391,6 +401,102 @@ async def test_orders_and_positions_are_asked_for(platform, simulator) -> None:
     await refused(platform.trading.ListPositions(question, **platform.options(label=2)), "NOT_FOUND")
     await simulator.add_fault("disconnect", endpoint="position/get_total", count=None)
     await refused(platform.trading.ListPositions(question, **platform.options()), "TRADING_SERVER_UNAVAILABLE")
+
+
+async def test_positions_of_many_accounts_come_in_columns(platform, simulator, registration) -> None:
+    idle, first, second = await platform.account(), *[await funded(platform, simulator) for _ in range(2)]
+    for account in (second, first):
+        await simulator.buy(account.login, "EURUSD", "0.10", sl="1.09000", tp="1.20000")
+        await simulator.sell(account.login, "USDJPY", "0.20", comment="ap:o7")
+
+    def request(*account_ids: int) -> trading_pb2.BatchGetPositionsRequest:
+        return trading_pb2.BatchGetPositionsRequest(account_ids=account_ids)
+
+    ask = platform.trading.BatchGetPositions
+    answer = await ask(request(second.account_id, idle.account_id, first.account_id), **platform.options())
+    found = answer.positions
+    assert list(found.account_ids) == [first.account_id] * 2 + [second.account_id] * 2
+    assert list(found.position_tickets) == [
+        position.position_ticket
+        for account in (first, second)
+        for position in await platform.positions(account.account_id)
+    ]
+    assert [found.symbols[index] for index in found.symbol_indexes] == ["EURUSD", "USDJPY"] * 2
+    assert list(found.volumes_e8) == [LOT // 10, -LOT // 5] * 2
+    assert list(found.stop_losses_e8) == [109_000_000, 0] * 2
+    assert list(found.take_profits_e8) == [120_000_000, 0] * 2
+    assert list(found.order_ids) == [0] * 4, "a trader's own comment is no token"
+    assert answer.HasField("observed_time")
+    await refused(ask(request(first.account_id, 999), **platform.options()), "NOT_FOUND")
+    await refused(ask(request(first.account_id), **platform.options(label=2)), "NOT_FOUND")
+    for wrong in ([], [1, 1], range(1, 5_002)):
+        await refused(ask(request(*wrong), **platform.options()), "FIELD_INVALID")
+    other = registration(simulator, name="other")
+    server = (await platform.servers.RegisterTradingServer(other, **platform.options())).trading_server
+    await change(
+        platform,
+        f"UPDATE accounts SET trading_server_id = {server.trading_server_id} WHERE account_id = {idle.account_id}",
+    )
+    await refused(ask(request(first.account_id, idle.account_id), **platform.options()), "SERVERS_MIXED")
+    await simulator.add_fault("disconnect", endpoint="position/get_batch", count=None)
+    await refused(ask(request(first.account_id), **platform.options()), "TRADING_SERVER_UNAVAILABLE")
+    await change(platform, f"UPDATE accounts SET state = 3 WHERE account_id = {first.account_id}")
+    await refused(ask(request(first.account_id), **platform.options()), "ACCOUNT_NOT_OPEN")
+
+
+# Account states.
+
+
+async def test_states_are_asked_of_the_server_once_a_second(platform, simulator) -> None:
+    trader, idle = await funded(platform, simulator), await platform.account()
+    await simulator.create_accounts("demo\\forex-hedge-usd", 1, deposit="77.00")
+    await simulator.buy(trader.login, "EURUSD", "1.00")
+    request = accounts_pb2.GetAccountStatesRequest(trading_server_id=platform.server_id)
+    ask = platform.accounts.GetAccountStates
+    first, second = await asyncio.gather(*(ask(request, **platform.options()) for _ in range(2)))
+    states = first.states
+    assert list(states.account_ids) == [trader.account_id, idle.account_id], "ours only, by account id"
+    assert list(states.balances_minor) == [1_000_000, 0]
+    assert list(states.equities_minor) == [999_000, 0]
+    assert list(states.position_flags) == [1, 0]
+    assert list(states.leverages) == [100, 100]
+    assert states.server_time_ms > 0
+    assert second == first, "one reading for both"
+    await simulator.close_position(trader.login, int((await simulator.positions(trader.login))[0]["Position"]))
+    request.after_account_id = trader.account_id
+    rest = await ask(request, **platform.options())
+    assert (list(rest.states.account_ids), rest.next_after_account_id) == ([idle.account_id], 0)
+    request.after_account_id = 0
+
+    async def anew() -> bool:
+        return list((await ask(request, **platform.options())).states.position_flags) == [0, 0]
+
+    await eventually(anew, 5)
+    await refused(ask(request, **platform.options(label=2)), "NOT_FOUND")
+    await simulator.add_fault("disconnect", endpoint="user/account/get_batch", count=None)
+
+    async def unavailable() -> bool:
+        try:
+            await ask(request, **platform.options())
+        except DomainError as error:
+            return error.reason == "TRADING_SERVER_UNAVAILABLE"
+        return False
+
+    await eventually(unavailable, 5)
+    await simulator.clear_faults()
+    assert list((await ask(request, **platform.options())).states.account_ids) == list(states.account_ids)
+
+
+async def test_a_caller_that_leaves_does_not_end_the_reading_of_others(platform, simulator) -> None:
+    await platform.account()
+    request = accounts_pb2.GetAccountStatesRequest(trading_server_id=platform.server_id)
+    await simulator.add_fault("latency", endpoint="user/account/get_batch", seconds=0.5, count=1)
+    ask = platform.accounts.GetAccountStates
+    hurried, patient = await asyncio.gather(
+        ask(request, **platform.options(0.2)), ask(request, **platform.options()), return_exceptions=True
+    )
+    assert isinstance(hurried, DomainError)
+    assert len(patient.states.account_ids) == 1
 
 
 # Transfers.

@@ -25,6 +25,7 @@ from apportion.platform_groups.adapters.passwords import new_password
 from apportion.platform_groups.adapters.servers import TradingServers
 from apportion.platform_groups.adapters.vault import Vault, parse_keys
 from apportion.platform_groups.adapters.weather import StatesReader, Weather
+from apportion.platform_groups.operations.get_account_states import FreshStates
 from apportion.platform_groups.peers import CRITICAL_METHODS, PEERS
 from apportion.platform_groups.servicers.accounts import AccountsServicer
 from apportion.platform_groups.servicers.trading import TradingServicer
@@ -37,8 +38,8 @@ from apportion.platform_groups.workers.work import Work
 from apportion.rpc import Server, Tls
 from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
+from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
-from apportion.storage import open_database, ping
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
@@ -76,6 +77,7 @@ def _loops(
     """What a worker runs, in the order of starting: the relay ends last, after the work whose events it carries."""
     work = _work(settings, engine, servers, redis, clock)
     return {
+        **housekeeping(engine, settings, clock),
         "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
         "work": work.run,
         "doorbell": Doorbell(settings.database_url, work.ring).run,
@@ -137,7 +139,10 @@ def _server(
         PlatformGroupsServicer(engine, servers, clock), server.grpc
     )
     accounts_pb2_grpc.add_AccountsServiceServicer_to_server(
-        AccountsServicer(engine, servers, StatesReader(redis), clock, new_password), server.grpc
+        AccountsServicer(
+            engine, servers, StatesReader(redis), clock, new_password, FreshStates(engine, servers, clock)
+        ),
+        server.grpc,
     )
     trading_pb2_grpc.add_TradingServiceServicer_to_server(
         TradingServicer(engine, servers, clock, uuid.uuid4), server.grpc

@@ -4,7 +4,7 @@ DomainError
 ├── INVALID          HostNotAllowed, PortRange, TimezoneUnknown, LeverageRange, AmountRange, SelfTransfer
 ├── ALREADY_EXISTS   NameTaken, DedupeConflict
 ├── PRECONDITION     ServerTypeUnsupported, GroupNotEnabled, GroupFull, GroupCurrencyMismatch, ServerGroupUnknown,
-│                    WalletInvalid, AccountNotOpen, CurrencyMismatch, LoginAmbiguous, KekMissing
+│                    WalletInvalid, AccountNotOpen, ServersMixed, CurrencyMismatch, LoginAmbiguous, KekMissing
 ├── UNAVAILABLE      TradingServerUnavailable
 └── INTERNAL         CredentialIntegrity
 """
@@ -108,6 +108,14 @@ class AccountNotOpen(DomainError):
     kind = Kind.PRECONDITION
     reason = "ACCOUNT_NOT_OPEN"
     cure = "Wait until it is created, or use another account."
+
+
+class ServersMixed(DomainError):
+    """The accounts of one call are on several trading servers."""
+
+    kind = Kind.PRECONDITION
+    reason = "SERVERS_MIXED"
+    cure = "Ask for the accounts of each trading server by themselves."
 
 
 class LoginAmbiguous(DomainError):

@@ -18,17 +18,21 @@ ORDERS = (
     f"{V1}TradingService/SubmitOrders",
     f"{V1}TradingService/ListOrders",
     f"{V1}TradingService/ListPositions",
+    f"{V1}TradingService/BatchGetPositions",
 )
+STATES = f"{V1}AccountsService/GetAccountStates"
 
 PEERS: Peers = {
     "operator": (f"{V1}*", REPLAY),
-    "allocation": (*ORDERS, *READ_ACCOUNTS, *READ_SERVERS, REPLAY),
+    "allocation": (*ORDERS, STATES, *READ_ACCOUNTS, *READ_SERVERS, REPLAY),
     "fees": (f"{V1}TransfersService/*", *READ_ACCOUNTS, REPLAY),
     "risk": (
         f"{V1}TradingService/CloseAllPositions",
         f"{V1}TradingService/GetClosing",
         f"{V1}TradingService/ListPositions",
+        f"{V1}TradingService/BatchGetPositions",
         f"{V1}AccountsService/SetAccountAccess",
+        STATES,
         *READ_ACCOUNTS,
         *READ_SERVERS,
         REPLAY,
@@ -42,5 +46,6 @@ CRITICAL_METHODS = (
     f"{V1}TradingService/GetClosing",
     f"{V1}TradingService/SetKillSwitch",
     f"{V1}AccountsService/SetAccountAccess",
+    STATES,
 )
 """What stops losses has a pool of its own."""

@@ -93,4 +93,5 @@ def states_of(columns: AccountColumns) -> AccountStateColumns:
         columns.margins_minor,
         columns.free_margins_minor,
         columns.position_flags,
+        columns.leverages,
     )

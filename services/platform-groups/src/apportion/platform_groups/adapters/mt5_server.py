@@ -36,6 +36,8 @@ from apportion.platform_groups.operations.ports import Permit
 SECOND_MS = 1000
 NAMES_LENGTH = 4_000
 """The list of one ticks call is limited to 4 096 characters."""
+LOGINS_PART = 400
+"""Logins of one call: they travel in the query string."""
 
 
 class Mt5Server:
@@ -95,8 +97,10 @@ class Mt5Server:
             return [position_of(position) for position in await mt5_positions.list_of_login(self.pool, login)]
 
     async def positions_of_logins(self, logins: Sequence[int]) -> list[ServerPosition]:
+        parts = [logins[start : start + LOGINS_PART] for start in range(0, len(logins), LOGINS_PART)]
         with translated():
-            return [position_of(position) for position in await mt5_positions.list_of_logins(self.pool, logins)]
+            found = [await mt5_positions.list_of_logins(self.pool, part) for part in parts]
+        return [position_of(position) for part in found for position in part]
 
     async def deals_of_logins(self, logins: Sequence[int], from_ms: int, to_ms: int) -> list[ServerDeal]:
         with translated():
@@ -139,10 +143,10 @@ class Mt5Server:
             for user in await mt5_users.list_of_groups(self.pool, server_groups):
                 digits = await self._digits_of(user.group)
                 balance, credit = user.balance_minor(digits), user.credit_minor(digits)
-                rows += (user.login, balance, credit, balance + credit, 0, balance + credit, 0)
-        table = np.array(rows, dtype=np.int64).reshape(-1, 7)
+                rows += (user.login, balance, credit, balance + credit, 0, balance + credit, 0, user.leverage)
+        table = np.array(rows, dtype=np.int64).reshape(-1, 8)
         table = table[np.argsort(table[:, 0], kind="stable")]
-        return AccountStateColumns(*(np.ascontiguousarray(table[:, index]) for index in range(7)))
+        return AccountStateColumns(*(np.ascontiguousarray(table[:, index]) for index in range(8)))
 
     async def _digits_of(self, group: str) -> int:
         if group not in self._digits:

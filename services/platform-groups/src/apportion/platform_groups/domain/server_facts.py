@@ -143,3 +143,4 @@ class AccountStateColumns:
     margins_minor: Int64s
     free_margins_minor: Int64s
     position_flags: Int64s
+    leverages: Int64s

@@ -14,16 +14,22 @@ from apportion.errors import InvalidArgument, UpstreamUnavailable, Violation
 from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.operations.await_transfer import await_initial_balance
 from apportion.platform_groups.operations.create_account import create_account
+from apportion.platform_groups.operations.get_account import get_account
+from apportion.platform_groups.operations.get_account_states import FreshStates
+from apportion.platform_groups.operations.list_accounts import list_accounts
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
-from apportion.platform_groups.operations.read_accounts import get_account, list_accounts
 from apportion.platform_groups.operations.set_account_access import set_account_access
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
+from apportion.platform_groups.wire.states import render_states
 from apportion.rpc import caller, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
 log = structlog.get_logger()
+
+STATES_PAGE_ROWS = 15_000
+"""What fits into one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     snapshots: SnapshotsPort
     clock: Clock
     new_password: NewPassword
+    states: FreshStates
 
     async def CreateAccount(  # noqa: N802
         self, request: accounts_pb2.CreateAccountRequest, context: Any
@@ -72,6 +79,17 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
             self.engine, self.servers, key, request.account_id, access, request.cause, now=self.clock.now()
         )
         return accounts_pb2.SetAccountAccessResponse(account=render_account(account))
+
+    async def GetAccountStates(  # noqa: N802
+        self, request: accounts_pb2.GetAccountStatesRequest, context: Any
+    ) -> accounts_pb2.GetAccountStatesResponse:
+        states = await self.states.get(caller().label, request.trading_server_id)
+        page = states.page(request.after_account_id, STATES_PAGE_ROWS)
+        last_id = int(page.rows[-1, 0]) if len(page.rows) else 0
+        is_last = len(page.rows) == 0 or last_id == states.rows[-1, 0]
+        return accounts_pb2.GetAccountStatesResponse(
+            states=render_states(page), next_after_account_id=0 if is_last else last_id
+        )
 
     async def _seen(self, account: Account) -> tuple[AccountStates, int] | None:
         """Without Redis there is no snapshot, and that is all."""

@@ -8,13 +8,23 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.platform_groups.v1 import trading_pb2, trading_pb2_grpc
+from apportion.platform_groups.operations.batch_get_positions import batch_get_positions
 from apportion.platform_groups.operations.close_all_positions import close_all_positions
+from apportion.platform_groups.operations.get_closing import get_closing
+from apportion.platform_groups.operations.list_orders import list_orders
+from apportion.platform_groups.operations.list_positions import list_positions
 from apportion.platform_groups.operations.ports import NewId, TradingServersPort
-from apportion.platform_groups.operations.read_trading import get_closing, list_orders, list_positions
 from apportion.platform_groups.operations.set_kill_switch import set_kill_switch
 from apportion.platform_groups.operations.submit_orders import submit_orders
 from apportion.platform_groups.storage.events import order_columns
-from apportion.platform_groups.wire.trading import CAUSE_LENGTH, parse_orders, render_closing, render_position
+from apportion.platform_groups.wire.trading import (
+    CAUSE_LENGTH,
+    parse_orders,
+    parse_position_accounts,
+    render_closing,
+    render_position,
+    render_positions,
+)
 from apportion.rpc import Problems, caller, request_key, to_timestamp
 from apportion.runtime import Clock
 from apportion.storage import Page
@@ -55,6 +65,16 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         rows, token = page.cut(later, lambda position: position.position_ticket)
         return trading_pb2.ListPositionsResponse(
             positions=[render_position(position, account_id) for position in rows], next_page_token=token
+        )
+
+    async def BatchGetPositions(  # noqa: N802
+        self, request: trading_pb2.BatchGetPositionsRequest, context: Any
+    ) -> trading_pb2.BatchGetPositionsResponse:
+        account_ids = parse_position_accounts(request)
+        asked_time = self.clock.now()
+        found = await batch_get_positions(self.engine, self.servers, caller().label, account_ids)
+        return trading_pb2.BatchGetPositionsResponse(
+            positions=render_positions(found), observed_time=to_timestamp(asked_time)
         )
 
     async def CloseAllPositions(  # noqa: N802

@@ -12,14 +12,12 @@ from apportion.api.platform_groups.v1 import platform_groups_pb2_grpc as groups_
 from apportion.api.platform_groups.v1 import trading_servers_pb2 as servers_pb2
 from apportion.api.platform_groups.v1 import trading_servers_pb2_grpc as servers_grpc
 from apportion.platform_groups.operations.create_platform_group import create_platform_group
+from apportion.platform_groups.operations.get_platform_group import get_platform_group
+from apportion.platform_groups.operations.get_trading_server import get_trading_server
+from apportion.platform_groups.operations.list_platform_groups import list_platform_groups
+from apportion.platform_groups.operations.list_symbols import list_symbols
+from apportion.platform_groups.operations.list_trading_servers import list_trading_servers
 from apportion.platform_groups.operations.ports import HostsPort, TradingServersPort, VaultPort
-from apportion.platform_groups.operations.read_servers import (
-    get_platform_group,
-    get_trading_server,
-    list_platform_groups,
-    list_symbols,
-    list_trading_servers,
-)
 from apportion.platform_groups.operations.register_trading_server import register_trading_server
 from apportion.platform_groups.wire.accounts import (
     parse_new_group,

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.platform_groups.v1 import transfers_pb2, transfers_pb2_grpc
 from apportion.platform_groups.operations.accept_transfers import batch_transfer_funds
-from apportion.platform_groups.operations.read_trading import get_transfer, list_transfers
+from apportion.platform_groups.operations.get_transfer import get_transfer
+from apportion.platform_groups.operations.list_transfers import list_transfers
 from apportion.platform_groups.operations.transfer_funds import adjust_balance, transfer_funds
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.trading import check_adjustment, parse_transfer, parse_transfers, render_transfer

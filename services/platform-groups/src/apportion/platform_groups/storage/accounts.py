@@ -28,6 +28,7 @@ class KnownLogin:
     login: int
     account_id: int
     label: int
+    kind: AccountKind
 
 
 async def insert_account(
@@ -121,8 +122,11 @@ async def list_accounts(
 
 
 async def list_known_logins(tx: AsyncConnection, trading_server_id: int) -> list[KnownLogin]:
-    query = text("SELECT login, account_id, label FROM accounts WHERE trading_server_id = :id AND login IS NOT NULL")
-    return [KnownLogin(*row) for row in await tx.execute(query, {"id": trading_server_id})]
+    query = text(
+        "SELECT login, account_id, label, kind FROM accounts WHERE trading_server_id = :id AND login IS NOT NULL"
+    )
+    rows = await tx.execute(query, {"id": trading_server_id})
+    return [KnownLogin(login, account_id, label, AccountKind(kind)) for login, account_id, label, kind in rows]
 
 
 async def list_creating(

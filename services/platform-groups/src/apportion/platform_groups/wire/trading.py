@@ -105,6 +105,37 @@ def render_position(position: ServerPosition, account_id: int) -> trading_pb2.Po
     )
 
 
+def parse_position_accounts(request: trading_pb2.BatchGetPositionsRequest) -> list[int]:
+    account_ids = list(request.account_ids)
+    problems = Problems()
+    problems.within(len(account_ids), 1, CHUNK_ROWS, "account_ids")
+    problems.require(len(set(account_ids)) == len(account_ids), "account_ids", "must be distinct")
+    problems.raise_if_any()
+    return account_ids
+
+
+def render_positions(found: Sequence[tuple[int, ServerPosition]]) -> trading_pb2.PositionColumns:
+    """`found`: (account id, position), in the order of the columns."""
+    positions = [position for _, position in found]
+    symbols = sorted({position.symbol for position in positions})
+    index_of = {symbol: index for index, symbol in enumerate(symbols)}
+    columns = trading_pb2.PositionColumns(symbols=symbols)
+    for name, values in (
+        ("account_ids", [account_id for account_id, _ in found]),
+        ("position_tickets", [position.position_ticket for position in positions]),
+        ("symbol_indexes", [index_of[position.symbol] for position in positions]),
+        ("volumes_e8", [position.volume_e8 for position in positions]),
+        ("open_prices_e8", [position.open_price_e8 for position in positions]),
+        ("stop_losses_e8", [position.stop_loss_e8 for position in positions]),
+        ("take_profits_e8", [position.take_profit_e8 for position in positions]),
+        ("order_ids", [order_of(position.comment) for position in positions]),
+        ("profits_minor", [position.profit_minor for position in positions]),
+        ("swaps_minor", [position.swap_minor for position in positions]),
+    ):
+        set_column(columns, name, values)
+    return columns
+
+
 def render_closing(closing: Closing) -> trading_pb2.Closing:
     message = trading_pb2.Closing(
         closing_id=closing.closing_id,

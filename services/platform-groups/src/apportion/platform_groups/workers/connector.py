@@ -16,6 +16,7 @@ from apportion.platform_groups.workers.connection_watch import ConnectionWatch
 from apportion.platform_groups.workers.deal_pump import DealPump
 from apportion.platform_groups.workers.directory import Directory
 from apportion.platform_groups.workers.state_pump import StatePump, TickPump
+from apportion.platform_groups.workers.weather_version import WeatherVersion
 from apportion.runtime import Background, Clock
 from apportion.storage.leases import Lease
 
@@ -62,8 +63,9 @@ class Connector:
         directory = Directory(needs.engine, self._server_id, needs.clock)
         watch = ConnectionWatch(needs.engine, self._server_id, needs.clock)
         deals = DealPump(needs.engine, server, directory, self._lease, self._server_id, needs.clock, needs.new_id)
-        states = StatePump(server, directory, needs.weather, self._server_id, needs.clock)
-        ticks = TickPump(server, needs.weather, self._server_id, needs.clock)
+        version = WeatherVersion(self._lease, needs.clock)
+        states = StatePump(server, directory, needs.weather, version, self._server_id, needs.clock)
+        ticks = TickPump(server, needs.weather, version, self._server_id, needs.clock)
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._every(needs.deal_interval, deals.read, watch))
             loops.create_task(self._every(needs.state_interval, states.read, None))

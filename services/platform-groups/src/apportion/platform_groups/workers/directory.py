@@ -20,6 +20,7 @@ class Directory:
         self._read_at = -1e9
         self.groups: list[str] = []
         self.by_login: dict[int, KnownLogin] = {}
+        self.account_ids: dict[int, int] = {}
 
     async def refresh(self, oldest_seconds: float) -> None:
         """Read again when the last reading is older than this."""
@@ -29,3 +30,4 @@ class Directory:
         async with transaction(self._engine) as tx:
             self.groups = list(await list_server_groups(tx, self._server_id))
             self.by_login = {known.login: known for known in await list_known_logins(tx, self._server_id)}
+        self.account_ids = {known.login: known.account_id for known in self.by_login.values()}

@@ -15,16 +15,17 @@ from apportion.platform_groups.operations.claim_work import adopt_legs, take_leg
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
+from apportion.platform_groups.workers.lane import Lane
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
+from apportion.storage.leases import Lease
 
 log = structlog.get_logger()
 
 BATCH = 32
-LOOK_SECONDS = 0.25
 
 
-class LegLane:
+class LegLane(Lane):
     """`server` lends its connections: as many legs are booked side by side as it has free ones."""
 
     def __init__(
@@ -36,30 +37,15 @@ class LegLane:
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine, shards, server_clock, clock, new_id)
         self._server = server
-        self._shards = shards
-        self._server_clock = server_clock
-        self._clock = clock
-        self._new_id = new_id
-        self._bell = asyncio.Event()
-        self._turn = asyncio.Lock()
         self._unsaved: list[LegOutcome] = []
         """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
-    def ring(self) -> None:
-        """There may be new work."""
-        self._bell.set()
+    async def _adopt(self, lease: Lease) -> None:
+        await adopt_legs(self._engine, self._shards.server_id, lease, now=self._clock.now())
 
-    async def pause(self) -> None:
-        """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
-        async with self._turn:
-            return
-
-    async def run(self) -> None:
-        """For ever. What an earlier run took and did not finish is UNKNOWN."""
-        for lease in self._shards.leases():
-            await adopt_legs(self._engine, self._shards.server_id, lease, now=self._clock.now())
+    async def _work(self) -> None:
         while True:
             self._bell.clear()
             async with self._turn:
@@ -73,12 +59,8 @@ class LegLane:
 
     async def _take(self) -> list[SentLeg]:
         leases = self._shards.leases()
-        if not leases:
-            return []
-        try:
-            server_time_ms = await self._server_clock.known_ms()
-        except ServerFailure as error:
-            log.warning("legs_wait_for_server", trading_server_id=self._shards.server_id, cause=str(error))
+        server_time_ms = await self._server_time_ms() if leases else None
+        if server_time_ms is None:
             return []
         return await take_legs(
             self._engine,
@@ -101,10 +83,3 @@ class LegLane:
             log.warning("leg_answer_lost", leg_id=leg.leg_id, cause=str(error))
             return LegOutcome(leg.leg_id, leg.epoch, LegState.UNKNOWN, "ANSWER_LOST")
         return LegOutcome(leg.leg_id, leg.epoch, LegState.DONE, deal_ticket=ticket)
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._bell.wait()
-        except TimeoutError:
-            return

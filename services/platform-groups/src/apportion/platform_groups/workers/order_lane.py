@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.orders import (
@@ -16,28 +14,25 @@ from apportion.platform_groups.domain.orders import (
     SentOrder,
     settle,
 )
-from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import adopt_orders, take_orders
 from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
+from apportion.platform_groups.workers.lane import LOOK_SECONDS, Lane
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
-
-log = structlog.get_logger()
+from apportion.storage.leases import Lease
 
 BATCH = 32
 """Orders marked and sent before answers are read again."""
 OUTSTANDING = 120
 """A connection holds at most 128 unanswered requests."""
-LOOK_SECONDS = 0.25
-"""How often the table is looked at without a ring: for retries, and for lost notifications."""
 FIRST_COLLECT_SECONDS = 0.003
 LONGEST_COLLECT_SECONDS = 0.3
 
 
-class OrderLane:
-    """`shards` are this lane's alone: the orders of an account go over one connection, in order."""
+class OrderLane(Lane):
+    """The orders of an account go over one connection, in order."""
 
     def __init__(
         self,
@@ -48,30 +43,15 @@ class OrderLane:
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine, shards, server_clock, clock, new_id)
         self._session = session
-        self._shards = shards
-        self._server_clock = server_clock
-        self._clock = clock
-        self._new_id = new_id
-        self._bell = asyncio.Event()
-        self._turn = asyncio.Lock()
         self._unsaved: list[OrderOutcome] = []
         """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
-    def ring(self) -> None:
-        """There may be new work."""
-        self._bell.set()
+    async def _adopt(self, lease: Lease) -> None:
+        await adopt_orders(self._engine, self._new_id, self._shards.server_id, lease, now=self._clock.now())
 
-    async def pause(self) -> None:
-        """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
-        async with self._turn:
-            return
-
-    async def run(self) -> None:
-        """For ever. What an earlier run took and did not finish is UNKNOWN."""
-        for lease in self._shards.leases():
-            await adopt_orders(self._engine, self._new_id, self._shards.server_id, lease, now=self._clock.now())
+    async def _work(self) -> None:
         delay = FIRST_COLLECT_SECONDS
         look_at = 0.0
         while True:
@@ -95,12 +75,8 @@ class OrderLane:
     async def _take(self) -> list[SentOrder]:
         leases = self._shards.leases()
         room = min(BATCH, OUTSTANDING - self._session.outstanding_count)
-        if not leases or room <= 0:
-            return []
-        try:
-            server_time_ms = await self._server_clock.known_ms()
-        except ServerFailure as error:
-            log.warning("orders_wait_for_server", trading_server_id=self._shards.server_id, cause=str(error))
+        server_time_ms = await self._server_time_ms() if leases and room > 0 else None
+        if server_time_ms is None:
             return []
         return await take_orders(
             self._engine,
@@ -135,10 +111,3 @@ class OrderLane:
         if order.not_after_time is not None and self._clock.now() > order.not_after_time:
             return NOT_AFTER_PASSED
         return ""
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._bell.wait()
-        except TimeoutError:
-            return

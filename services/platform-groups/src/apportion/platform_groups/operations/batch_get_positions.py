@@ -1,0 +1,41 @@
+"""Open positions of many accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.domain.accounts import check_open
+from apportion.platform_groups.domain.server_facts import ServerPosition
+from apportion.platform_groups.errors import ServersMixed
+from apportion.platform_groups.operations.ports import TradingServersPort
+from apportion.platform_groups.operations.server_calls import server_call
+from apportion.platform_groups.storage.accounts import load_accounts
+from apportion.storage import transaction
+
+
+async def batch_get_positions(
+    engine: AsyncEngine, servers: TradingServersPort, label: int, account_ids: Sequence[int]
+) -> list[tuple[int, ServerPosition]]:
+    """(account id, position) sorted by account and ticket, asked of the server itself: all or an error.
+
+    Raises NotFound, AccountNotOpen, ServersMixed, TradingServerUnavailable.
+    """
+    async with transaction(engine) as tx:
+        accounts = await load_accounts(tx, label, account_ids)
+    server_ids = sorted({account.trading_server_id for account in accounts.values()})
+    if len(server_ids) > 1:
+        raise ServersMixed(
+            f"the accounts are on {len(server_ids)} trading servers", trading_server_ids=",".join(map(str, server_ids))
+        )
+    for account in accounts.values():
+        check_open(account)
+    account_of = {account.login: account.account_id for account in accounts.values()}
+    with server_call(server_ids[0]):
+        server = await servers.get(server_ids[0])
+        found = await server.positions_of_logins(sorted(account_of))
+    return sorted(
+        ((account_of[position.login], position) for position in found),
+        key=lambda row: (row[0], row[1].position_ticket),
+    )
