@@ -24,11 +24,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from typer.testing import CliRunner
 
-from apportion.errors import DomainError, Kind, NotFound, RemoteError, UpstreamUnavailable, VersionConflict
+from apportion.errors import (
+    DomainError,
+    EventsMissing,
+    Kind,
+    NotFound,
+    RemoteError,
+    UpstreamUnavailable,
+    VersionConflict,
+)
 from apportion.events import (
     AfterCommit,
     AggregateKey,
-    EventsMissing,
     Patience,
     ReceivedEvent,
     Redis,

@@ -7,8 +7,8 @@ from events_sample.world import EVENT, LABEL, TOPIC, publish
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import InvalidArgument
-from apportion.events import EventsMissing, Head, ReplayPort
+from apportion.errors import EventsMissing, InvalidArgument
+from apportion.events import Head, ReplayPort
 from apportion.storage import transaction
 
 

@@ -9,7 +9,7 @@ from apportion.events.received_event import ReceivedEvent, stream_key
 from apportion.events.redis import Redis, Script
 from apportion.events.redis_connection import RedisUnavailable
 from apportion.events.relay import Relay
-from apportion.events.replay import EventsMissing, Head, ReplayPort, ReplayServicer, replay_port
+from apportion.events.replay import Head, ReplayPort, ReplayServicer, replay_port
 from apportion.events.set_aside import SetAsidePart, list_set_aside, set_aside, settle_set_aside
 from apportion.events.weather import WeatherCell, publish_weather
 
@@ -17,7 +17,6 @@ __all__ = [
     "AfterCommit",
     "AggregateKey",
     "Consumer",
-    "EventsMissing",
     "Handler",
     "Head",
     "Patience",

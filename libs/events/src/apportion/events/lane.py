@@ -10,11 +10,11 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.errors import DomainError
+from apportion.errors import DomainError, EventsMissing
 from apportion.events import metrics
 from apportion.events.inbox import AggregateKey, Cursor, advance_cursor, count_failure, load_cursors, park
 from apportion.events.received_event import ReceivedEvent
-from apportion.events.replay import EventsMissing, ReplayPort
+from apportion.events.replay import ReplayPort
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence

@@ -8,14 +8,16 @@ DELAY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 PUBLISHED = Counter("apportion_events_published_total", "Events written to a stream, repeats included.", ["topic"])
 RELAY_DELAY = Histogram(
-    "apportion_events_relay_delay_seconds", "From the event's time to its stream entry.", buckets=DELAY_BUCKETS
+    "apportion_events_relay_delay_seconds",
+    "From the time of the oldest event of a batch to its stream entry.",
+    buckets=DELAY_BUCKETS,
 )
 REPUBLISHED = Counter("apportion_events_republished_total", "Events written again after Redis lost its memory.")
 
 APPLIED = Counter("apportion_events_applied_total", "Events applied exactly once.", ["consumer", "topic"])
 APPLY_DELAY = Histogram(
-    "apportion_events_apply_delay_seconds", "From the event's time to its commit here.", ["consumer"],
-    buckets=DELAY_BUCKETS,
+    "apportion_events_apply_delay_seconds", "From an event's time to its commit here, the oldest of a transaction.",
+    ["consumer"], buckets=DELAY_BUCKETS,
 )  # fmt: skip
 REPEATED = Counter("apportion_events_repeated_total", "Deliveries of an event that was applied.", ["consumer"])
 UNKNOWN = Counter("apportion_events_unknown_type_total", "Events no handler wants.", ["consumer", "type"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -141,10 +142,11 @@ class Relay:
                 after = _key(rows[-1])
             elif after != START:
                 after = START
-            elif not rows:
+            else:
                 await self._wait_for_commit()
 
     async def _wait_for_commit(self) -> None:
+        """Returns at once when something was committed since the last look."""
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._woken.wait()
@@ -165,10 +167,10 @@ class Relay:
                 commands, size = [], 0
         if commands:
             await self._redis.commands(commands)
-        now = self._clock.now()
-        for row in rows:
-            PUBLISHED.labels(row["aggregate_type"]).inc()
-            RELAY_DELAY.observe(max(0.0, (now - row["occurred_time"]).total_seconds()))
+        for topic, count in Counter(row["aggregate_type"] for row in rows).items():
+            PUBLISHED.labels(topic).inc(count)
+        delay = self._clock.now() - min(row["occurred_time"] for row in rows)
+        RELAY_DELAY.observe(max(0.0, delay.total_seconds()))
 
     async def _republish(self, connection: Any, memory: RedisMemory) -> None:
         """What consumers may have missed. Older events they ask of us by replay when they compare heads."""

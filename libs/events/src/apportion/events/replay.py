@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.common.v1 import events_pb2, events_pb2_grpc
-from apportion.errors import DomainError, Kind, RemoteError
+from apportion.errors import EventsMissing
 from apportion.events.received_event import ReceivedEvent, received
 from apportion.rpc import SUITE_LABEL, Problems, call_options, to_timestamp
 from apportion.storage import PARTITIONS, Page, page_size, transaction
@@ -63,14 +63,6 @@ IS_GONE = text(
       )
     """
 )
-
-
-class EventsMissing(DomainError):
-    """The owner cannot replay an event that it once announced: its retention is over, or it was lost."""
-
-    kind = Kind.PRECONDITION
-    reason = "EVENTS_MISSING"
-    cure = "Agree on the state by hand and set the consumer's cursor, or restore the owner's outbox."
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +179,7 @@ class _ReplayClient:
         request = events_pb2.ReplayEventsRequest(
             label=label, aggregate_type=aggregate_type, aggregate_id=aggregate_id, from_sequence=from_sequence
         )
-        try:
-            response = await self._stub.ReplayEvents(request, **call_options(SUITE_LABEL, REPLAY_SECONDS))
-        except RemoteError as error:
-            if error.reason != EventsMissing.reason:
-                raise
-            raise EventsMissing.restored(error.message, error.metadata) from None
+        response = await self._stub.ReplayEvents(request, **call_options(SUITE_LABEL, REPLAY_SECONDS))
         return [received(message) for message in response.events]
 
     async def heads(self, aggregate_type: str, partition: int) -> AsyncIterator[list[Head]]:
