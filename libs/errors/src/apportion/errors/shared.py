@@ -6,7 +6,7 @@ DomainError
 ├── NOT_FOUND        NotFound
 ├── ALREADY_EXISTS   IdempotencyKeyReused
 ├── CONFLICT         VersionConflict, IdempotencyInProgress, StaleEpoch
-├── PRECONDITION     KillSwitchOn
+├── PRECONDITION     KillSwitchOn, EventsMissing
 ├── DENIED           PeerNotAllowed
 ├── EXHAUSTED        Overloaded
 ├── UNAVAILABLE      Draining, DatabaseUnavailable, UpstreamUnavailable
@@ -131,6 +131,14 @@ class KillSwitchOn(DomainError):
     kind = Kind.PRECONDITION
     reason = "KILL_SWITCH_ON"
     cure = "Wait until the switch is released."
+
+
+class EventsMissing(DomainError):
+    """The owner cannot replay an event that it once announced: its retention is over, or it was lost."""
+
+    kind = Kind.PRECONDITION
+    reason = "EVENTS_MISSING"
+    cure = "Agree on the state by hand and set the consumer's cursor, or restore the owner's outbox."
 
 
 class PeerNotAllowed(DomainError):
