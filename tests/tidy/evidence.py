@@ -29,10 +29,13 @@ def asserted(paths: Iterable[Path]) -> set[str]:
     """Names and strings on which a test's outcome depends.
 
     They stand in an assert, in pytest.raises, in an argument of a function that itself asserts or expects a raise, or
-    in the cases of a parametrized test, also by way of a constant of the module.
+    in the cases of a parametrized test or of a loop in one, also by way of a constant of the module.
     """
     trees = [tree(path) for path in paths]
-    checkers = {f.name for module in trees for f in ast.walk(module) if isinstance(f, Function) and _checks(f)}
+    checkers = {"raises"}
+    checkers |= {
+        f.name for module in trees for f in ast.walk(module) if isinstance(f, Function) and _checks(f, checkers)
+    }
     return {word for module in trees for word in _asserted(module, checkers)}
 
 
@@ -47,15 +50,17 @@ def _asserted(module: ast.Module, checkers: set[str]) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, ast.Assert):
             yield from _words(node.test, tables)
-        elif isinstance(node, ast.Call) and set(_named(node.func)) & {"raises", "parametrize", *checkers}:
+        elif isinstance(node, ast.Call) and set(_named(node.func)) & {"parametrize", *checkers}:
             for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                 yield from _words(argument, tables)
+        elif isinstance(node, ast.For) and _checks(node, checkers):
+            yield from _words(node.iter, tables)
 
 
 def _words(node: ast.AST, tables: dict[str, ast.expr]) -> Iterator[str]:
     for part in ast.walk(node):
-        if isinstance(part, ast.Constant) and isinstance(part.value, str):
-            yield part.value
+        if isinstance(part, ast.Constant) and isinstance(part.value, str | bytes):
+            yield part.value if isinstance(part.value, str) else part.value.decode("latin-1")
         elif isinstance(part, ast.Name | ast.Attribute):
             [name] = _named(part)
             yield name
@@ -63,10 +68,10 @@ def _words(node: ast.AST, tables: dict[str, ast.expr]) -> Iterator[str]:
                 yield from _words(tables[name], {})
 
 
-def _checks(function: Function) -> bool:
+def _checks(code: Function | ast.For, checkers: set[str]) -> bool:
     return any(
-        isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and "raises" in _named(node.func))
-        for node in ast.walk(function)
+        isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and checkers.intersection(_named(node.func)))
+        for node in ast.walk(code)
     )
 
 

@@ -10,8 +10,9 @@ from apportion.api.allocation.v1 import allocations_pb2, masters_pb2
 from apportion.api.fees.v1 import calculations_pb2
 from apportion.api.platform_groups.v1 import transfers_pb2
 from apportion.devstack.clients import Clients
-from apportion.devstack.ledger import BALANCE_DEAL, Ledger, minor
-from apportion.devstack.world import E8, TRADE_FEE_MINOR, World
+from apportion.devstack.ledger import BALANCE_DEAL, ENTRY_IN, Ledger, minor
+from apportion.devstack.shares import FollowedTrade, followed_trades
+from apportion.devstack.world import E8, TRADE_FEE_MINOR, DemoMaster, World
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,60 @@ class Finding:
 async def audit(world: World, clients: Clients, ledger: Ledger) -> list[Finding]:
     """All checks, in the order money flows: trades, positions, fees, transfers, balances."""
     findings = [check(world, ledger) for check in CHECKS]
-    return [await _explanations(world, clients, ledger), *findings]
+    return [await _decisions_recompute(world, clients, ledger), *findings]
 
 
-async def _explanations(world: World, clients: Clients, ledger: Ledger) -> Finding:
+async def _decisions_recompute(world: World, clients: Clients, ledger: Ledger) -> Finding:
+    """By the service that decided them, and from the server's deals alone: inputs and results."""
     problems: list[str] = []
-    allocations = [allocation for group in ledger.allocations.values() for allocation in group]
-    for allocation in allocations:
-        request = allocations_pb2.ExplainAllocationRequest(allocation_id=allocation.allocation_id, page_size=1000)
-        answer = await clients.call(clients.allocations.ExplainAllocation, request)
-        if not answer.agrees:
-            problems.append(f"allocation {allocation.allocation_id} does not recompute to what is stored")
-    return Finding("allocations recompute", f"{len(allocations)} allocations", problems)
+    followed = {(trade.key, trade.deal_ticket): trade for trade in followed_trades(world, ledger)}
+    children = 0
+    for key, allocations in ledger.allocations.items():
+        for allocation in allocations:
+            request = allocations_pb2.ExplainAllocationRequest(allocation_id=allocation.allocation_id, page_size=1000)
+            answer = await clients.call(clients.allocations.ExplainAllocation, request)
+            children += len(answer.children)
+            if not answer.agrees:
+                problems.append(f"allocation {allocation.allocation_id} does not recompute to what is stored")
+            trade = followed.get((key, allocation.deal_ticket))
+            if trade is not None:
+                problems += _differences(world.masters[key], trade, answer)
+    return Finding("decisions recompute", f"{children} children of {len(followed)} deals", problems)
+
+
+def _differences(
+    master: DemoMaster, trade: FollowedTrade, explained: allocations_pb2.ExplainAllocationResponse
+) -> list[str]:
+    where = f"{trade.key}: deal {trade.deal_ticket}"
+    stored = {child.account_login: child.stored_volume_e8 for child in explained.children}
+    problems = [
+        f"{where}: {login} should get {wanted}, {stored.get(login, 0)} was decided"
+        for login, wanted in trade.expected_e8.items()
+        if stored.get(login, 0) != wanted
+    ]
+    if trade.opens and master.style.method != masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER:
+        bases = {child.account_login: child.basis for child in explained.children}
+        if master.style.method == masters_pb2.ALLOCATION_METHOD_COPY_BY_EQUITY:
+            bases[master.login] = explained.master_basis
+        problems += [
+            f"{where}: {login} had equity {trade.equities_minor[login]}, {basis} was taken"
+            for login, basis in bases.items()
+            if basis != trade.equities_minor[login]
+        ]
+    return problems
+
+
+def _each_child_traded_its_share(world: World, ledger: Ledger) -> Finding:
+    problems = []
+    count = 0
+    for trade in followed_trades(world, ledger):
+        count += sum(map(bool, trade.expected_e8.values()))
+        problems += [
+            f"{trade.key}: after deal {trade.deal_ticket}, {login} traded {trade.traded_e8[login]}, not {wanted}"
+            for login, wanted in trade.expected_e8.items()
+            if trade.traded_e8[login] != wanted
+        ]
+    return Finding("each child traded its share", f"{count} orders", problems)
 
 
 def _every_master_trade_is_allocated(world: World, ledger: Ledger) -> Finding:
@@ -75,7 +118,7 @@ def _no_double_child(world: World, ledger: Ledger) -> Finding:
         tickets = {child.position_ticket for child in ledger.children[key] if child.position_ticket}
         for follower in followers:
             for deal in ledger.server[follower.login].trades:
-                if deal["Entry"] == "0":
+                if deal["Entry"] == ENTRY_IN:
                     opened[follower.login] += 1
                     if int(deal["PositionID"]) not in tickets:
                         problems.append(f"{follower.key}: position {deal['PositionID']} has no child trade")
@@ -185,6 +228,7 @@ def _balances_follow_from_deals(world: World, ledger: Ledger) -> Finding:
 
 CHECKS: tuple[Callable[[World, Ledger], Finding], ...] = (
     _every_master_trade_is_allocated,
+    _each_child_traded_its_share,
     _divided_trades_add_up,
     _no_double_child,
     _children_are_as_on_the_server,

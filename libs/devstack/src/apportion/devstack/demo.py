@@ -57,7 +57,7 @@ async def once(investor_count: int, seed: int, folder: Path | None) -> int:
         ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
         findings = await audit(scene.world, scene.clients, ledger)
         answer = await scene.room.sign_in()
-        console.print(f"  la.auth: {json.dumps(answer)}")
+        console.print(f"  la.auth: {json.dumps(answer)}", soft_wrap=True)
     _print_findings(findings)
     return 1 if any(finding.problems for finding in findings) else 0
 

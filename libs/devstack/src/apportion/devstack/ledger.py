@@ -17,6 +17,7 @@ from apportion.mt5_simulator.process import SimulatorProcess
 
 Json = dict[str, Any]
 BALANCE_DEAL = "2"
+ENTRY_IN = "0"
 ENTRY_OUT = "1"
 
 

@@ -164,7 +164,7 @@ class _Builder:
             request_id=request_id("subscription", key),
             master_id=master.master_id,
             account_id=account.account_id,
-            ratio_e8=_ratio_e8(master, deposit_minor),
+            ratio_e8=ratio_e8(master.style, deposit_minor),
         )
         subscription = (await self.clients.call(self.clients.subscriptions.CreateSubscription, request)).subscription
         fee = money_pb2.Money(currency_code=CURRENCY, amount_minor=TRADE_FEE_MINOR)
@@ -200,9 +200,9 @@ class _Builder:
         return answer.account
 
 
-def _ratio_e8(master: DemoMaster, deposit_minor: int) -> int:
+def ratio_e8(style: Style, deposit_minor: int) -> int:
     """A multiplier that fits the investor's size; 1 for the other methods."""
-    if master.style.method != masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER:
+    if style.method != masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER:
         return E8
     return max(deposit_minor * E8 // 1_000_000, E8 // 20)
 
