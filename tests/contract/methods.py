@@ -45,6 +45,6 @@ def all_methods() -> list[Method]:
         module = importlib.import_module(".".join(proto.relative_to(PROTOS).with_suffix("").parts) + "_pb2")
         package = proto.parts[-3].replace("_", "-")
         for service in module.DESCRIPTOR.services_by_name.values():
-            owners = ["platform-groups", "allocation", "fees", "risk"] if service.full_name == REPLAY else [package]
+            owners = ["platform-groups", "allocation", "risk"] if service.full_name == REPLAY else [package]
             methods += [Method(owner, method) for owner in owners for method in service.methods]
     return methods

@@ -73,8 +73,11 @@ def closes(*rows: tuple[int, int, int, int], master_id: int = MASTER) -> ClosedT
     )
 
 
-async def give_terms(engine: AsyncEngine, subscription_id: int = 7, rate_minor: int = 700, version: int = 1) -> None:
-    terms = Terms(LABEL, subscription_id, version, MASTER, 40 + subscription_id, WALLET, "USD", rate_minor, NOW)
+async def give_terms(
+    engine: AsyncEngine, subscription_id: int = 7, rate_minor: int = 700, version: int = 1, update_time: datetime = NOW
+) -> None:
+    payer = 40 + subscription_id
+    terms = Terms(LABEL, subscription_id, version, MASTER, payer, WALLET, "USD", rate_minor, update_time)
     async with transaction(engine) as tx:
         await save_terms(tx, terms)
 

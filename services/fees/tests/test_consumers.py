@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
 
-from fees_world import LABEL, LOT, OUTSTANDING, StubTransfers, give_terms, rows_of
+from fees_world import LABEL, LOT, NOW, OUTSTANDING, StubTransfers, give_terms, rows_of
 
 from apportion.api.allocation.v1.events_pb2 import ChildTradesClosed
 from apportion.api.platform_groups.v1.events_pb2 import TransfersUpdated
@@ -24,7 +23,7 @@ def received(message, topic: str, sequence: int) -> ReceivedEvent:
         aggregate_id="3",
         sequence=sequence,
         type=message.DESCRIPTOR.full_name,
-        occurred_time=datetime(2026, 1, 5, tzinfo=UTC),
+        occurred_time=NOW,
         partition=3,
         payload=message.SerializeToString(),
     )

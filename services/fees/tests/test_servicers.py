@@ -206,10 +206,10 @@ async def booked(engine) -> None:
     """Four calculations: free, PENDING, PAID, OUTSTANDING, in this order."""
     await give_terms(engine)
     async with transaction(engine) as tx:
-        await charge_closes(tx, LABEL, closes((90, 5, 500, LOT)), now=NOW)
-        await charge_closes(tx, LABEL, closes((91, 7, 501, LOT)), now=NOW)
-        await charge_closes(tx, LABEL, closes((92, 7, 502, LOT)), now=NOW)
-        await charge_closes(tx, LABEL, closes((93, 7, 503, LOT), master_id=4), now=NOW)
+        await charge_closes(tx, LABEL, closes((90, 5, 500, LOT)), closed_time=NOW, now=NOW)
+        await charge_closes(tx, LABEL, closes((91, 7, 501, LOT)), closed_time=NOW, now=NOW)
+        await charge_closes(tx, LABEL, closes((92, 7, 502, LOT)), closed_time=NOW, now=NOW)
+        await charge_closes(tx, LABEL, closes((93, 7, 503, LOT), master_id=4), closed_time=NOW, now=NOW)
         results = [
             TransferResult(2, 72, TransferState.DONE, ""),
             TransferResult(3, 73, TransferState.REJECTED, "NO_MONEY"),

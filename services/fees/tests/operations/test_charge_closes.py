@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from fees_world import LABEL, LOT, NOW, OUTSTANDING, closes, give_terms, rows_of
 
@@ -15,9 +16,9 @@ FEES = (
 )
 
 
-async def charge(engine, closed, label=LABEL) -> int:
+async def charge(engine, closed, label=LABEL, closed_time=NOW) -> int:
     async with transaction(engine) as tx:
-        return await charge_closes(tx, label, closed, now=NOW)
+        return await charge_closes(tx, label, closed, closed_time=closed_time, now=NOW)
 
 
 async def test_each_close_is_calculated_and_charged(engine):
@@ -48,6 +49,19 @@ async def test_the_newest_version_of_the_terms_counts(engine):
     await give_terms(engine, rate_minor=300, version=2)
     await charge(engine, closes((90, 7, 500, LOT)))
     assert await rows_of(engine, "SELECT terms_version, fee_minor FROM calculations") == [(2, 300)]
+
+
+async def test_an_event_that_waited_is_calculated_by_the_terms_of_its_time(engine):
+    await give_terms(engine, rate_minor=700, version=1)
+    await give_terms(engine, rate_minor=300, version=2, update_time=NOW + timedelta(seconds=10))
+    for ticket, seconds in ((500, -1), (501, 0), (502, 9), (503, 10)):
+        await charge(engine, closes((90, 7, ticket, LOT)), closed_time=NOW + timedelta(seconds=seconds))
+    assert await rows_of(engine, "SELECT deal_ticket, terms_version, fee_minor FROM calculations ORDER BY 1") == [
+        (500, 0, 0),
+        (501, 1, 700),
+        (502, 1, 700),
+        (503, 2, 300),
+    ]
 
 
 async def test_terms_of_another_label_do_not_count(engine):

@@ -19,7 +19,7 @@ ATTEMPTS = "SELECT attempt, state FROM transfers ORDER BY attempt"
 
 async def charge(engine, *rows, master_id=3) -> None:
     async with transaction(engine) as tx:
-        await charge_closes(tx, LABEL, closes(*rows, master_id=master_id), now=NOW)
+        await charge_closes(tx, LABEL, closes(*rows, master_id=master_id), closed_time=NOW, now=NOW)
 
 
 async def refuse(engine, clock, item_id) -> None:

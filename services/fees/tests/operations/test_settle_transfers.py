@@ -16,7 +16,7 @@ CHARGE = "SELECT state, attempt_count, transfer_id, reason, next_attempt_time, s
 async def charged(engine) -> int:
     await give_terms(engine)
     async with transaction(engine) as tx:
-        await charge_closes(tx, LABEL, closes((90, 7, 500, LOT)), now=NOW)
+        await charge_closes(tx, LABEL, closes((90, 7, 500, LOT)), closed_time=NOW, now=NOW)
     return (await rows_of(engine, "SELECT item_id FROM transfers"))[0][0]
 
 

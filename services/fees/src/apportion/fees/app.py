@@ -9,9 +9,8 @@ from functools import partial
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.api.common.v1 import events_pb2_grpc
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
-from apportion.events import Consumer, Redis, ReplayServicer, replay_port
+from apportion.events import Consumer, Redis, replay_port
 from apportion.fees.adapters.allocation import AllocationSubscriptions
 from apportion.fees.adapters.platform_groups import PlatformTransfers
 from apportion.fees.consumers import handlers
@@ -85,7 +84,6 @@ def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, alloca
     subscriptions = AllocationSubscriptions(allocation, settings.call_seconds)
     terms_pb2_grpc.add_TermsServiceServicer_to_server(TermsServicer(engine, subscriptions, SystemClock()), server.grpc)
     calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server.grpc)
-    events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server
 
 

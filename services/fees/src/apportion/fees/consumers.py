@@ -22,10 +22,12 @@ def handlers(clock: Clock, outstanding: Backoff, wake_dispatcher: Callable[[], N
 
     async def child_trades_closed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         closed = parse_closed_trades(event.payload)
-        started_count = await charge_closes(tx, event.label, closed, now=clock.now())
+        started_count = await charge_closes(tx, event.label, closed, closed_time=event.occurred_time, now=clock.now())
         return woken if started_count else None
 
     async def transfers_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        # The aggregate is the ordering key of our batches: a master id. Which transfers an event is about, its items
+        # say; those of other sources that chose the same number are in it too, and are left out.
         results = parse_transfer_results(event.payload)
         if results:
             await settle_transfers(tx, event.label, results, now=clock.now(), backoff=outstanding)

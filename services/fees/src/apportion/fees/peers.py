@@ -9,12 +9,10 @@ READS = (
     "/apportion.api.fees.v1.TermsService/ListTerms",
     "/apportion.api.fees.v1.CalculationsService/ListCalculations",
 )
-REPLAY = "/apportion.api.common.v1.ReplayService/*"
 
 PEERS: Peers = {
-    "operator": ("/apportion.api.fees.v1.*", REPLAY),
+    "operator": ("/apportion.api.fees.v1.*",),
     "auth-gateway": READS,
-    "allocation": (*READS, REPLAY),
-    "risk": (*READS, REPLAY),
-    "platform-groups": (REPLAY,),
+    "allocation": READS,
+    "risk": READS,
 }

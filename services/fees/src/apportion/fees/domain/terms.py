@@ -58,7 +58,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class TermsColumns:
-    """The terms in force of many subscriptions, sorted by subscription id; all columns of one length."""
+    """The terms of many subscriptions at one moment, sorted by subscription id; all columns of one length."""
 
     subscription_ids: Int64Array
     versions: Int64Array

@@ -2,7 +2,8 @@
 
     fee = rate per lot × closed volume / 1e8        rounded half up to the minor unit
 
-A close before its subscription has terms is calculated at rate 0 and says so: terms are never applied backwards.
+The rate is that of the terms in force when the close happened: terms are never applied backwards. A close before its
+subscription has terms is calculated at rate 0 and says so.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ COLUMNS = ", ".join(column.name for column in tables.terms.columns)
 IN_FORCE = """
     SELECT DISTINCT ON (subscription_id)
            subscription_id, version, payee_account_id, trade_fee_per_lot_minor, currency_code
-    FROM terms WHERE label = $1 AND subscription_id = ANY($2::bigint[])
+    FROM terms WHERE label = $1 AND subscription_id = ANY($2::bigint[]) AND update_time <= $3
     ORDER BY subscription_id, version DESC
 """
 PAGE = text(
@@ -47,9 +48,11 @@ async def load_terms(tx: AsyncConnection, label: int, subscription_id: int) -> T
     return None if row is None else Terms(**row._mapping)
 
 
-async def load_terms_columns(tx: AsyncConnection, label: int, subscription_ids: Int64Array) -> TermsColumns:
-    """The terms in force of all subscriptions named, in one query."""
-    rows: Sequence[Any] = await fetch_arrays(tx, IN_FORCE, label, np.unique(subscription_ids))
+async def load_terms_columns(
+    tx: AsyncConnection, label: int, subscription_ids: Int64Array, at: datetime
+) -> TermsColumns:
+    """The terms of all subscriptions named as they were in force at that time, in one query."""
+    rows: Sequence[Any] = await fetch_arrays(tx, IN_FORCE, label, np.unique(subscription_ids), at)
     return TermsColumns(
         subscription_ids=_column(rows, "subscription_id"),
         versions=_column(rows, "version"),
