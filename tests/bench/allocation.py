@@ -27,7 +27,7 @@ from apportion.allocation.operations.decide_open_trade import decide_open_trade
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.project_children import project_children
 from apportion.allocation.servicers.allocations import AllocationsServicer
-from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.masters import load_deciding
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
 from apportion.money import E8
 from apportion.rpc import Server, call_options, open_channel
@@ -74,9 +74,9 @@ async def decide(engine: AsyncEngine, desk: Desk, master_id: int) -> None:
     ticket = next(_tickets)
     trade = MasterTrade(ticket, ticket, SYMBOL, VOLUME_E8, E8, 0)
     async with transaction(engine) as tx:
-        master = await load_master(tx, LABEL, master_id, lock="share")
+        master, ids = await load_deciding(tx, LABEL, master_id)
         opened = await decide_open_trade(
-            tx, desk, master, trade, GRID, blanket_reason=SkipReason.NONE, refuse_zero_base=False, now=CLOCK.now()
+            tx, desk, ids, master, trade, GRID, blanket_reason=SkipReason.NONE, refuse_zero_base=False, now=CLOCK.now()
         )
     if opened.subscriptions is not None:
         desk.remember(opened.subscriptions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.allocation.consumers import handlers
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
@@ -115,6 +116,7 @@ class House:
     orders: StubOrders
     desk: Desk
     waiting: list[Allocation] = field(default_factory=list)
+    at_hand: dict[int, ChildOrders] = field(default_factory=dict)
     event_count: int = 0
     ticket: int = 1_000
 
@@ -187,7 +189,7 @@ class House:
             0,
             payload.SerializeToString(),
         )
-        by_type = handlers(self.desk, self.clock, self.waiting.extend)
+        by_type = handlers(self.desk, self.clock, self.hand_over)
         async with transaction(self.engine) as tx:
             after_commit = await by_type[event.type](tx, event)
         if after_commit is not None:
@@ -216,6 +218,11 @@ class House:
         )
         return ticket
 
+    def hand_over(self, allocations: Iterable[Allocation], at_hand: Mapping[int, ChildOrders]) -> None:
+        """As the dispatcher takes decisions; a test sends them when it wants."""
+        self.waiting += allocations
+        self.at_hand.update(at_hand)
+
     async def dispatch(self) -> list[OrderBatch]:
         """Sends what was decided since the last time. Returns the batches."""
         waiting, self.waiting[:] = list(self.waiting), []
@@ -226,6 +233,7 @@ class House:
                 self.orders,
                 allocation.label,
                 allocation.allocation_id,
+                self.at_hand.pop(allocation.allocation_id, None),
                 catch_up=self.desk.limits.catch_up,
                 clock=self.clock,
             )

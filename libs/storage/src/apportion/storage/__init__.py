@@ -10,7 +10,15 @@ from apportion.storage.engine import DatabaseNotDurable, check_durability, creat
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
 from apportion.storage.migrations import migrate, newest_version, schema_version
-from apportion.storage.outbox import PARTITIONS, EventTooLarge, append_event, partition_of
+from apportion.storage.outbox import (
+    PARTITIONS,
+    EventTooLarge,
+    NewEvent,
+    append_event,
+    event_arguments,
+    event_clause,
+    partition_of,
+)
 from apportion.storage.pages import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_schema, check_version
@@ -22,6 +30,7 @@ __all__ = [
     "ClockWatch",
     "DatabaseNotDurable",
     "EventTooLarge",
+    "NewEvent",
     "Page",
     "RequestKey",
     "SchemaMismatch",
@@ -38,6 +47,8 @@ __all__ = [
     "decode_page_token",
     "driver_connection",
     "encode_page_token",
+    "event_arguments",
+    "event_clause",
     "fetch_arrays",
     "housekeeping",
     "infrastructure_tables",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,21 +14,50 @@ PARTITIONS = 64
 MAX_PAYLOAD_BYTES = 768 * 1024
 """A replayed event and its frame fit into one gRPC message of 1 MiB with room to spare."""
 
-# On the path of every decision, so it goes to the driver as it is. Taking the number locks the aggregate until the
-# commit, so numbers have commit order and no gap.
-APPEND = """
-    WITH next AS (
-        INSERT INTO aggregates AS a (label, aggregate_type, aggregate_id, partition, sequence)
-        VALUES ($1, $2, $3, $4, 1)
-        ON CONFLICT ON CONSTRAINT aggregates_pkey DO UPDATE SET sequence = a.sequence + 1
-        RETURNING a.sequence
-    )
-    INSERT INTO outbox
-        (label, aggregate_type, aggregate_id, partition, sequence, event_id, type, occurred_time, payload)
-    SELECT $1, $2, $3, $4, next.sequence, $5::uuid, $6::text, $7::timestamptz, $8::bytea
-    FROM next
-    RETURNING sequence
-"""
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is to be appended; `append_event` says what the fields mean."""
+
+    label: int
+    aggregate_type: str
+    aggregate_id: str
+    partition: int
+    event_id: uuid.UUID
+    type: str
+    now: datetime
+    payload: bytes
+
+
+PARAMETER_TYPES = ("bigint", "text", "text", "integer", "uuid", "text", "timestamptz", "bytea")
+"""Of the fields of a NewEvent, in their order."""
+
+
+def event_clause(first: int, given: str) -> str:
+    """SQL that appends an event, for a statement that does more: `WITH given AS (…), {event_clause(…)} SELECT …`.
+
+    The fields of a NewEvent are the statement's parameters from `$first` on. The event is appended when `given`, a CTE,
+    has a row; `appended` tells its sequence. One round trip less on the path of every decision.
+    """
+    # Taking the number locks the aggregate until the commit, so numbers have commit order and no gap.
+    fields = [f"${first + number}::{name}" for number, name in enumerate(PARAMETER_TYPES)]
+    aggregate, event = ", ".join(fields[:4]), ", ".join(fields[4:])
+    return f"""
+        numbered AS (
+            INSERT INTO aggregates AS a (label, aggregate_type, aggregate_id, partition, sequence)
+            SELECT {aggregate}, 1 FROM {given}
+            ON CONFLICT ON CONSTRAINT aggregates_pkey DO UPDATE SET sequence = a.sequence + 1
+            RETURNING a.sequence
+        ), appended AS (
+            INSERT INTO outbox
+                (label, aggregate_type, aggregate_id, partition, sequence, event_id, type, occurred_time, payload)
+            SELECT {aggregate}, sequence, {event} FROM numbered
+            RETURNING sequence
+        )
+    """
+
+
+APPEND = f"WITH given AS (SELECT 1), {event_clause(1, 'given')} SELECT sequence FROM appended"
 
 
 class EventTooLarge(Exception):
@@ -56,10 +86,16 @@ async def append_event(
     Locks the aggregate until the commit: a transaction that appends to several appends in the order of their ids.
     Raises EventTooLarge.
     """
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise EventTooLarge(f"{type} of {aggregate_type}/{aggregate_id} has {len(payload)} bytes")
-    (row,) = await fetch_arrays(
-        tx, APPEND, label, aggregate_type, aggregate_id, partition, event_id, type, now, payload
-    )
+    event = NewEvent(label, aggregate_type, aggregate_id, partition, event_id, type, now, payload)
+    (row,) = await fetch_arrays(tx, APPEND, *event_arguments(event))
     sequence: int = row["sequence"]
     return sequence
+
+
+def event_arguments(event: NewEvent) -> tuple[object, ...]:
+    """What goes with `event_clause`. Raises EventTooLarge."""
+    if len(event.payload) > MAX_PAYLOAD_BYTES:
+        raise EventTooLarge(
+            f"{event.type} of {event.aggregate_type}/{event.aggregate_id} has {len(event.payload)} bytes"
+        )
+    return tuple(getattr(event, field) for field in NewEvent.__slots__)

@@ -8,26 +8,33 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.child_orders import ChildOrders, child_orders
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
-from apportion.allocation.storage.masters import load_masters_of_accounts
+from apportion.allocation.storage.masters import load_deciding_of_accounts
 from apportion.allocation.wire.events import closing_deals, master_deals, parse_deals, parse_order_results
 from apportion.events import AfterCommit, Handler, ReceivedEvent
 from apportion.runtime import Clock
 
-Dispatch = Callable[[Iterable[Allocation]], None]
+Dispatch = Callable[[Iterable[Allocation], Mapping[int, ChildOrders]], None]
 
 
 def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handler]:
-    """By the name of the payload message. `dispatch` is called with decisions that were committed."""
+    """By the name of the payload message. `dispatch` is called with decisions that were committed, and those of their
+    orders, by allocation, that are at hand."""
 
     def after_commit(followed: Followed) -> AfterCommit:
         async def hook() -> None:
-            for subscriptions in followed.subscriptions:
-                desk.remember(subscriptions)
-            dispatch(followed.allocations)
+            orders = {}
+            for opened in followed.opened:
+                if opened.subscriptions is not None and opened.columns is not None:
+                    desk.remember(opened.subscriptions)
+                    orders[opened.allocation.allocation_id] = child_orders(
+                        opened.allocation, opened.columns, opened.subscriptions.account_ids
+                    )
+            dispatch(followed.allocations, orders)
 
         return hook
 
@@ -35,19 +42,21 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         deals = parse_deals(event.payload)
         if not deals.rows.size:
             return None
-        masters = await load_masters_of_accounts(tx, event.label, np.unique(deals.account_ids).tolist())
+        account_ids = np.unique(deals.account_ids).tolist()
+        masters, ids = await load_deciding_of_accounts(tx, event.label, account_ids)
         followed = Followed()
         for account_id, master in masters.items():
             done = await follow_master_deals(
                 tx,
                 desk,
+                ids,
                 master,
                 master_deals(deals, account_id),
                 observed_time=deals.observed_time,
                 now=clock.now(),
             )
             followed.allocations += done.allocations
-            followed.subscriptions += done.subscriptions
+            followed.opened += done.opened
         closing = closing_deals(deals, np.array(list(masters), dtype=np.int64))
         if closing is not None:
             await apply_child_deals(tx, event, closing, now=clock.now())

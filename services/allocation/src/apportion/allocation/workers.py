@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
+from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.ports import Orders
@@ -24,6 +26,7 @@ log = structlog.get_logger()
 
 CONCURRENT_DISPATCHES = 8
 UNDISPATCHED_BATCH = 100
+NOTHING: Mapping[int, ChildOrders] = MappingProxyType({})
 
 
 class Dispatcher:
@@ -42,12 +45,12 @@ class Dispatcher:
         self.committed = asyncio.Event()
         """Set when there is something to send, and to project."""
 
-    def dispatch(self, allocations: Iterable[Allocation]) -> None:
-        """Hand over decisions that were just committed; does not wait."""
+    def dispatch(self, allocations: Iterable[Allocation], at_hand: Mapping[int, ChildOrders] = NOTHING) -> None:
+        """Hand over decisions that were just committed, and the orders at hand by allocation; does not wait."""
         for allocation in allocations:
             self.committed.set()
             if allocation.dispatch_state is DispatchState.PENDING:
-                self._begin(allocation.label, allocation.allocation_id)
+                self._begin(allocation.label, allocation.allocation_id, at_hand.get(allocation.allocation_id))
 
     async def run(self) -> None:
         """Look for decisions that nobody sends, for ever."""
@@ -66,17 +69,23 @@ class Dispatcher:
         while self._running:
             await asyncio.wait([*self._running.values()])
 
-    def _begin(self, label: int, allocation_id: int) -> None:
+    def _begin(self, label: int, allocation_id: int, children: ChildOrders | None = None) -> None:
         if allocation_id not in self._running:
-            task = asyncio.create_task(self._dispatch(label, allocation_id), name=f"dispatch_{allocation_id}")
+            task = asyncio.create_task(self._dispatch(label, allocation_id, children), name=f"dispatch_{allocation_id}")
             self._running[allocation_id] = task
             task.add_done_callback(lambda _: self._running.pop(allocation_id, None))
 
-    async def _dispatch(self, label: int, allocation_id: int) -> None:
+    async def _dispatch(self, label: int, allocation_id: int, children: ChildOrders | None) -> None:
         try:
             async with self._slots:
                 await dispatch_allocation(
-                    self._engine, self._orders, label, allocation_id, catch_up=self._catch_up, clock=self._clock
+                    self._engine,
+                    self._orders,
+                    label,
+                    allocation_id,
+                    children,
+                    catch_up=self._catch_up,
+                    clock=self._clock,
                 )
         except DomainError as error:
             log.warning("dispatch_delayed", allocation_id=allocation_id, reason=error.reason, message=error.message)

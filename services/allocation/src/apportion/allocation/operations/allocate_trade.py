@@ -15,7 +15,7 @@ from apportion.allocation.operations.decide_open_trade import OpenedTrade, decid
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.get_allocation import ChildPage, get_allocation, page_of_set
 from apportion.allocation.operations.get_master import get_master
-from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.masters import load_deciding
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
 
@@ -64,10 +64,10 @@ async def allocate_trade(
 async def _open(
     tx: AsyncConnection, desk: Desk, command: AllocateTrade, grid: SymbolGrid, *, now: datetime
 ) -> OpenedTrade:
-    master = await load_master(tx, command.key.label, command.master_id, lock="share")
+    master, ids = await load_deciding(tx, command.key.label, command.master_id)
     try:
         return await decide_open_trade(
-            tx, desk, master, command.trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
+            tx, desk, ids, master, command.trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
         )
     except (ZeroBase, OverflowError):
         # A deal that is known is answered from the store even when it could not be decided any more.

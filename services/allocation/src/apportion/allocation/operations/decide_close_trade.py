@@ -17,9 +17,10 @@ from apportion.allocation.domain.allocations import (
 )
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.operations.announce_decision import announce_decision
+from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import (
+    AllocationIds,
     find_allocation,
     find_opening,
     list_unprojected_of,
@@ -39,7 +40,7 @@ from apportion.money import Int64Array
 
 
 async def decide_close_trade(
-    tx: AsyncConnection, master: Master, trade: MasterTrade, *, now: datetime
+    tx: AsyncConnection, ids: AllocationIds, master: Master, trade: MasterTrade, *, now: datetime
 ) -> Allocation | None:
     """The stored decision on a closing deal; None when the position was never allocated, or the deal is known.
 
@@ -63,7 +64,7 @@ async def decide_close_trade(
     await retarget(tx, children.child_trade_ids, children.volumes_e8 - closing_e8, ordered_e8)
     closed_signed_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
     header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
-    return await _store(tx, master, header, children, closing_e8, closed_signed_e8, now=now)
+    return await _store(tx, ids, master, header, children, closing_e8, closed_signed_e8)
 
 
 async def follow_up_closes(
@@ -89,7 +90,7 @@ async def follow_up_closes(
     wave = await next_wave(tx, master.master_id, deal_ticket, AllocationKind.CLOSE)
     await add_closing(tx, children.child_trade_ids, children.volumes_e8)
     header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
-    return await _store(tx, master, header, children, children.volumes_e8, None, now=now)
+    return await _store(tx, AllocationIds(), master, header, children, children.volumes_e8, None)
 
 
 def _header(
@@ -126,13 +127,12 @@ def _header(
 
 async def _store(
     tx: AsyncConnection,
+    ids: AllocationIds,
     master: Master,
     header: Allocation,
     children: FollowingChildren,
     closing_e8: Int64Array,
     position_change_e8: int | None,
-    *,
-    now: datetime,
 ) -> Allocation:
     step_e8 = header.grid.step_e8
     reasons = np.zeros(closing_e8.shape, dtype=np.int8)
@@ -140,9 +140,11 @@ async def _store(
         closing_e8, reasons, children.volumes_e8, children.child_trade_ids, children.position_tickets
     )
     unit_e8 = step_e8 if not (closing_e8 % step_e8).any() else 1
-    allocation = await store_allocation(tx, header, columns, unit_e8=unit_e8, position_change_e8=position_change_e8)
-    if allocation is None:
-        raise AssertionError("two closes of one position were decided at once in spite of its lock")
     routes = await load_routes(tx, children.child_trade_ids)
-    await announce_decision(tx, master, allocation, routes.subscription_ids, routes.account_ids, columns, now=now)
+    allocation = replace(header, allocation_id=await ids.next(tx))
+    event = decision_event(master, allocation, routes.subscription_ids, routes.account_ids, columns)
+    if not await store_allocation(
+        tx, allocation, columns, event, unit_e8=unit_e8, position_change_e8=position_change_e8
+    ):
+        raise AssertionError("two closes of one position were decided at once in spite of its lock")
     return allocation

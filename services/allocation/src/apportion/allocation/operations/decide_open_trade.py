@@ -23,14 +23,14 @@ from apportion.allocation.domain.opening import Decision, OpenInputs, decide_ope
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
-from apportion.allocation.operations.announce_decision import announce_decision
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.storage.allocations import find_allocation, store_allocation
+from apportion.allocation.operations.event_payloads import decision_event
+from apportion.allocation.storage.allocations import AllocationIds, find_allocation, store_allocation
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedTrade:
-    """A stored decision; `subscriptions` and `columns` are None when it was stored before."""
+    """A stored decision; `subscriptions` and `columns` are None when it was stored before, not now."""
 
     allocation: Allocation
     subscriptions: SubscriptionSet | None = None
@@ -40,6 +40,7 @@ class OpenedTrade:
 async def decide_open_trade(
     tx: AsyncConnection,
     desk: Desk,
+    ids: AllocationIds,
     master: Master,
     trade: MasterTrade,
     grid: SymbolGrid,
@@ -71,10 +72,11 @@ async def decide_open_trade(
         raise ZeroBase(master_id=master.master_id, master_basis=master_basis)
     decision = decide_open(inputs)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
-    header = _header(master, trade, inputs, decision, now=now, not_after_time=not_after_time)
+    allocation_id = await ids.next(tx)
+    allocation = _header(allocation_id, master, trade, inputs, decision, now=now, not_after_time=not_after_time)
     columns = AllocationColumns(decision.steps * grid.step_e8, decision.reasons, bases, NO_COLUMN, NO_COLUMN)
-    allocation = await _store(tx, master, header, subscriptions, columns, now=now)
-    if allocation is not None:
+    event = decision_event(master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns)
+    if await store_allocation(tx, allocation, columns, event, unit_e8=grid.step_e8, position_change_e8=trade.volume_e8):
         return OpenedTrade(allocation, subscriptions, columns)
     stored = await find_opened(tx, master, trade)
     if stored is None:
@@ -95,6 +97,7 @@ async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -
 
 
 def _header(
+    allocation_id: int,
     master: Master,
     trade: MasterTrade,
     inputs: OpenInputs,
@@ -106,7 +109,7 @@ def _header(
     child_count = int(np.count_nonzero(decision.steps))
     sign = 1 if trade.volume_e8 > 0 else -1
     return Allocation(
-        allocation_id=0,
+        allocation_id=allocation_id,
         label=master.label,
         master_id=master.master_id,
         kind=AllocationKind.OPEN,
@@ -129,22 +132,3 @@ def _header(
         dispatch_state=DispatchState.PENDING if child_count else DispatchState.DONE,
         dispatch_time=None if child_count else now,
     )
-
-
-async def _store(
-    tx: AsyncConnection,
-    master: Master,
-    header: Allocation,
-    subscriptions: SubscriptionSet,
-    columns: AllocationColumns,
-    *,
-    now: datetime,
-) -> Allocation | None:
-    allocation = await store_allocation(
-        tx, header, columns, unit_e8=header.grid.step_e8, position_change_e8=header.trade.volume_e8
-    )
-    if allocation is not None:
-        await announce_decision(
-            tx, master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns, now=now
-        )
-    return allocation

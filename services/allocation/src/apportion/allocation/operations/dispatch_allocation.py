@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.allocation.domain.allocations import NO_COLUMN, Allocation, AllocationKind, DispatchState
-from apportion.allocation.domain.child_trades import child_trade_ids
+from apportion.allocation.domain.allocations import Allocation, AllocationKind, DispatchState
+from apportion.allocation.domain.child_orders import ChildOrders, child_orders
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.operations.ports import OrderBatch, Orders
@@ -21,7 +20,6 @@ from apportion.allocation.storage.child_trades import cancel_pending, load_route
 from apportion.allocation.storage.masters import load_master
 from apportion.allocation.storage.subscription_sets import load_set
 from apportion.errors import DomainError
-from apportion.money import Int64Array
 from apportion.runtime import Clock
 from apportion.storage import transaction
 
@@ -30,32 +28,31 @@ log = structlog.get_logger()
 CHUNK_ROWS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class ChildOrders:
-    """What is to be sent: columns of one length."""
-
-    item_ids: Int64Array
-    account_ids: Int64Array
-    volumes_e8: Int64Array
-    position_tickets: Int64Array
-
-
 async def dispatch_allocation(
-    engine: AsyncEngine, orders: Orders, label: int, allocation_id: int, *, catch_up: CatchUp, clock: Clock
+    engine: AsyncEngine,
+    orders: Orders,
+    label: int,
+    allocation_id: int,
+    children: ChildOrders | None = None,
+    *,
+    catch_up: CatchUp,
+    clock: Clock,
 ) -> None:
     """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
 
     Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
     and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
-    and `catch_up` allows, decided anew. Closes are never given up.
+    and `catch_up` allows, decided anew. Closes are never given up. `children` are the orders where the decision was
+    just made and they are at hand; None: they are read from the store, which gives the same.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
     start = await _start(engine, label, allocation_id, 0, catch_up, clock)
     if start is None:
         return
     master, allocation = start
-    async with transaction(engine) as tx:
-        children = await _child_orders(tx, allocation)
+    if children is None:
+        async with transaction(engine) as tx:
+            children = await _stored_orders(tx, allocation)
     for first in range(0, children.item_ids.size, CHUNK_ROWS):
         if first and await _start(engine, label, allocation_id, first, catch_up, clock) is None:
             return
@@ -117,7 +114,7 @@ async def _give_up(
 ) -> None:
     """The orders before `first` were handed over; their children follow them. The others will never be sent."""
     await project_allocation(tx, allocation.label, allocation.allocation_id, now=clock.now())
-    unsent_ids = (await _child_orders(tx, allocation)).item_ids[first:]
+    unsent_ids = (await _stored_orders(tx, allocation)).item_ids[first:]
     if reason == SkipReason.TOO_LATE.name:
         reopened = await reopen_missed(tx, master, allocation, unsent_ids, catch_up, clock.now())
         unsent_ids = np.setdiff1d(unsent_ids, reopened.child_trade_ids) if reopened else unsent_ids
@@ -125,26 +122,14 @@ async def _give_up(
     await save_dispatch(tx, allocation.allocation_id, DispatchState.CANCELLED)
 
 
-async def _child_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrders:
+async def _stored_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrders:
     columns = await load_columns(tx, allocation.allocation_id)
-    sign = 1 if allocation.trade.volume_e8 > 0 else -1
-    if not columns.names_children:
-        subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-        if subscriptions is None:
-            raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
-        rows = np.flatnonzero(columns.volumes_e8)
-        return ChildOrders(
-            child_trade_ids(allocation.allocation_id, rows),
-            subscriptions.account_ids[rows],
-            sign * columns.volumes_e8[rows],
-            NO_COLUMN,
-        )
-    closes = allocation.kind is AllocationKind.CLOSE
-    rows = np.flatnonzero((columns.volumes_e8 > 0) & ((columns.position_tickets != 0) | (not closes)))
-    item_ids = columns.child_trade_ids[rows]
-    routes = await load_routes(tx, item_ids)
-    tickets = columns.position_tickets[rows] if closes else NO_COLUMN
-    return ChildOrders(item_ids, routes.account_ids, sign * columns.volumes_e8[rows], tickets)
+    if columns.names_children:
+        return child_orders(allocation, columns, (await load_routes(tx, columns.child_trade_ids)).account_ids)
+    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
+    if subscriptions is None:
+        raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
+    return child_orders(allocation, columns, subscriptions.account_ids)
 
 
 def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: slice) -> OrderBatch:

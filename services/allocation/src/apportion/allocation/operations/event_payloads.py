@@ -8,11 +8,12 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 
-from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns
 from apportion.allocation.domain.masters import Master
 from apportion.api.allocation.v1 import allocations_pb2, events_pb2
 from apportion.money import Int64Array
 from apportion.rpc import CHUNK_ROWS, set_column, to_timestamp
+from apportion.storage import NewEvent, partition_of
 
 ALLOCATIONS = "allocations"
 CHILDREN = "children"
@@ -25,15 +26,28 @@ def decided_id(allocation_id: int) -> UUID:
     return uuid5(NAMESPACE_URL, f"apportion/allocation/{allocation_id}/decided")
 
 
-def decided(
-    allocation: Allocation, subscription_ids: Int64Array, account_ids: Int64Array, volumes_e8: Int64Array, reasons: Any
-) -> bytes:
-    """AllocationDecided; the columns only where they fit into one message."""
-    event = events_pb2.AllocationDecided(allocation=allocation_message(allocation))
+def decision_event(
+    master: Master,
+    allocation: Allocation,
+    subscription_ids: Int64Array,
+    account_ids: Int64Array,
+    columns: AllocationColumns,
+) -> NewEvent:
+    """AllocationDecided; the columns, which are in the order of the ids, only where they fit into one message."""
+    message = events_pb2.AllocationDecided(allocation=allocation_message(allocation))
     if allocation.row_count <= CHUNK_ROWS:
-        children = children_message(allocation, subscription_ids, account_ids, volumes_e8, reasons)
-        event.children.CopyFrom(children)
-    return event.SerializeToString()
+        children = children_message(allocation, subscription_ids, account_ids, columns.volumes_e8, columns.reasons)
+        message.children.CopyFrom(children)
+    return NewEvent(
+        label=master.label,
+        aggregate_type=ALLOCATIONS,
+        aggregate_id=str(master.master_id),
+        partition=partition_of(master.account_id),
+        event_id=decided_id(allocation.allocation_id),
+        type=DECIDED,
+        now=allocation.decide_time,
+        payload=message.SerializeToString(),
+    )
 
 
 def closed(master: Master, symbol: str, deals: Sequence[Any]) -> bytes:

@@ -13,11 +13,11 @@ from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.decide_close_trade import decide_close_trade
-from apportion.allocation.operations.decide_open_trade import decide_open_trade
+from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.storage.allocations import AllocationIds
 from apportion.allocation.storage.master_positions import load_position
 
 NO_GRID = SymbolGrid(step_e8=1, min_e8=1, max_e8=1)
@@ -43,12 +43,14 @@ class Followed:
     """What is to be done after the commit."""
 
     allocations: list[Allocation] = field(default_factory=list)
-    subscriptions: list[SubscriptionSet] = field(default_factory=list)
+    opened: list[OpenedTrade] = field(default_factory=list)
+    """Those of the decisions whose columns are at hand."""
 
 
 async def follow_master_deals(
     tx: AsyncConnection,
     desk: Desk,
+    ids: AllocationIds,
     master: Master,
     deals: Sequence[MasterDeal],
     *,
@@ -67,19 +69,20 @@ async def follow_master_deals(
         opening = deal.trade
         if deal.entry is DealEntry.IN_OUT:
             before_e8 = (await load_position(tx, master.master_id, opening.position_ticket)).open_volume_e8
-            await _close(tx, master, replace(opening, volume_e8=-before_e8), followed, now=now)
+            await _close(tx, ids, master, replace(opening, volume_e8=-before_e8), followed, now=now)
             opening = replace(opening, volume_e8=opening.volume_e8 + before_e8)
         elif deal.entry is not DealEntry.IN:
-            await _close(tx, master, opening, followed, now=now)
+            await _close(tx, ids, master, opening, followed, now=now)
             continue
         if opening.volume_e8:
-            await _open(tx, desk, master, opening, blanket_reason, followed, now=now)
+            await _open(tx, desk, ids, master, opening, blanket_reason, followed, now=now)
     return followed
 
 
 async def _open(
     tx: AsyncConnection,
     desk: Desk,
+    ids: AllocationIds,
     master: Master,
     trade: MasterTrade,
     blanket_reason: SkipReason,
@@ -92,14 +95,16 @@ async def _open(
     except SymbolUnknown:
         grid, blanket_reason = NO_GRID, SkipReason.SYMBOL_UNMAPPED
     opened = await decide_open_trade(
-        tx, desk, master, trade, grid, blanket_reason=blanket_reason, refuse_zero_base=False, now=now
+        tx, desk, ids, master, trade, grid, blanket_reason=blanket_reason, refuse_zero_base=False, now=now
     )
     if opened.subscriptions is not None:
-        followed.subscriptions.append(opened.subscriptions)
+        followed.opened.append(opened)
         followed.allocations.append(opened.allocation)
 
 
-async def _close(tx: AsyncConnection, master: Master, trade: MasterTrade, followed: Followed, *, now: datetime) -> None:
-    allocation = await decide_close_trade(tx, master, trade, now=now)
+async def _close(
+    tx: AsyncConnection, ids: AllocationIds, master: Master, trade: MasterTrade, followed: Followed, *, now: datetime
+) -> None:
+    allocation = await decide_close_trade(tx, ids, master, trade, now=now)
     if allocation is not None:
         followed.allocations.append(allocation)

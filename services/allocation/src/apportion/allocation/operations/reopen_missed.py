@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind, DispatchState
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.operations.announce_decision import announce_decision
+from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.storage.allocations import (
+    AllocationIds,
     claim_projection,
     find_allocation,
     next_wave,
@@ -64,9 +65,9 @@ async def reopen_missed(
     if not wanted_ids.size:
         return None
     sign = 1 if trade.volume_e8 > 0 else -1
-    header = replace(
+    stored = replace(
         allocation,
-        allocation_id=0,
+        allocation_id=await AllocationIds().next(tx),
         wave=await next_wave(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN),
         row_count=int(wanted_ids.size),
         child_count=int(wanted_ids.size),
@@ -79,12 +80,11 @@ async def reopen_missed(
     )
     reasons = np.zeros(wanted_ids.shape, dtype=np.int8)
     columns = AllocationColumns(volumes_e8, reasons, volumes_e8, wanted_ids, np.zeros_like(wanted_ids))
-    step_e8 = header.grid.step_e8
+    step_e8 = stored.grid.step_e8
     unit_e8 = step_e8 if not (volumes_e8 % step_e8).any() else 1
-    stored = await store_allocation(tx, header, columns, unit_e8=unit_e8, position_change_e8=None)
-    if stored is None:
+    routes = await load_routes(tx, wanted_ids)
+    event = decision_event(master, stored, routes.subscription_ids, routes.account_ids, columns)
+    if not await store_allocation(tx, stored, columns, event, unit_e8=unit_e8, position_change_e8=None):
         raise AssertionError("two follow-ups of one decision in spite of its children's locks")
     await claim_projection(tx, stored.allocation_id, now)  # its children have their rows
-    routes = await load_routes(tx, wanted_ids)
-    await announce_decision(tx, master, stored, routes.subscription_ids, routes.account_ids, columns, now=now)
     return Reopened(stored, wanted_ids)

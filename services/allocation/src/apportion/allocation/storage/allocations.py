@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,19 +20,21 @@ from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.storage import tables
-from apportion.allocation.storage.packing import WIDE_BYTES, pack, unpack
+from apportion.allocation.storage.packing import WIDE_BYTES, pack, pack_sparse, unpack, unpack_sparse
 from apportion.errors import NotFound
-from apportion.storage import fetch_arrays
+from apportion.storage import NewEvent, event_arguments, event_clause, fetch_arrays
 
 ROWS = tables.allocations
 COLUMNAR = frozenset({"volumes", "reasons", "bases", "child_trade_ids", "position_tickets"})
 HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
-GIVEN = tuple(c.name for c in ROWS.columns if c.name not in {"allocation_id", "projected_time"})
-# On the path of every deal: the decision and the master's position in one round trip, as the driver takes it.
-# A decision that is there already changes no position.
+GIVEN = tuple(column.name for column in ROWS.columns if column.name != "projected_time")
+SEQUENCE = "allocations_allocation_id_seq"
+DRAW = f"SELECT nextval('{SEQUENCE}') AS allocation_id"
+# On the path of every deal: the decision, the master's position and the event in one round trip, as the driver takes
+# it. A decision that is there already changes no position and is not told again.
 STORE = f"""
     WITH stored AS (
-        INSERT INTO allocations ({", ".join(GIVEN)})
+        INSERT INTO allocations ({", ".join(GIVEN)}) OVERRIDING SYSTEM VALUE
         VALUES ({", ".join(f"${number}" for number in range(1, len(GIVEN) + 1))})
         ON CONFLICT ON CONSTRAINT allocations_deal_key DO NOTHING
         RETURNING allocation_id, master_id, position_ticket, CASE kind WHEN 2 THEN deal_ticket ELSE 0 END AS closing
@@ -44,26 +45,46 @@ STORE = f"""
         ON CONFLICT ON CONSTRAINT master_positions_pkey DO UPDATE
         SET open_volume_e8 = p.open_volume_e8 + excluded.open_volume_e8,
             last_closing_deal_ticket = greatest(p.last_closing_deal_ticket, excluded.last_closing_deal_ticket)
-    )
-    SELECT allocation_id FROM stored
+    ), {event_clause(len(GIVEN) + 2, "stored")}
+    SELECT FROM stored
 """
+
+
+class AllocationIds:
+    """Ids for decisions, drawn in the transactions that store them, so that they grow in a master's order of time.
+
+    Known before the decision is stored, so that it is stored in one statement with the event that names it.
+    """
+
+    def __init__(self, drawn: Iterable[int] = ()) -> None:
+        self._drawn = list(drawn)
+
+    async def next(self, tx: AsyncConnection) -> int:
+        """One that a statement has brought along, or else drawn now."""
+        if self._drawn:
+            return self._drawn.pop(0)
+        (row,) = await fetch_arrays(tx, DRAW)
+        allocation_id: int = row["allocation_id"]
+        return allocation_id
 
 
 async def store_allocation(
     tx: AsyncConnection,
     allocation: Allocation,
     columns: AllocationColumns,
+    event: NewEvent,
     *,
     unit_e8: int,
     position_change_e8: int | None,
-) -> Allocation | None:
-    """The allocation with its new id; None when this decision was stored before. Volumes are counted in `unit_e8`.
+) -> bool:
+    """False when a decision on this deal was stored before: nothing is written. Volumes are counted in `unit_e8`.
 
-    Adds a signed volume to what the master has open; None for a follow-up, which is no deal of the master.
+    Appends the event. Adds a signed volume to what the master has open; None for a follow-up, which is no deal of the
+    master.
     """
     values = _header_values(allocation) | _column_values(columns, unit_e8)
-    rows = await fetch_arrays(tx, STORE, *(values[name] for name in GIVEN), position_change_e8)
-    return replace(allocation, allocation_id=rows[0]["allocation_id"]) if rows else None
+    given = (values[name] for name in GIVEN)
+    return bool(await fetch_arrays(tx, STORE, *given, position_change_e8, *event_arguments(event)))
 
 
 async def load_allocation(
@@ -123,6 +144,7 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
         ROWS.c.volume_unit_e8,
         ROWS.c.volume_bytes,
         ROWS.c.volumes,
+        ROWS.c.reason_bytes,
         ROWS.c.reasons,
         ROWS.c.basis_bytes,
         ROWS.c.bases,
@@ -130,10 +152,9 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
         ROWS.c.position_tickets,
     ).where(ROWS.c.allocation_id == allocation_id)
     row = (await tx.execute(query)).one()
-    reasons = np.frombuffer(row.reasons, dtype=np.int8)
     return AllocationColumns(
         volumes_e8=unpack(row.volume_bytes, row.volumes) * row.volume_unit_e8,
-        reasons=reasons if reasons.size else np.zeros(row.row_count, dtype=np.int8),
+        reasons=unpack_sparse(row.reason_bytes, row.reasons, row.row_count),
         bases=unpack(row.basis_bytes, row.bases),
         child_trade_ids=unpack(WIDE_BYTES, row.child_trade_ids),
         position_tickets=unpack(WIDE_BYTES, row.position_tickets),
@@ -224,6 +245,7 @@ def _headers() -> Select[Any]:
 def _header_values(allocation: Allocation) -> dict[str, Any]:
     trade, grid = allocation.trade, allocation.grid
     return {
+        "allocation_id": allocation.allocation_id,
         "label": allocation.label,
         "master_id": allocation.master_id,
         "kind": allocation.kind,
@@ -258,12 +280,14 @@ def _column_values(columns: AllocationColumns, unit_e8: int) -> dict[str, Any]:
     units = columns.volumes_e8 // unit_e8
     volume_bytes, volumes = pack(units)
     basis_bytes, bases = pack(columns.bases) if columns.bases.size else (0, b"")
+    reason_bytes, reasons = pack_sparse(columns.reasons)
     return {
         "volume_unit_e8": unit_e8,
         "unit_sum": int(units.sum()),
         "volume_bytes": volume_bytes,
         "volumes": volumes,
-        "reasons": columns.reasons.tobytes() if columns.reasons.any() else b"",
+        "reason_bytes": reason_bytes,
+        "reasons": reasons,
         "basis_bytes": basis_bytes,
         "bases": bases,
         "child_trade_ids": columns.child_trade_ids.astype("<i8").tobytes(),

@@ -12,6 +12,7 @@ from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.errors import MasterAccountTaken, NameTaken
 from apportion.allocation.storage import tables
+from apportion.allocation.storage.allocations import SEQUENCE, AllocationIds
 from apportion.errors import NotFound
 from apportion.storage import constraint_errors, fetch_arrays
 
@@ -33,9 +34,10 @@ TERMS = (
 COLUMNS = ", ".join(column.name for column in ROWS.columns)
 LOAD = f"SELECT {COLUMNS} FROM masters WHERE label = $1 AND master_id = $2"
 LOCKS: Mapping[Lock, str] = {"none": "", "share": " FOR SHARE", "update": " FOR UPDATE"}
-OF_ACCOUNTS = f"""
-    SELECT {COLUMNS} FROM masters WHERE label = $1 AND account_id = ANY($2::bigint[]) ORDER BY master_id FOR SHARE
-"""
+# Locked against changes until the commit, with an id for a decision on each.
+DECIDING = f"SELECT {COLUMNS}, nextval('{SEQUENCE}') AS allocation_id FROM masters WHERE label = $1 AND "
+DECIDING_ONE = DECIDING + "master_id = $2 FOR SHARE"
+DECIDING_OF_ACCOUNTS = DECIDING + "account_id = ANY($2::bigint[]) ORDER BY master_id FOR SHARE"
 
 
 async def insert_master(tx: AsyncConnection, master: Master) -> int:
@@ -58,10 +60,20 @@ async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: 
     return _master(rows[0])
 
 
-async def load_masters_of_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Master]:
-    """Masters by the account they trade, locked against changes until the commit; other accounts are left out."""
-    rows = await fetch_arrays(tx, OF_ACCOUNTS, label, list(account_ids))
-    return {row["account_id"]: _master(row) for row in rows}
+async def load_deciding(tx: AsyncConnection, label: int, master_id: int) -> tuple[Master, AllocationIds]:
+    """A master, locked against changes until the commit, and the id of a decision on his trade. Raises NotFound."""
+    rows = await fetch_arrays(tx, DECIDING_ONE, label, master_id)
+    if not rows:
+        raise NotFound("master", master_id)
+    return _master(rows[0]), AllocationIds([rows[0]["allocation_id"]])
+
+
+async def load_deciding_of_accounts(
+    tx: AsyncConnection, label: int, account_ids: Iterable[int]
+) -> tuple[dict[int, Master], AllocationIds]:
+    """The same by the accounts that masters trade; other accounts are left out."""
+    rows = await fetch_arrays(tx, DECIDING_OF_ACCOUNTS, label, list(account_ids))
+    return {row["account_id"]: _master(row) for row in rows}, AllocationIds(row["allocation_id"] for row in rows)
 
 
 async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int]) -> dict[int, Master]:

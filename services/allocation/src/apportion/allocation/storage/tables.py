@@ -165,10 +165,12 @@ allocations = Table(
     Column("volume_unit_e8", BigInteger, nullable=False),  # volumes count these
     Column("unit_sum", BigInteger, nullable=False),  # sum of volumes
     Column("volume_bytes", SmallInteger, nullable=False),
-    Column("volumes", LargeBinary, nullable=False),  # int32 or int64 magnitudes
-    Column("reasons", LargeBinary, nullable=False),  # int8, empty when nobody has one
+    Column("volumes", LargeBinary, nullable=False),  # int8 to int64 magnitudes
+    Column("reason_bytes", SmallInteger, nullable=False, server_default="1"),
+    # int8 of each row, or (5 bytes) int32 numbers of the rows that have one, then theirs; empty: nobody has one
+    Column("reasons", LargeBinary, nullable=False),
     Column("basis_bytes", SmallInteger, nullable=False),
-    Column("bases", LargeBinary, nullable=False),  # int32 or int64, empty when the method uses none
+    Column("bases", LargeBinary, nullable=False),  # int8 to int64, empty when the method uses none
     Column("child_trade_ids", LargeBinary, nullable=False),  # int64, of closes; an open's follow from its id
     Column("position_tickets", LargeBinary, nullable=False),  # int64, of closes; 0: had no position yet, is not sent
     Column("decide_time", DateTime(timezone=True), nullable=False),
@@ -180,11 +182,17 @@ allocations = Table(
     UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
     CheckConstraint(
-        "volume_bytes IN (4, 8) AND octet_length(volumes) = row_count * volume_bytes", name="allocations_volumes_check"
+        "volume_bytes IN (1, 2, 4, 8) AND octet_length(volumes) = row_count * volume_bytes",
+        name="allocations_volumes_check",
     ),
-    CheckConstraint("octet_length(reasons) IN (0, row_count)", name="allocations_reasons_check"),
     CheckConstraint(
-        "basis_bytes IN (0, 4, 8) AND octet_length(bases) = row_count * basis_bytes", name="allocations_bases_check"
+        "CASE reason_bytes WHEN 1 THEN octet_length(reasons) IN (0, row_count)"
+        " WHEN 5 THEN octet_length(reasons) % 5 = 0 ELSE false END",
+        name="allocations_reasons_check",
+    ),
+    CheckConstraint(
+        "basis_bytes IN (0, 1, 2, 4, 8) AND octet_length(bases) = row_count * basis_bytes",
+        name="allocations_bases_check",
     ),
     CheckConstraint(
         "octet_length(child_trade_ids) = CASE WHEN kind = 2 OR wave > 0 THEN row_count * 8 ELSE 0 END"
