@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fees_world import LABEL, LOT, NOW, OUTSTANDING, StubTransfers, closes, give_terms, rows_of
+from fees_world import LABEL, LOT, NOW, OUTSTANDING, WALLET, StubTransfers, closes, give_terms, rows_of
 
-from apportion.errors import InvalidArgument, KillSwitchOn, UpstreamUnavailable
+from apportion.errors import InvalidArgument, KillSwitchOn, Kind, NotFound, RemoteError, UpstreamUnavailable
 from apportion.fees.domain.charge import Backoff, TransferResult, TransferState
 from apportion.fees.operations.charge_closes import charge_closes
 from apportion.fees.operations.dispatch_transfers import HOLD_SECONDS, dispatch_transfers
@@ -90,6 +90,32 @@ async def test_a_refused_item_does_not_hold_up_the_others(engine, clock):
     assert await rows_of(engine, STATES) == [(1, 1), (2, 7)]
     assert len({call.request_id for call in transfers.calls}) == len(transfers.calls)
     assert await rows_of(engine, "SELECT item_id, reason FROM transfers WHERE state = 1") == [(bad, "FIELD_INVALID")]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda account_id: RemoteError(Kind.PRECONDITION, "ACCOUNT_NOT_OPEN", "closed", {"accountId": str(account_id)}),
+        lambda account_id: NotFound("account", account_id),
+    ],
+)
+@pytest.mark.parametrize(
+    ("closed_account", "call_count", "states"), [(47, 2, [(1, 8), (2, 8)]), (WALLET, 1, [(1, 16)])]
+)
+async def test_a_closed_account_costs_one_call(engine, clock, refusal, closed_account, call_count, states):
+    for subscription_id in (7, 8):
+        await give_terms(engine, subscription_id)
+    await charge(engine, *((90 + i, 7 + i % 2, 500 + i, LOT) for i in range(16)))
+
+    def refuse(batch) -> None:
+        accounts = {(transfer.payer_account_id, transfer.payee_account_id) for transfer in batch.transfers}
+        if any(closed_account in pair for pair in accounts):
+            raise refusal(closed_account)
+
+    transfers = StubTransfers(fail=refuse)
+    await dispatch_transfers(engine, transfers, clock, RESEND)
+    assert len(transfers.calls) == call_count
+    assert await rows_of(engine, STATES) == states
 
 
 async def test_the_kill_switch_is_waited_out_without_splitting(engine, clock):

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import DomainError, KillSwitchOn, Kind
+from apportion.errors import DomainError, KillSwitchOn, Kind, NotFound
 from apportion.fees.domain.charge import Backoff, ReadyTransfer
 from apportion.fees.operations.ports import TransferBatch, Transfers
 from apportion.fees.storage.charges import claim_ready, mark_submitted, postpone, reopen_due
@@ -67,26 +67,47 @@ def _batch(label: int, master_id: int, currency_code: str, transfers: Sequence[R
 async def _submit(
     engine: AsyncEngine, transfers: Transfers, batch: TransferBatch, clock: Clock, backoff: Backoff
 ) -> None:
-    item_ids = [transfer.item_id for transfer in batch.transfers]
-    try:
-        await transfers.submit(batch)
-    except DomainError as error:
-        if len(item_ids) > 1 and error.kind in REFUSALS and not isinstance(error, KillSwitchOn):
-            await _submit_halves(engine, transfers, batch, clock, backoff)
-            return
-        log.warning("transfers_postponed", label=batch.label, item_count=len(item_ids), reason=error.reason)
-        async with transaction(engine) as tx:
-            await postpone(tx, item_ids, reason=error.reason, now=clock.now(), backoff=backoff)
-        return
-    async with transaction(engine) as tx:
-        await mark_submitted(tx, item_ids)
+    """Bad items must not hold up the rest: those that a refusal is about are put off, the others are sent again."""
+    waiting = [batch]
+    while waiting:
+        batch = waiting.pop()
+        try:
+            await transfers.submit(batch)
+        except DomainError as error:
+            refused, others = _split(batch, error)
+            waiting += others
+            if not refused:
+                continue
+            log.warning("transfers_postponed", label=batch.label, item_count=len(refused), reason=error.reason)
+            async with transaction(engine) as tx:
+                await postpone(tx, _item_ids(refused), reason=error.reason, now=clock.now(), backoff=backoff)
+        else:
+            async with transaction(engine) as tx:
+                await mark_submitted(tx, _item_ids(batch.transfers))
 
 
-async def _submit_halves(
-    engine: AsyncEngine, transfers: Transfers, batch: TransferBatch, clock: Clock, backoff: Backoff
-) -> None:
-    """One bad item must not hold up the rest: the refused batch is halved until the bad ones stand alone."""
-    middle = len(batch.transfers) // 2
-    for part in (batch.transfers[:middle], batch.transfers[middle:]):
-        half = _batch(batch.label, batch.master_id, batch.currency_code, part)
-        await _submit(engine, transfers, half, clock, backoff)
+def _split(batch: TransferBatch, error: DomainError) -> tuple[Sequence[ReadyTransfer], list[TransferBatch]]:
+    """Whom the error is about, and what to send without them.
+
+    A refusal that names an account is about all its items: a closed wallet costs one call, not one for each fee it
+    would have earned. A batch refused for another reason is halved until the bad items stand alone.
+    """
+    items = batch.transfers
+    if error.kind not in REFUSALS or isinstance(error, KillSwitchOn):
+        return items, []
+    account_id = error.metadata["key"] if isinstance(error, NotFound) else error.metadata.get("accountId")
+    named = [item for item in items if account_id in (str(item.payer_account_id), str(item.payee_account_id))]
+    if named or len(items) == 1:
+        blamed = {item.item_id for item in named or items}
+        rest = [item for item in items if item.item_id not in blamed]
+        return named or items, [_part(batch, rest)] if rest else []
+    middle = len(items) // 2
+    return [], [_part(batch, items[:middle]), _part(batch, items[middle:])]
+
+
+def _part(batch: TransferBatch, items: Sequence[ReadyTransfer]) -> TransferBatch:
+    return _batch(batch.label, batch.master_id, batch.currency_code, items)
+
+
+def _item_ids(items: Sequence[ReadyTransfer]) -> list[int]:
+    return [item.item_id for item in items]
