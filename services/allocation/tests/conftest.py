@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.consumers import handlers
+from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.domain.child_orders import ChildOrders
@@ -23,6 +23,7 @@ from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.domain.subscriptions import Parameters, Subscription
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.create_master import CreateMaster, create_master
 from apportion.allocation.operations.create_subscription import CreateSubscription, create_subscription
@@ -68,10 +69,20 @@ class StubAccounts:
 class StubSymbols:
     grids: dict[str, SymbolGrid] = field(default_factory=lambda: {"EURUSD": GRID})
 
-    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
+    asked: list[str] = field(default_factory=list)
+
+    refusals: list[DomainError] = field(default_factory=list)
+
+    async def spec(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
+        self.asked.append(symbol)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return self.spec_at_hand(label, trading_server_id, symbol)
+
+    def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         if symbol not in self.grids:
             raise SymbolUnknown(symbol=symbol)
-        return self.grids[symbol]
+        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:], symbol[:3])
 
 
 @dataclass
@@ -190,6 +201,9 @@ class House:
             payload.SerializeToString(),
         )
         by_type = handlers(self.desk, self.clock, self.hand_over)
+        prepare = preparations(self.desk).get(event.type)
+        if prepare is not None:
+            await prepare(event)
         async with transaction(self.engine) as tx:
             after_commit = await by_type[event.type](tx, event)
         if after_commit is not None:
@@ -283,7 +297,7 @@ class House:
             pass
 
     async def children(self, **filters: object) -> list:
-        page, _ = await list_child_trades(
+        page = await list_child_trades(
             self.engine,
             LABEL,
             **{"master_id": 0, "allocation_id": 0, "subscription_id": 0, "only_open": False, **filters},

@@ -160,9 +160,9 @@ async def test_a_fill_after_the_masters_close_is_closed_at_once(house):
     await server_closes(house, closing)
     assert await open_lots(house) == [0]
     filters = {"master_id": master.master_id, "before": INT64_MAX, "limit": 10}
-    deals, _ = await list_allocations(house.engine, 1, with_follow_ups=False, **filters)
+    deals = await list_allocations(house.engine, 1, with_follow_ups=False, **filters)
     assert [(a.kind, a.wave) for a in deals] == [(2, 0), (1, 0)]
-    page, _ = await list_allocations(house.engine, 1, with_follow_ups=True, **filters)
+    page = await list_allocations(house.engine, 1, with_follow_ups=True, **filters)
     assert [(a.kind, a.wave) for a in page] == [(2, 1), (2, 0), (1, 0)]
     for allocation in page:
         explained = await explain_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Integer, LargeBinary, SmallInteger, Text, Uuid
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 
 def identity(name: str, *, always: bool = True) -> Column[int]:
@@ -45,6 +45,10 @@ def strings(name: str, **options: Any) -> Column[list[str]]:
 
 def bytea(name: str, **options: Any) -> Column[bytes]:
     return _column(name, LargeBinary, options)
+
+
+def jsonb(name: str, **options: Any) -> Column[Any]:
+    return _column(name, JSONB, options)
 
 
 def uuid(name: str, **options: Any) -> Column[uuids.UUID]:

@@ -11,10 +11,9 @@ from apportion.storage import transaction
 
 async def list_allocations(
     engine: AsyncEngine, label: int, *, master_id: int, with_follow_ups: bool, before: int, limit: int
-) -> tuple[list[Allocation], int | None]:
-    """A page, newest first, and the id before which the next page starts (None: the last page)."""
+) -> list[Allocation]:
+    """Newest first, those with an id below `before`."""
     async with transaction(engine) as tx:
-        page = await load_page(
-            tx, label, master_id=master_id, with_follow_ups=with_follow_ups, before=before, limit=limit + 1
+        return await load_page(
+            tx, label, master_id=master_id, with_follow_ups=with_follow_ups, before=before, limit=limit
         )
-    return page[:limit], page[limit - 1].allocation_id if len(page) > limit else None

@@ -19,10 +19,10 @@ async def list_child_trades(
     only_open: bool,
     before: int,
     limit: int,
-) -> tuple[list[ChildTrade], int | None]:
-    """A page, newest first, and the id before which the next page starts (None: the last page)."""
+) -> list[ChildTrade]:
+    """Newest first, those with an id below `before`."""
     async with transaction(engine) as tx:
-        page = await load_page(
+        return await load_page(
             tx,
             label,
             master_id=master_id,
@@ -30,6 +30,5 @@ async def list_child_trades(
             subscription_id=subscription_id,
             only_open=only_open,
             before=before,
-            limit=limit + 1,
+            limit=limit,
         )
-    return page[:limit], page[limit - 1].child_trade_id if len(page) > limit else None

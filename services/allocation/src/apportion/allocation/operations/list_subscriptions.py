@@ -18,16 +18,15 @@ async def list_subscriptions(
     with_ended: bool,
     after: int,
     limit: int,
-) -> tuple[list[Subscription], int | None]:
-    """A page in id order, and the id after which the next page starts (None: the last page)."""
+) -> list[Subscription]:
+    """In id order, those with an id above `after`."""
     async with transaction(engine) as tx:
-        page = await load_page(
+        return await load_page(
             tx,
             label,
             master_id=master_id,
             wallet_account_id=wallet_account_id,
             with_ended=with_ended,
             after=after,
-            limit=limit + 1,
+            limit=limit,
         )
-    return page[:limit], page[limit - 1].subscription_id if len(page) > limit else None

@@ -18,10 +18,9 @@ from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.wire import messages
 from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
-from apportion.money import INT64_MAX
 from apportion.rpc import CHUNK_ROWS, caller
 from apportion.runtime import Clock
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import NEWEST_FIRST, Page, page_size
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -60,20 +59,21 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListAllocations(  # noqa: N802
         self, request: allocations_pb2.ListAllocationsRequest, context: Context
     ) -> allocations_pb2.ListAllocationsResponse:
-        label, limit = caller().label, page_size(request.page_size)
+        label = caller().label
         parse_filters(master_id=request.master_id)
-        query = query_hash("ListAllocations", label, request.master_id, request.include_follow_ups)
-        (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
-        page, last = await list_allocations(
+        query = ("ListAllocations", label, request.master_id, request.include_follow_ups)
+        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
+        found = await list_allocations(
             self._engine,
             label,
             master_id=request.master_id,
             with_follow_ups=request.include_follow_ups,
-            before=int(before),
-            limit=limit,
+            before=page.after_id,
+            limit=page.limit,
         )
-        token = "" if last is None else encode_page_token(query, (last,))
-        return allocations_pb2.ListAllocationsResponse(allocations=map(allocation_message, page), next_page_token=token)
+        shown, token = page.cut(found, lambda allocation: allocation.allocation_id)
+        rows = map(allocation_message, shown)
+        return allocations_pb2.ListAllocationsResponse(allocations=rows, next_page_token=token)
 
     async def ExplainAllocation(  # noqa: N802
         self, request: allocations_pb2.ExplainAllocationRequest, context: Context
@@ -89,22 +89,21 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListChildTrades(  # noqa: N802
         self, request: allocations_pb2.ListChildTradesRequest, context: Context
     ) -> allocations_pb2.ListChildTradesResponse:
-        label, limit = caller().label, page_size(request.page_size)
+        label = caller().label
         filters = {
             "master_id": request.master_id,
             "allocation_id": request.allocation_id,
             "subscription_id": request.subscription_id,
         }
         parse_filters(**filters)
-        query = query_hash("ListChildTrades", label, *filters.values(), request.only_open)
-        (before,) = decode_page_token(request.page_token, query) or (INT64_MAX,)
-        page, last = await list_child_trades(
-            self._engine, label, **filters, only_open=request.only_open, before=int(before), limit=limit
+        query = ("ListChildTrades", label, *filters.values(), request.only_open)
+        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
+        found = await list_child_trades(
+            self._engine, label, **filters, only_open=request.only_open, before=page.after_id, limit=page.limit
         )
-        return allocations_pb2.ListChildTradesResponse(
-            child_trades=map(messages.render_child_trade, page),
-            next_page_token="" if last is None else encode_page_token(query, (last,)),
-        )
+        shown, token = page.cut(found, lambda child: child.child_trade_id)
+        rows = map(messages.render_child_trade, shown)
+        return allocations_pb2.ListChildTradesResponse(child_trades=rows, next_page_token=token)
 
 
 def _columns(allocation: Allocation, page: ChildPage | None) -> allocations_pb2.ChildColumns | None:

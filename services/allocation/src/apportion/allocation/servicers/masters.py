@@ -19,7 +19,7 @@ from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
 from apportion.rpc import caller
 from apportion.runtime import Clock
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import Page
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,21 +48,20 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     async def ListMasters(  # noqa: N802
         self, request: masters_pb2.ListMastersRequest, context: Context
     ) -> masters_pb2.ListMastersResponse:
-        label, limit = caller().label, page_size(request.page_size)
+        label = caller().label
         parse_filters(wallet_account_id=request.wallet_account_id)
         only_listed, wallet_account_id = request.only_listed_on_leaderboard, request.wallet_account_id
-        query = query_hash("ListMasters", label, only_listed, wallet_account_id)
-        (after,) = decode_page_token(request.page_token, query) or (0,)
-        page, last = await list_masters(
+        page = Page(request.page_size, request.page_token, "ListMasters", label, only_listed, wallet_account_id)
+        found = await list_masters(
             self._engine,
             label,
             only_listed=only_listed,
             wallet_account_id=wallet_account_id,
-            after=int(after),
-            limit=limit,
+            after=page.after_id,
+            limit=page.limit,
         )
-        token = "" if last is None else encode_page_token(query, (last,))
-        return masters_pb2.ListMastersResponse(masters=map(wire.render_master, page), next_page_token=token)
+        shown, token = page.cut(found, lambda master: master.master_id)
+        return masters_pb2.ListMastersResponse(masters=map(wire.render_master, shown), next_page_token=token)
 
     async def UpdateMaster(  # noqa: N802
         self, request: masters_pb2.UpdateMasterRequest, context: Context

@@ -19,7 +19,7 @@ from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.rpc import caller
 from apportion.runtime import Clock
-from apportion.storage import decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage import Page
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -49,18 +49,18 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
     async def ListSubscriptions(  # noqa: N802
         self, request: subscriptions_pb2.ListSubscriptionsRequest, context: Context
     ) -> subscriptions_pb2.ListSubscriptionsResponse:
-        label, limit = caller().label, page_size(request.page_size)
+        label = caller().label
         filters = {"master_id": request.master_id, "wallet_account_id": request.wallet_account_id}
         parse_filters(**filters)
         with_ended = request.include_ended
-        query = query_hash("ListSubscriptions", label, *filters.values(), with_ended)
-        (after,) = decode_page_token(request.page_token, query) or (0,)
-        page, last = await list_subscriptions(
-            self._engine, label, **filters, with_ended=with_ended, after=int(after), limit=limit
+        query = ("ListSubscriptions", label, *filters.values(), with_ended)
+        page = Page(request.page_size, request.page_token, *query)
+        found = await list_subscriptions(
+            self._engine, label, **filters, with_ended=with_ended, after=page.after_id, limit=page.limit
         )
+        shown, token = page.cut(found, lambda subscription: subscription.subscription_id)
         return subscriptions_pb2.ListSubscriptionsResponse(
-            subscriptions=map(wire.render_subscription, page),
-            next_page_token="" if last is None else encode_page_token(query, (last,)),
+            subscriptions=map(wire.render_subscription, shown), next_page_token=token
         )
 
     async def UpdateSubscription(  # noqa: N802

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     CheckConstraint,
-    Column,
-    DateTime,
     ForeignKeyConstraint,
-    Identity,
     Index,
-    Integer,
-    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from apportion.storage import infrastructure_tables
+from apportion.storage.columns import (
+    bigint,
+    boolean,
+    bytea,
+    identity,
+    integer,
+    jsonb,
+    smallint,
+    string,
+    strings,
+    timestamptz,
+)
 
 metadata = MetaData()
 infrastructure_tables(metadata)
@@ -31,28 +33,28 @@ infrastructure_tables(metadata)
 masters = Table(
     "masters",
     metadata,
-    Column("master_id", BigInteger, Identity(always=True), nullable=False),
-    Column("label", BigInteger, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("account_type", SmallInteger, nullable=False),
-    Column("account_id", BigInteger, nullable=False),
-    Column("account_login", BigInteger, nullable=False),
-    Column("trading_server_id", BigInteger, nullable=False),
-    Column("wallet_account_id", BigInteger, nullable=False),
-    Column("currency_code", Text, nullable=False),
-    Column("method", SmallInteger, nullable=False),
-    Column("rounding", SmallInteger, nullable=False),
-    Column("listed_on_leaderboard", Boolean, nullable=False),
-    Column("min_follower_equity_minor", BigInteger, nullable=False),
-    Column("halt_causes", ARRAY(Text), nullable=False),
-    Column("halt_epoch", BigInteger, nullable=False),
-    Column("set_version", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("active_subscription_count", BigInteger, nullable=False),
-    Column("create_time", DateTime(timezone=True), nullable=False),
-    Column("allocation_mode", SmallInteger, nullable=False),
-    Column("artificial_symbol", Text, nullable=False),
-    Column("residual_rule", SmallInteger, nullable=False),
+    identity("master_id"),
+    bigint("label"),
+    string("name"),
+    smallint("account_type"),
+    bigint("account_id"),
+    bigint("account_login"),
+    bigint("trading_server_id"),
+    bigint("wallet_account_id"),
+    string("currency_code"),
+    smallint("method"),
+    smallint("rounding"),
+    boolean("listed_on_leaderboard"),
+    bigint("min_follower_equity_minor"),
+    strings("halt_causes"),
+    bigint("halt_epoch"),
+    bigint("set_version"),
+    bigint("version"),
+    bigint("active_subscription_count"),
+    timestamptz("create_time"),
+    smallint("allocation_mode"),
+    string("artificial_symbol"),
+    smallint("residual_rule"),
     PrimaryKeyConstraint("master_id", name="masters_pkey"),
     UniqueConstraint("label", "name", name="masters_name_key"),
     UniqueConstraint("label", "account_id", name="masters_account_key"),
@@ -66,9 +68,9 @@ masters = Table(
 copy_settings = Table(
     "copy_settings",
     metadata,
-    Column("copy_settings_id", BigInteger, Identity(always=True), nullable=False),
-    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the settings as they were encoded
-    Column("settings", JSONB, nullable=False),
+    identity("copy_settings_id"),
+    bytea("digest"),  # SHA-256 of the settings as they were encoded
+    jsonb("settings"),
     PrimaryKeyConstraint("copy_settings_id", name="copy_settings_pkey"),
     UniqueConstraint("digest", name="copy_settings_digest_key"),
 )
@@ -76,22 +78,22 @@ copy_settings = Table(
 subscriptions = Table(
     "subscriptions",
     metadata,
-    Column("subscription_id", BigInteger, Identity(always=True), nullable=False),
-    Column("label", BigInteger, nullable=False),
-    Column("master_id", BigInteger, nullable=False),
-    Column("account_id", BigInteger, nullable=False),
-    Column("account_login", BigInteger, nullable=False),
-    Column("wallet_account_id", BigInteger, nullable=False),
-    Column("active", Boolean, nullable=False),
-    Column("ratio_e8", BigInteger, nullable=False),
-    Column("lot_e8", BigInteger, nullable=False),
-    Column("percent_e8", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("create_time", DateTime(timezone=True), nullable=False),
-    Column("lot_mode", SmallInteger, nullable=False, server_default="1"),
-    Column("copy_settings_id", BigInteger, nullable=False, server_default="1"),  # 1: all defaults
-    Column("state", SmallInteger, nullable=False, server_default="1"),  # 1 running, 2 leaving, 3 ended
-    Column("end_time", DateTime(timezone=True)),
+    identity("subscription_id"),
+    bigint("label"),
+    bigint("master_id"),
+    bigint("account_id"),
+    bigint("account_login"),
+    bigint("wallet_account_id"),
+    boolean("active"),
+    bigint("ratio_e8"),
+    bigint("lot_e8"),
+    bigint("percent_e8"),
+    bigint("version"),
+    timestamptz("create_time"),
+    smallint("lot_mode", server_default="1"),
+    bigint("copy_settings_id", server_default="1"),  # 1: all defaults
+    smallint("state", server_default="1"),  # 1 running, 2 leaving, 3 ended
+    timestamptz("end_time", nullable=True),
     PrimaryKeyConstraint("subscription_id", name="subscriptions_pkey"),
     ForeignKeyConstraint(
         ["copy_settings_id"], ["copy_settings.copy_settings_id"], name="subscriptions_copy_settings_fkey"
@@ -110,18 +112,18 @@ subscriptions = Table(
 subscription_sets = Table(
     "subscription_sets",
     metadata,
-    Column("master_id", BigInteger, nullable=False),
-    Column("set_version", BigInteger, nullable=False),
-    Column("row_count", Integer, nullable=False),
-    Column("subscription_ids", LargeBinary, nullable=False),  # int64, login order, as all columns here
-    Column("account_ids", LargeBinary, nullable=False),  # int64
-    Column("logins", LargeBinary, nullable=False),  # int64
-    Column("flags", LargeBinary, nullable=False),  # int8: 1 active
-    Column("ratios_e8", LargeBinary, nullable=False),  # int64
-    Column("lots_e8", LargeBinary, nullable=False),  # int64
-    Column("percents_e8", LargeBinary, nullable=False),  # int64
-    Column("modes", LargeBinary, nullable=False),  # int8
-    Column("settings_ids", LargeBinary, nullable=False),  # int64, of copy_settings
+    bigint("master_id"),
+    bigint("set_version"),
+    integer("row_count"),
+    bytea("subscription_ids"),  # int64, login order, as all columns here
+    bytea("account_ids"),  # int64
+    bytea("logins"),  # int64
+    bytea("flags"),  # int8: 1 active
+    bytea("ratios_e8"),  # int64
+    bytea("lots_e8"),  # int64
+    bytea("percents_e8"),  # int64
+    bytea("modes"),  # int8
+    bytea("settings_ids"),  # int64, of copy_settings
     PrimaryKeyConstraint("master_id", "set_version", name="subscription_sets_pkey"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscription_sets_master_fkey"),
     CheckConstraint(
@@ -138,46 +140,46 @@ subscription_sets = Table(
 allocations = Table(
     "allocations",
     metadata,
-    Column("allocation_id", BigInteger, Identity(always=True), nullable=False),
-    Column("label", BigInteger, nullable=False),
-    Column("master_id", BigInteger, nullable=False),
-    Column("kind", SmallInteger, nullable=False),  # 1 open, 2 close
-    Column("deal_ticket", BigInteger, nullable=False),
-    Column("wave", SmallInteger, nullable=False),  # 0 the decision on the deal; above: what it left over
-    Column("position_ticket", BigInteger, nullable=False),
-    Column("symbol", Text, nullable=False),
-    Column("master_volume_e8", BigInteger, nullable=False),  # signed: above 0 bought
-    Column("before_volume_e8", BigInteger, nullable=False),  # open on the master before a close
-    Column("price_e8", BigInteger, nullable=False),
-    Column("server_time_ms", BigInteger, nullable=False),
-    Column("method", SmallInteger, nullable=False),
-    Column("rounding", SmallInteger, nullable=False),
-    Column("volume_step_e8", BigInteger, nullable=False),
-    Column("min_volume_e8", BigInteger, nullable=False),
-    Column("max_volume_e8", BigInteger, nullable=False),
-    Column("master_basis", BigInteger, nullable=False),
-    Column("blanket_reason", SmallInteger, nullable=False),  # kept everybody out
-    Column("set_version", BigInteger, nullable=False),
-    Column("halt_epoch", BigInteger, nullable=False),
-    Column("row_count", Integer, nullable=False),
-    Column("child_count", Integer, nullable=False),
-    Column("skipped_count", Integer, nullable=False),
-    Column("volume_unit_e8", BigInteger, nullable=False),  # volumes count these
-    Column("unit_sum", BigInteger, nullable=False),  # sum of volumes
-    Column("volume_bytes", SmallInteger, nullable=False),
-    Column("volumes", LargeBinary, nullable=False),  # int8 to int64 magnitudes
-    Column("reason_bytes", SmallInteger, nullable=False, server_default="1"),
+    identity("allocation_id"),
+    bigint("label"),
+    bigint("master_id"),
+    smallint("kind"),  # 1 open, 2 close
+    bigint("deal_ticket"),
+    smallint("wave"),  # 0 the decision on the deal; above: what it left over
+    bigint("position_ticket"),
+    string("symbol"),
+    bigint("master_volume_e8"),  # signed: above 0 bought
+    bigint("before_volume_e8"),  # open on the master before a close
+    bigint("price_e8"),
+    bigint("server_time_ms"),
+    smallint("method"),
+    smallint("rounding"),
+    bigint("volume_step_e8"),
+    bigint("min_volume_e8"),
+    bigint("max_volume_e8"),
+    bigint("master_basis"),
+    smallint("blanket_reason"),  # kept everybody out
+    bigint("set_version"),
+    bigint("halt_epoch"),
+    integer("row_count"),
+    integer("child_count"),
+    integer("skipped_count"),
+    bigint("volume_unit_e8"),  # volumes count these
+    bigint("unit_sum"),  # sum of volumes
+    smallint("volume_bytes"),
+    bytea("volumes"),  # int8 to int64 magnitudes
+    smallint("reason_bytes", server_default="1"),
     # int8 of each row, or (5 bytes) int32 numbers of the rows that have one, then theirs; empty: nobody has one
-    Column("reasons", LargeBinary, nullable=False),
-    Column("basis_bytes", SmallInteger, nullable=False),
-    Column("bases", LargeBinary, nullable=False),  # int8 to int64, empty when the method uses none
-    Column("child_trade_ids", LargeBinary, nullable=False),  # int64, of closes; an open's follow from its id
-    Column("position_tickets", LargeBinary, nullable=False),  # int64, of closes; 0: had no position yet, is not sent
-    Column("decide_time", DateTime(timezone=True), nullable=False),
-    Column("not_after_time", DateTime(timezone=True)),
-    Column("dispatch_state", SmallInteger, nullable=False),  # 1 pending, 2 started, 3 done, 4 cancelled
-    Column("dispatch_time", DateTime(timezone=True)),
-    Column("projected_time", DateTime(timezone=True)),  # when its child_trades rows were made
+    bytea("reasons"),
+    smallint("basis_bytes"),
+    bytea("bases"),  # int8 to int64, empty when the method uses none
+    bytea("child_trade_ids"),  # int64, of closes; an open's follow from its id
+    bytea("position_tickets"),  # int64, of closes; 0: had no position yet, is not sent
+    timestamptz("decide_time"),
+    timestamptz("not_after_time", nullable=True),
+    smallint("dispatch_state"),  # 1 pending, 2 started, 3 done, 4 cancelled
+    timestamptz("dispatch_time", nullable=True),
+    timestamptz("projected_time", nullable=True),  # when its child_trades rows were made
     PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),
     UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
@@ -214,10 +216,10 @@ allocations = Table(
 master_positions = Table(
     "master_positions",
     metadata,
-    Column("master_id", BigInteger, nullable=False),
-    Column("position_ticket", BigInteger, nullable=False),
-    Column("open_volume_e8", BigInteger, nullable=False),  # signed
-    Column("last_closing_deal_ticket", BigInteger, nullable=False),  # 0: nothing closed yet
+    bigint("master_id"),
+    bigint("position_ticket"),
+    bigint("open_volume_e8"),  # signed
+    bigint("last_closing_deal_ticket"),  # 0: nothing closed yet
     PrimaryKeyConstraint("master_id", "position_ticket", name="master_positions_pkey"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="master_positions_master_fkey"),
 )
@@ -226,25 +228,25 @@ master_positions = Table(
 child_trades = Table(
     "child_trades",
     metadata,
-    Column("child_trade_id", BigInteger, nullable=False),  # allocation id × 2^20 + index in login order
-    Column("label", BigInteger, nullable=False),
-    Column("allocation_id", BigInteger, nullable=False),
-    Column("master_id", BigInteger, nullable=False),
-    Column("subscription_id", BigInteger, nullable=False),
-    Column("account_id", BigInteger, nullable=False),
-    Column("symbol", Text, nullable=False),
-    Column("master_position_ticket", BigInteger, nullable=False),
-    Column("state", SmallInteger, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("direction", SmallInteger, nullable=False),  # 1 bought, -1 sold; volumes are magnitudes
-    Column("volume_e8", BigInteger, nullable=False),  # decided
-    Column("target_volume_e8", BigInteger, nullable=False),  # what is to be open after all master closes so far
-    Column("filled_volume_e8", BigInteger, nullable=False),
-    Column("open_volume_e8", BigInteger, nullable=False),
-    Column("closing_volume_e8", BigInteger, nullable=False),  # ordered to close, not yet ended by a deal or refusal
-    Column("open_price_e8", BigInteger, nullable=False),
-    Column("position_ticket", BigInteger, nullable=False),  # 0 while unknown
-    Column("create_time", DateTime(timezone=True), nullable=False),
+    bigint("child_trade_id"),  # allocation id × 2^20 + index in login order
+    bigint("label"),
+    bigint("allocation_id"),
+    bigint("master_id"),
+    bigint("subscription_id"),
+    bigint("account_id"),
+    string("symbol"),
+    bigint("master_position_ticket"),
+    smallint("state"),
+    string("reason"),
+    smallint("direction"),  # 1 bought, -1 sold; volumes are magnitudes
+    bigint("volume_e8"),  # decided
+    bigint("target_volume_e8"),  # what is to be open after all master closes so far
+    bigint("filled_volume_e8"),
+    bigint("open_volume_e8"),
+    bigint("closing_volume_e8"),  # ordered to close, not yet ended by a deal or refusal
+    bigint("open_price_e8"),
+    bigint("position_ticket"),  # 0 while unknown
+    timestamptz("create_time"),
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
@@ -273,15 +275,15 @@ child_trades = Table(
 closing_deals = Table(
     "closing_deals",
     metadata,
-    Column("account_id", BigInteger, nullable=False),
-    Column("deal_ticket", BigInteger, nullable=False),
-    Column("label", BigInteger, nullable=False),
-    Column("position_ticket", BigInteger, nullable=False),
-    Column("volume_e8", BigInteger, nullable=False),  # above 0
-    Column("price_e8", BigInteger, nullable=False),
-    Column("server_time_ms", BigInteger, nullable=False),
-    Column("ordered", Boolean, nullable=False),  # caused by an order of platform-groups
-    Column("child_trade_id", BigInteger),  # null until the position is known to be a child's
+    bigint("account_id"),
+    bigint("deal_ticket"),
+    bigint("label"),
+    bigint("position_ticket"),
+    bigint("volume_e8"),  # above 0
+    bigint("price_e8"),
+    bigint("server_time_ms"),
+    boolean("ordered"),  # caused by an order of platform-groups
+    bigint("child_trade_id", nullable=True),  # null until the position is known to be a child's
     PrimaryKeyConstraint("account_id", "deal_ticket", name="closing_deals_pkey"),
     CheckConstraint("volume_e8 > 0", name="closing_deals_volume_check"),
     Index(
