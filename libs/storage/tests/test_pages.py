@@ -5,8 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apportion.errors import InvalidArgument, PageTokenInvalid
-from apportion.storage import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
-from apportion.storage.pages import Cursor
+from apportion.storage.pages import (
+    NEWEST_FIRST,
+    Cursor,
+    Page,
+    decode_page_token,
+    encode_page_token,
+    page_size,
+    query_hash,
+)
 
 QUERY = query_hash("ListCharges", 1, "master-7")
 

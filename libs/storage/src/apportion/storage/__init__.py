@@ -19,7 +19,7 @@ from apportion.storage.outbox import (
     event_clause,
     partition_of,
 )
-from apportion.storage.pages import NEWEST_FIRST, Page, decode_page_token, encode_page_token, page_size, query_hash
+from apportion.storage.pages import NEWEST_FIRST, Page, page_size
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_schema, check_version
 from apportion.storage.transaction import transaction
@@ -44,9 +44,7 @@ __all__ = [
     "create_engine",
     "create_infrastructure",
     "database_failure",
-    "decode_page_token",
     "driver_connection",
-    "encode_page_token",
     "event_arguments",
     "event_clause",
     "fetch_arrays",
@@ -58,7 +56,6 @@ __all__ = [
     "page_size",
     "partition_of",
     "ping",
-    "query_hash",
     "schema_version",
     "store_answer",
     "transaction",
