@@ -7,9 +7,10 @@ from fees_world import LABEL, LOT, NOW, OUTSTANDING, StubTransfers, give_terms, 
 
 from apportion.api.allocation.v1.events_pb2 import ChildTradesClosed
 from apportion.api.platform_groups.v1.events_pb2 import TransfersUpdated
-from apportion.events import ReceivedEvent
+from apportion.events import ReceivedEvent, list_set_aside
 from apportion.fees.consumers import handlers
 from apportion.fees.domain.charge import Backoff
+from apportion.fees.errors import CloseChanged
 from apportion.fees.workers.dispatcher import Dispatcher
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
@@ -29,7 +30,7 @@ def received(message, topic: str, sequence: int) -> ReceivedEvent:
     )
 
 
-def closed(child: int, deal: int) -> ChildTradesClosed:
+def closed(child: int, deal: int, volume_e8: int = LOT) -> ChildTradesClosed:
     return ChildTradesClosed(
         master_id=3,
         currency_code="USD",
@@ -38,7 +39,7 @@ def closed(child: int, deal: int) -> ChildTradesClosed:
         subscription_ids=[7],
         account_ids=[47],
         deal_tickets=[deal],
-        closed_volumes_e8=[LOT],
+        closed_volumes_e8=[volume_e8],
         prices_e8=[1],
         server_times_ms=[5],
     )
@@ -81,3 +82,20 @@ async def test_a_close_becomes_a_paid_fee(engine, clock):
         running.cancel()
     assert await rows_of(engine, "SELECT state, attempt_count FROM charges ORDER BY calculation_id") == [(2, 2), (2, 1)]
     assert sum(transfers.items.values()) == 2_100  # two fees, and the attempt that moved nothing
+
+
+async def test_a_close_that_comes_again_with_another_volume_is_set_aside(engine, clock):
+    await give_terms(engine)
+    apply = handlers(clock, OUTSTANDING, lambda: None)["apportion.api.allocation.v1.ChildTradesClosed"]
+    first, again = closed(90, 500), closed(90, 500, LOT // 2)
+    again.MergeFrom(closed(91, 501))
+    for sequence, message in enumerate((first, first, again, again), start=1):
+        async with transaction(engine) as tx:
+            await apply(tx, received(message, "children", sequence))
+    assert await rows_of(engine, "SELECT deal_ticket, fee_minor FROM calculations ORDER BY 1") == [
+        (500, 700),
+        (501, 700),
+    ]
+    [third, fourth] = await list_set_aside(engine)
+    assert (third.sequence, fourth.sequence, third.part) == (3, 4, "deal 500 of child trade 90")
+    assert CloseChanged.reason in third.error

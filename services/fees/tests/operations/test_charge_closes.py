@@ -18,7 +18,9 @@ FEES = (
 
 async def charge(engine, closed, label=LABEL, closed_time=NOW) -> int:
     async with transaction(engine) as tx:
-        return await charge_closes(tx, label, closed, closed_time=closed_time, now=NOW)
+        charged = await charge_closes(tx, label, closed, closed_time=closed_time, now=NOW)
+    assert not charged.changed
+    return charged.started_count
 
 
 async def test_each_close_is_calculated_and_charged(engine):

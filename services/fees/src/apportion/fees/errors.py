@@ -2,7 +2,7 @@
 
 DomainError
 ├── INVALID        RateRange
-└── PRECONDITION   CurrencyMismatch, PayeeUnknown
+└── PRECONDITION   CloseChanged, CurrencyMismatch, PayeeUnknown
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ class RateRange(DomainError):
     kind = Kind.INVALID
     reason = "FEE_RATE_RANGE"
     cure = "Send a trade fee from 0 to the named maximum, in minor units of the account's currency."
+
+
+class CloseChanged(DomainError):
+    """A closing deal came again with other figures than those it was calculated on. The booked calculation stands."""
+
+    kind = Kind.PRECONDITION
+    reason = "FEE_CLOSE_CHANGED"
+    cure = "Compare the deal on the trading server with the calculation; if that is wrong, correct it by hand."
 
 
 class CurrencyMismatch(DomainError):

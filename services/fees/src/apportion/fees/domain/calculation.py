@@ -34,6 +34,16 @@ class Calculation:
 
 
 @dataclass(frozen=True, slots=True)
+class BookedClose:
+    """What a closing deal was calculated on."""
+
+    child_trade_id: int
+    deal_ticket: int
+    subscription_id: int
+    closed_volume_e8: int
+
+
+@dataclass(frozen=True, slots=True)
 class CalculationFilter:
     """What to list; 0 and None: no restriction."""
 

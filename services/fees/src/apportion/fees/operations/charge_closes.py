@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.fees.domain.calculation import BookedClose
 from apportion.fees.domain.trade_fee import ClosedTrades, calculate_trade_fees
-from apportion.fees.storage.calculations import save_trade_fees
+from apportion.fees.storage.calculations import find_changed, save_trade_fees
 from apportion.fees.storage.charges import reopen_of_payers
 from apportion.fees.storage.terms import load_terms_columns
 
@@ -17,14 +20,23 @@ log = structlog.get_logger()
 MAX_REOPENED = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class ChargedCloses:
+    """How many transfers are new, and what is booked of closes that came again with other figures."""
+
+    started_count: int
+    changed: Sequence[BookedClose]
+
+
 async def charge_closes(
     tx: AsyncConnection, label: int, closed: ClosedTrades, *, closed_time: datetime, now: datetime
-) -> int:
-    """Calculates all rows of one event and starts their transfers; how many transfers are new.
+) -> ChargedCloses:
+    """Calculates all rows of one event and starts their transfers.
 
     The terms are those in force at `closed_time`, when allocation took note of the closes: an event that waited is
     calculated as if it had not. Old debts of the same payers come first: their new transfers have lower item ids. Each
-    closing deal is calculated once, by unique key, whatever repeats the event.
+    closing deal is calculated once, by unique key, whatever repeats the event; one that comes again with other figures
+    is named and changes nothing.
     """
     reopened_count = await reopen_of_payers(tx, label, closed.account_ids, now, MAX_REOPENED)
     terms = await load_terms_columns(tx, label, closed.subscription_ids, closed_time)
@@ -38,4 +50,7 @@ async def charge_closes(
         charge_count=charge_count,
         reopened_count=reopened_count,
     )
-    return charge_count + reopened_count
+    changed: list[BookedClose] = []
+    if calculation_count < len(closed.deal_tickets):
+        changed = await find_changed(tx, label, closed)
+    return ChargedCloses(charge_count + reopened_count, changed)

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion.fees.domain.calculation import Calculation, CalculationFilter
+from apportion.fees.domain.calculation import BookedClose, Calculation, CalculationFilter
 from apportion.fees.domain.charge import ChargeState, FeeType
-from apportion.fees.domain.trade_fee import TradeFees
+from apportion.fees.domain.trade_fee import ClosedTrades, TradeFees
 from apportion.storage import fetch_arrays
 
 # One statement writes the calculations that are new, a charge for each above 0, and its first transfer. A closing deal
@@ -40,6 +40,16 @@ INSERT = f"""
         RETURNING item_id
     )
     SELECT (SELECT count(*) FROM calculated) AS calculation_count, (SELECT count(*) FROM started) AS charge_count
+"""
+
+CHANGED = f"""
+    SELECT k.child_trade_id, k.deal_ticket, k.subscription_id, k.closed_volume_e8
+    FROM calculations k
+    JOIN unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS n (child_trade_id, deal_ticket, subscription_id, closed_volume_e8) USING (child_trade_id, deal_ticket)
+    WHERE k.label = $1 AND k.fee_type = {FeeType.TRADE:d}
+      AND (k.subscription_id, k.closed_volume_e8) <> (n.subscription_id, n.closed_volume_e8)
+    ORDER BY k.calculation_id
 """
 
 LIST = """
@@ -77,6 +87,20 @@ async def save_trade_fees(tx: AsyncConnection, label: int, fees: TradeFees, now:
         closed.server_times_ms,
     )
     return rows[0]["calculation_count"], rows[0]["charge_count"]
+
+
+async def find_changed(tx: AsyncConnection, label: int, closed: ClosedTrades) -> list[BookedClose]:
+    """What is booked of those closes that come with another subscription or volume now."""
+    rows = await fetch_arrays(
+        tx,
+        CHANGED,
+        label,
+        closed.child_trade_ids,
+        closed.deal_tickets,
+        closed.subscription_ids,
+        closed.closed_volumes_e8,
+    )
+    return [BookedClose(**row) for row in rows]
 
 
 async def list_calculations(
