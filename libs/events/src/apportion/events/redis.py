@@ -44,7 +44,7 @@ class Redis:
         shared = self._shared
         if shared is None or not shared.is_open:
             shared = await self._connected()
-        return checked(await shared.send([words])[0])
+        return checked(await shared.ask(words))
 
     async def commands(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
         """The replies to several commands sent in one write; not atomic. Raises RedisUnavailable."""
@@ -53,10 +53,12 @@ class Redis:
 
     async def run_script(self, script: Script, keys: Sequence[str], *arguments: Word) -> Reply:
         """The reply of a script; its source is sent only when the server does not know it. Raises RedisUnavailable."""
-        connection = await self._connected()
-        reply = await connection.send([("EVALSHA", script.sha1, len(keys), *keys, *arguments)])[0]
+        shared = self._shared
+        if shared is None or not shared.is_open:
+            shared = await self._connected()
+        reply = await shared.ask(("EVALSHA", script.sha1, len(keys), *keys, *arguments))
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await connection.send([("EVAL", script.source, len(keys), *keys, *arguments)])[0]
+            reply = await shared.ask(("EVAL", script.source, len(keys), *keys, *arguments))
         return checked(reply)
 
     async def connect(

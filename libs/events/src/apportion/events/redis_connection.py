@@ -54,7 +54,7 @@ class RedisUnavailable(UpstreamUnavailable):
 class RedisConnection(asyncio.Protocol):
     """Answers are matched to requests by their order; with `on_push`, as after SUBSCRIBE, all of them go there.
 
-    What is asked in one turn of the event loop leaves in one write: uvloop sees to that.
+    What is asked in one turn of the event loop leaves in one write: each costs a system call that wakes the server.
     """
 
     def __init__(self, answer_seconds: float | None = None) -> None:
@@ -62,6 +62,7 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._answer_seconds = answer_seconds
         self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
+        self._outgoing: list[bytes] = []
         self._watchdog: asyncio.TimerHandle | None = None
         self._on_push: Callable[[Reply], None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -110,18 +111,24 @@ class RedisConnection(asyncio.Protocol):
             checked(reply)
 
     def send(self, commands: Sequence[Sequence[Word]]) -> list[asyncio.Future[Reply]]:
-        """Write the commands in one go; one future per command, in order. An error reply is a value: see `checked`."""
-        if self._transport is None or not self.is_open:
+        """One future per command, in their order; see `ask`."""
+        return [self.ask(words) for words in commands]
+
+    def ask(self, words: Sequence[Word]) -> asyncio.Future[Reply]:
+        """A future of the reply, which may be an error as a value: see `checked`. Raises RedisUnavailable."""
+        if not self.is_open:
             raise unavailable("connection lost")
         loop = self._loop
-        answers: list[asyncio.Future[Reply]] = [loop.create_future() for _ in commands]
+        answer: asyncio.Future[Reply] = loop.create_future()
         if self._on_push is None:
             until = loop.time() + (self._answer_seconds or 0)
-            self._waiting.extend([(until, answer) for answer in answers])
+            self._waiting.append((until, answer))
             if self._watchdog is None and self._answer_seconds is not None:
                 self._watchdog = loop.call_at(until, self._watch)
-        self._transport.write(b"".join([hiredis.pack_command(tuple(words)) for words in commands]))  # type: ignore[arg-type]
-        return answers
+        if not self._outgoing:
+            loop.call_soon(self._flush)
+        self._outgoing.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
+        return answer
 
     def close(self) -> None:
         """Callers still waiting get RedisUnavailable."""
@@ -145,6 +152,11 @@ class RedisConnection(asyncio.Protocol):
         self._end("connection lost")
         if not self.lost.done():
             self.lost.set_result(None)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = b"".join(self._outgoing), []
+        if self._transport is not None and self.is_open:
+            self._transport.write(outgoing)
 
     def _end(self, cause: str) -> None:
         self.is_open = False
