@@ -15,6 +15,7 @@ from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.storage.masters import insert_master, load_master
 from apportion.api.platform_groups.v1 import events_pb2
@@ -29,6 +30,7 @@ TRADING_SERVER = 7
 PACKAGE = "apportion.allocation.storage"
 SYMBOL = "EURUSD"
 GRID = SymbolGrid(STEP_E8, STEP_E8, 100 * E8)
+SPEC = SymbolSpec(SYMBOL, GRID, 5, 100_000, "EUR", "USD", "EUR")
 FIRST_FOLLOWER = 10_000
 CLOCK = SystemClock()
 
@@ -43,8 +45,11 @@ SUBSCRIBE = text(
 
 
 class Symbols:
-    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
-        return GRID
+    async def spec(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
+        return SPEC
+
+    def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
+        return SPEC
 
 
 @dataclass

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,10 +28,10 @@ from tests.bench.kernel import CHILDREN, bare_seconds
 from tests.bench.measure import Row, duration, in_turn_async, latency, rate
 from tests.bench.servers import Servers
 
-from apportion.allocation.consumers import handlers
+from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.operations.event_payloads import ALLOCATIONS
 from apportion.api.common.v1 import events_pb2
-from apportion.events import AfterCommit, Consumer, Handler, ReceivedEvent, Redis, Relay, stream_key
+from apportion.events import AfterCommit, Consumer, Handler, Preparation, ReceivedEvent, Redis, Relay, stream_key
 from apportion.events.redis_connection import RedisConnection
 from apportion.events.stream_reader import StreamReader
 from apportion.rpc import to_timestamp
@@ -242,7 +243,11 @@ _tickets = itertools.count(1)
 
 @asynccontextmanager
 async def consuming(
-    engine: AsyncEngine, redis: Redis, by_type: Mapping[str, Handler], *more: Callable[[], Awaitable[None]]
+    engine: AsyncEngine,
+    redis: Redis,
+    by_type: Mapping[str, Handler],
+    *more: Callable[[], Awaitable[None]],
+    prepare: Mapping[str, Preparation] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
     """A consumer that holds all partitions and has joined their streams; `more` loops run beside it."""
     consumer = Consumer(
@@ -251,6 +256,7 @@ async def consuming(
         name="allocation",
         topics={TOPIC: NothingMissed()},
         handlers=by_type,
+        preparations=prepare,
         owner="bench",
         clock=CLOCK,
         sweep_seconds=600,
@@ -315,7 +321,7 @@ async def decide_rows(servers: Servers) -> list[Row]:
     async def floor() -> float:
         return await stream_seconds(redis) + await database.insert_seconds(connection) + bare_seconds()
 
-    async with consuming(engine, redis, handlers(desk, CLOCK, lambda *_: None), relay.run):
+    async with consuming(engine, redis, handlers(desk, CLOCK, lambda *_: None), relay.run, prepare=preparations(desk)):
         deciding = await in_turn_async(lambda: decided_seconds(redis, feed), floor)
         lasting = await in_turn_async(
             lambda: decided_children_a_second(redis, feed), lambda: database.copied_rows_a_second(connection), 3

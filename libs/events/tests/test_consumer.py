@@ -173,6 +173,29 @@ async def test_poison_parks_its_aggregate_only_and_unpark_goes_on_in_order(
         assert await list_parked(subscriber, "sample") == []
 
 
+async def test_a_preparation_runs_before_the_transaction_and_is_tried_until_it_succeeds(
+    publisher: AsyncEngine, subscriber: AsyncEngine, redis: Redis, port: ReplayPort
+) -> None:
+    calls: list[str] = []
+
+    async def prepare(event: ReceivedEvent) -> None:
+        async with transaction(subscriber) as tx:
+            held = await tx.execute(text("SELECT count(*) FROM pg_locks WHERE relation = 'inbox_cursors'::regclass"))
+            calls.append(f"prepared {event.sequence}, {held.scalar_one()} locks")
+        if len(calls) < 3:
+            raise UpstreamUnavailable(service="elsewhere")
+
+    async def handle(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        calls.append(f"applied {event.sequence}")
+        await apply(tx, event)
+
+    worker = consumer(subscriber, redis, port, handlers={EVENT: handle}, preparations={EVENT: prepare})
+    async with running(relay(publisher, redis).run, worker.run):
+        await publish(publisher, 1)
+        await eventually(lambda: all_applied(publisher, subscriber))
+    assert calls == ["prepared 1, 0 locks"] * 3 + ["applied 1"]
+
+
 async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
     publisher: AsyncEngine, subscriber: AsyncEngine, subscriber_url: str, redis: Redis, port: ReplayPort
 ) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from apportion.allocation.adapters.account_states import WeatherStates
-from apportion.allocation.adapters.platform_groups import PlatformSymbols
+from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.api.platform_groups.v1 import events_pb2, trading_servers_pb2, trading_servers_pb2_grpc
@@ -20,11 +21,14 @@ from apportion.runtime import Background
 from apportion.testing.polling import eventually
 from apportion.testing.servers import running_server
 
+EURUSD = SymbolSpec("EURUSD", SymbolGrid(1, 2, 3), 5, 100_000, "EUR", "USD", "EUR")
+
 
 class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.is_down = False
+        self.min_volume_e8 = 2
 
     async def RegisterTradingServer(self, request, context): ...
 
@@ -36,42 +40,82 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
         self.asked += request.names
         if self.is_down:
             raise UpstreamUnavailable(service="the trading server")
-        symbol = trading_servers_pb2.Symbol(name="EURUSD", volume_step_e8=1, min_volume_e8=2, max_volume_e8=3)
+        symbol = trading_servers_pb2.Symbol(
+            name="EURUSD",
+            volume_step_e8=1,
+            min_volume_e8=self.min_volume_e8,
+            max_volume_e8=3,
+            digits=5,
+            contract_size=100_000,
+            base_currency_code="EUR",
+            profit_currency_code="USD",
+            margin_currency_code="EUR",
+        )
         return trading_servers_pb2.ListSymbolsResponse(symbols=[symbol])
 
 
 class TestSymbols:
     @pytest.fixture
-    async def symbols(self, clock):
+    async def symbols(self):
         servers = Servers()
 
         def add(server) -> None:
             trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(servers, server)
 
         async with running_server(add) as channel:
-            yield PlatformSymbols(channel, 2.0, clock, keep_seconds=60), servers
+            yield PlatformSymbols(channel, 2.0, refresh_seconds=0.01), servers
 
-    async def test_a_grid_is_asked_once_in_a_while(self, symbols, clock):
+    async def test_a_symbol_is_asked_once_and_then_at_hand(self, symbols):
         port, servers = symbols
-        for _ in range(3):
-            assert await port.grid(1, 7, "EURUSD") == SymbolGrid(1, 2, 3)
-        assert servers.asked == ["EURUSD"]
-        clock.advance(61)
-        await port.grid(1, 7, "EURUSD")
-        assert servers.asked == ["EURUSD"] * 2
-
-    async def test_an_unknown_symbol(self, symbols):
-        with pytest.raises(SymbolUnknown):
-            await symbols[0].grid(1, 7, "XAUUSD")
-
-    async def test_in_an_outage_an_old_grid_serves_and_a_new_one_is_waited_for(self, symbols, clock):
-        port, servers = symbols
-        await port.grid(1, 7, "EURUSD")
-        clock.advance(61)
-        servers.is_down = True
-        assert await port.grid(1, 7, "EURUSD") == SymbolGrid(1, 2, 3)
         with pytest.raises(UpstreamUnavailable):
-            await port.grid(1, 8, "EURUSD")
+            port.spec_at_hand(1, 7, "EURUSD")
+        for _ in range(3):
+            assert (await port.spec(1, 7, "EURUSD")).grid == SymbolGrid(1, 2, 3)
+        assert port.spec_at_hand(1, 7, "EURUSD") == EURUSD
+        assert servers.asked == ["EURUSD"]
+
+    async def test_known_symbols_are_kept_fresh_behind_the_decisions(self, symbols):
+        port, servers = symbols
+        await port.spec(1, 7, "EURUSD")
+        async with Background() as background:
+            background.spawn("symbols", port.run)
+            servers.min_volume_e8 = 20
+            await eventually(lambda: port.spec_at_hand(1, 7, "EURUSD").grid == SymbolGrid(1, 20, 3))
+
+    async def test_an_unknown_symbol_is_remembered_until_the_next_look(self, symbols):
+        port, servers = symbols
+        for _ in range(2):
+            with pytest.raises(SymbolUnknown):
+                await port.spec(1, 7, "XAUUSD")
+        with pytest.raises(SymbolUnknown):
+            port.spec_at_hand(1, 7, "XAUUSD")
+        assert servers.asked == ["XAUUSD"]
+        await port.refresh()
+        assert servers.asked == ["XAUUSD"], "a name that somebody made up is not asked for ever"
+        with pytest.raises(UpstreamUnavailable):
+            port.spec_at_hand(1, 7, "XAUUSD")
+
+    async def test_in_an_outage_what_is_known_serves_and_a_new_symbol_is_waited_for(self, symbols):
+        port, servers = symbols
+        await port.spec(1, 7, "EURUSD")
+        servers.is_down = True
+        await port.refresh()
+        assert port.spec_at_hand(1, 7, "EURUSD") == EURUSD
+        with pytest.raises(UpstreamUnavailable):
+            await port.spec(1, 8, "EURUSD")
+
+
+async def test_a_deal_on_an_unseen_symbol_is_asked_for_before_masters_are_locked(house):
+    """A server that is slow to answer must not keep a master from being halted."""
+    master = await house.master()
+    await house.follower(master, 101)
+    house.symbols.refusals = [UpstreamUnavailable(service="platform-groups")]
+    with pytest.raises(UpstreamUnavailable):
+        await house.deal(64, 1.0, position=900)
+    assert house.waiting == []
+    await house.deal(64, 1.0, position=901)
+    assert house.symbols.asked == ["EURUSD"] * 2, "once by each preparation, never by a handler"
+    assert len(house.waiting) == 1
 
 
 async def publish(redis, clock, version, account_ids, equities) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
@@ -10,6 +11,7 @@ from apportion.allocation.workers import Dispatcher, FollowUp, Projector
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.runtime import Background
+from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
 
@@ -41,6 +43,25 @@ async def test_a_decision_is_sent_as_soon_as_it_is_handed_over(house, dispatcher
     dispatcher.dispatch(house.waiting)
     await eventually(lambda: house.orders.batches)
     assert len(house.orders.batches) == 1
+
+
+@pytest.mark.parametrize("entry", [1, 2])
+async def test_what_is_sent_from_memory_is_what_the_store_gives(house, entry):
+    master = await opened(house)
+    for account_id in range(102, 110):
+        await house.follower(master, account_id, ratio_e8=account_id * E8 // 100, equity_minor=account_id)
+    await house.deal(64, 1.0, position=901)
+    if entry == 2:
+        await house.deal(64, -0.5, position=901, entry=2)
+    kept = dict(house.at_hand)
+    assert set(kept) == {allocation.allocation_id for allocation in house.waiting if allocation.kind == 1}
+    from_memory = await house.dispatch()
+    async with transaction(house.engine) as tx:
+        await tx.execute(text("UPDATE allocations SET dispatch_state = 1"))
+    house.orders.batches.clear()
+    for allocation_id in sorted({int(batch.source_id.split("/")[1]) for batch in from_memory}):
+        await house.dispatch_stored(allocation_id)
+    assert [str(batch) for batch in house.orders.batches] == [str(batch) for batch in from_memory]
 
 
 async def test_an_outage_is_waited_out(house, dispatcher):

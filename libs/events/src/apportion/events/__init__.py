@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apportion.events.consumer import Consumer
 from apportion.events.inbox import AggregateKey, list_parked, unpark
-from apportion.events.lane import AfterCommit, Handler, Patience
+from apportion.events.lane import AfterCommit, Handler, Patience, Preparation
 from apportion.events.received_event import ReceivedEvent, stream_key
 from apportion.events.redis import Redis, Script
 from apportion.events.redis_connection import RedisUnavailable
@@ -20,6 +20,7 @@ __all__ = [
     "Handler",
     "Head",
     "Patience",
+    "Preparation",
     "ReceivedEvent",
     "Redis",
     "RedisUnavailable",

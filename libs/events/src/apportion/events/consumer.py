@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import DomainError
 from apportion.events import metrics
 from apportion.events.inbox import AggregateKey, Cursor, list_parked, load_cursors
-from apportion.events.lane import Handler, Lane, LaneSettings, Patience
+from apportion.events.lane import Handler, Lane, LaneSettings, Patience, Preparation
 from apportion.events.received_event import ReceivedEvent
 from apportion.events.redis import Redis
 from apportion.events.replay import Head, ReplayPort
@@ -32,6 +33,7 @@ RELEASE_GRACE_SHARE = 0.25  # of the lease, which must outlive the grace
 LEASE_SECONDS = 10.0
 CONCURRENT_TRANSACTIONS = 4
 PATIENCE = Patience()
+NO_PREPARATIONS: Mapping[str, Preparation] = MappingProxyType({})
 
 
 @dataclass
@@ -50,6 +52,8 @@ class Consumer:
     `handlers` takes the full name of a payload message to the function that applies it inside the transaction that
     moves the cursor. Several events of an aggregate may share a transaction, and a transaction may be repeated after
     a rollback: a handler has no effects but through `tx`, and returns what is to be done after the commit, if anything.
+    `preparations`, by type as well, run before the transaction begins: there a handler's questions to other services
+    are asked, so that nobody waits for its locks meanwhile.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Consumer:
         sweep_seconds: float = SWEEP_SECONDS,
         concurrent_transactions: int = CONCURRENT_TRANSACTIONS,
         patience: Patience = PATIENCE,
+        preparations: Mapping[str, Preparation] = NO_PREPARATIONS,
     ) -> None:
         self._engine = engine
         self._name = name
@@ -110,6 +115,7 @@ class Consumer:
             slots=asyncio.Semaphore(concurrent_transactions),
             leases=self._keeper,
             patience=patience,
+            preparations=preparations,
         )
 
     @property

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 AfterCommit = Callable[[], Awaitable[None]]
 Handler = Callable[[AsyncConnection, ReceivedEvent], Awaitable[AfterCommit | None]]
+Preparation = Callable[[ReceivedEvent], Awaitable[None]]
+"""Gets what a handler will need from elsewhere, while no transaction holds locks."""
 
 BATCH_EVENTS = 100
 FIRST_DELAY_SECONDS = 0.05
@@ -65,6 +67,7 @@ class LaneSettings:
     slots: asyncio.Semaphore
     leases: LeaseHolder
     patience: Patience
+    preparations: Mapping[str, Preparation]
     busy: set[Lane] = field(default_factory=set)
     parked: set[Lane] = field(default_factory=set)
     buffered_bytes: int = 0
@@ -250,6 +253,10 @@ class Lane:
         """One transaction for the events; None when the cursor stands elsewhere than we thought."""
         settings = self._settings
         hooks: list[AfterCommit] = []
+        for event in events:
+            prepare = settings.preparations.get(event.type)
+            if prepare is not None:
+                await prepare(event)
         async with settings.slots, transaction(settings.engine) as tx:
             to_sequence = events[-1].sequence
             if not await advance_cursor(tx, self._lease, settings.consumer, self.key, last_sequence, to_sequence):

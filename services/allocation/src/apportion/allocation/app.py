@@ -10,8 +10,9 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.adapters.account_states import WeatherStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders, PlatformSymbols
-from apportion.allocation.consumers import handlers
+from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders
+from apportion.allocation.adapters.symbols import PlatformSymbols
+from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.servicers.allocations import AllocationsServicer
@@ -42,7 +43,8 @@ async def build(settings: AllocationSettings, roles: set[str]) -> AsyncIterator[
         platform = open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer="allocation")
         stack.push_async_callback(platform.close)
         background = await stack.enter_async_context(Background())
-        symbols = PlatformSymbols(platform, settings.call_seconds, clock, keep_seconds=settings.symbol_seconds)
+        symbols = PlatformSymbols(platform, settings.call_seconds, refresh_seconds=settings.symbol_seconds)
+        background.spawn("symbols", symbols.run)
         desk = Desk(symbols, WeatherStates(redis, background), settings.limits)
         loops = _loops(settings, engine, redis, platform, desk, clock) if WORK in roles else {}
         server = _server(settings, tls, engine, platform, desk, clock) if SERVE in roles else None
@@ -70,6 +72,7 @@ def _loops(
         name="allocation",
         topics={"deals": replays, "orders": replays},
         handlers=handlers(desk, clock, dispatcher.dispatch),
+        preparations=preparations(desk),
         owner=settings.worker_id,
         clock=clock,
     )

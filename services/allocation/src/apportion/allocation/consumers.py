@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.domain.child_orders import ChildOrders, child_orders
+from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.storage.masters import load_deciding_of_accounts
-from apportion.allocation.wire.events import closing_deals, master_deals, parse_deals, parse_order_results
-from apportion.events import AfterCommit, Handler, ReceivedEvent
+from apportion.allocation.wire.events import (
+    DEALS,
+    ORDERS,
+    closing_deals,
+    master_deals,
+    parse_deals,
+    parse_order_results,
+    traded_symbols,
+)
+from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent
 from apportion.runtime import Clock
 
 Dispatch = Callable[[Iterable[Allocation], Mapping[int, ChildOrders]], None]
@@ -70,7 +80,16 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
             Followed(await apply_order_results(tx, event, *parsed, catch_up=desk.limits.catch_up, now=clock.now()))
         )
 
-    return {
-        "apportion.api.platform_groups.v1.DealsObserved": deals_observed,
-        "apportion.api.platform_groups.v1.OrdersUpdated": orders_updated,
-    }
+    return {DEALS: deals_observed, ORDERS: orders_updated}
+
+
+def preparations(desk: Desk) -> Mapping[str, Preparation]:
+    """By the name of the payload message: what is asked of others before a transaction locks masters."""
+
+    async def deals_observed(event: ReceivedEvent) -> None:
+        server_id, symbols = traded_symbols(event.payload)
+        for symbol in symbols:
+            with suppress(SymbolUnknown):  # leaves everybody out when it is the master's
+                await desk.symbols.spec(event.label, server_id, symbol)
+
+    return {DEALS: deals_observed}

@@ -16,7 +16,7 @@ class AllocationSettings(ServiceSettings):
 
     platform_groups_address: str = Field(description="host:port or gRPC name of platform-groups")
     call_seconds: float = Field(default=5.0, gt=0, le=30, description="deadline of a call to platform-groups")
-    symbol_seconds: float = Field(default=60.0, gt=0, description="how long a symbol's volume grid is kept")
+    symbol_seconds: float = Field(default=60.0, gt=0, description="pause between looks whether a symbol has changed")
     stale_seconds: float = Field(default=10.0, gt=0, description="an account state older than this is unknown")
     open_seconds: float = Field(default=5.0, gt=0, description="time after a decision to send its opening orders")
     deal_seconds: float = Field(

@@ -7,20 +7,14 @@ import structlog
 
 from apportion.allocation.domain.accounts import Account, AccountKind
 from apportion.allocation.domain.allocations import AllocationKind
-from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
     trading_pb2,
     trading_pb2_grpc,
-    trading_servers_pb2,
-    trading_servers_pb2_grpc,
 )
-from apportion.errors import DomainError
 from apportion.rpc import call_options, set_column, to_timestamp
-from apportion.runtime import Clock
 
 log = structlog.get_logger()
 
@@ -48,41 +42,6 @@ class PlatformAccounts:
             wallet_account_id=account.wallet_account_id,
             equity_minor=account.snapshot.equity_minor if account.HasField("snapshot") else None,
         )
-
-
-class PlatformSymbols:
-    """Volume grids over gRPC, kept for a while. While platform-groups is away, an old grid still serves."""
-
-    def __init__(self, channel: grpc.aio.Channel, call_seconds: float, clock: Clock, *, keep_seconds: float) -> None:
-        self._stub = trading_servers_pb2_grpc.TradingServersServiceStub(channel)
-        self._call_seconds = call_seconds
-        self._clock = clock
-        self._keep_seconds = keep_seconds
-        self._kept: dict[tuple[int, int, str], tuple[float, SymbolGrid]] = {}
-
-    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
-        """Raises SymbolUnknown."""
-        key = (label, trading_server_id, symbol)
-        kept = self._kept.get(key)
-        if kept is not None and self._clock.monotonic() < kept[0]:
-            return kept[1]
-        try:
-            grid = await self._ask(label, trading_server_id, symbol)
-        except DomainError as error:
-            if kept is None or not error.kind.is_transient:
-                raise
-            log.warning("old_symbol_grid_used", symbol=symbol, cause=error.reason)
-            return kept[1]
-        self._kept[key] = (self._clock.monotonic() + self._keep_seconds, grid)
-        return grid
-
-    async def _ask(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
-        request = trading_servers_pb2.ListSymbolsRequest(trading_server_id=trading_server_id, names=[symbol])
-        answer = await self._stub.ListSymbols(request, **call_options(label, self._call_seconds))
-        for found in answer.symbols:
-            if found.name == symbol:
-                return SymbolGrid(found.volume_step_e8, found.min_volume_e8, found.max_volume_e8)
-        raise SymbolUnknown(symbol=symbol, trading_server_id=trading_server_id)
 
 
 class PlatformOrders:

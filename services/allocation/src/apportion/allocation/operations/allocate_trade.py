@@ -44,7 +44,7 @@ async def allocate_trade(
     """
     label, trade = command.key.label, command.trade
     server_id = await _trading_server(engine, desk, label, command.master_id)
-    grid = await desk.symbols.grid(label, server_id, trade.symbol)
+    grid = (await desk.symbols.spec(label, server_id, trade.symbol)).grid
     if not grid.holds(trade.volume_e8):
         raise VolumeStep(volume_e8=trade.volume_e8, step_e8=grid.step_e8)
     async with transaction(engine) as tx:

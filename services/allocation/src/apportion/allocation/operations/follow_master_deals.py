@@ -91,7 +91,7 @@ async def _open(
     now: datetime,
 ) -> None:
     try:
-        grid = await desk.symbols.grid(master.label, master.trading_server_id, trade.symbol)
+        grid = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol).grid
     except SymbolUnknown:
         grid, blanket_reason = NO_GRID, SkipReason.SYMBOL_UNMAPPED
     opened = await decide_open_trade(

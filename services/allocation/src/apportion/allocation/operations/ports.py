@@ -9,7 +9,7 @@ from uuid import UUID
 
 from apportion.allocation.domain.accounts import Account, AccountStates
 from apportion.allocation.domain.allocations import AllocationKind
-from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.money import Int64Array
 
 
@@ -24,8 +24,12 @@ class Accounts(Protocol):
 class Symbols(Protocol):
     """Symbols of the trading servers."""
 
-    async def grid(self, label: int, trading_server_id: int, symbol: str) -> SymbolGrid:
-        """Raises SymbolUnknown."""
+    async def spec(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
+        """May ask for it: not within a transaction. Raises SymbolUnknown, and DomainError when nobody can tell."""
+        ...
+
+    def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
+        """As `spec` found it. Raises SymbolUnknown, or UpstreamUnavailable for one that was not asked for."""
         ...
 
 

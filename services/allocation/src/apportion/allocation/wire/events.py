@@ -24,6 +24,8 @@ FINAL_STATES = {
     trading_pb2.ORDER_STATE_REJECTED: ChildTradeState.REJECTED,
     trading_pb2.ORDER_STATE_EXPIRED: ChildTradeState.EXPIRED,
 }
+DEALS = events_pb2.DealsObserved.DESCRIPTOR.full_name
+ORDERS = events_pb2.OrdersUpdated.DESCRIPTOR.full_name
 CLOSING_ENTRIES = (DealEntry.OUT, DealEntry.OUT_BY)
 # Values of FINAL_STATES by order state, 0 where it is none.
 _CHILD_STATES = np.zeros(max(trading_pb2.OrderState.values()) + 1, dtype=np.int8)
@@ -39,6 +41,12 @@ class ObservedDeals:
     rows: Int64Array
     account_ids: Int64Array
     """Of `rows`."""
+
+
+def traded_symbols(payload: bytes) -> tuple[int, list[str]]:
+    """The trading server of a DealsObserved and the symbols of its deals."""
+    message = events_pb2.DealsObserved.FromString(payload)
+    return message.trading_server_id, [symbol for symbol in message.symbols if symbol]
 
 
 def parse_deals(payload: bytes) -> ObservedDeals:
