@@ -98,6 +98,7 @@ class Platform:
         tickets: Sequence[int] = (),
         seconds: float = 5.0,
         symbol: str = "EURUSD",
+        **columns: Sequence[int],
     ) -> trading_pb2.SubmitOrdersResponse:
         """Orders as (account id, signed volume); with position tickets they close. Items are numbered from 1."""
         request = trading_pb2.SubmitOrdersRequest(
@@ -111,6 +112,25 @@ class Platform:
             position_tickets=tickets,
             symbols=[symbol],
             not_after_time=None if tickets else to_timestamp(datetime.now(UTC) + timedelta(seconds=seconds)),
+            **columns,
+        )
+        return await self.trading.SubmitOrders(request, **options())
+
+    async def modify(
+        self, source: str, account_id: int, ticket: int, stop_loss_e8: int, take_profit_e8: int = 0
+    ) -> trading_pb2.SubmitOrdersResponse:
+        """One modification of a position, as item 1."""
+        request = trading_pb2.SubmitOrdersRequest(
+            request_id=new_id(),
+            source_id=source,
+            ordering_key=5,
+            purpose=trading_pb2.ORDER_PURPOSE_MODIFY,
+            item_ids=[1],
+            account_ids=[account_id],
+            position_tickets=[ticket],
+            symbols=["EURUSD"],
+            stop_losses_e8=[stop_loss_e8],
+            take_profits_e8=[take_profit_e8],
         )
         return await self.trading.SubmitOrders(request, **options())
 

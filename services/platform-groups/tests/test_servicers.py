@@ -340,6 +340,25 @@ async def test_an_order_of_a_closed_account_is_rejected_as_data(platform) -> Non
         {"not_after_time": None},
         {"stop_losses_e8": [-1]},
         {"source_id": ""},
+        {"reference_prices_e8": [1, 2]},
+        {"reference_prices_e8": [-1]},
+        {"max_slippages_e8": [-1]},
+        {"purpose": trading_pb2.ORDER_PURPOSE_MODIFY, "position_tickets": [4]},
+        {"purpose": trading_pb2.ORDER_PURPOSE_MODIFY, "volumes_e8": []},
+        {"purpose": trading_pb2.ORDER_PURPOSE_MODIFY, "volumes_e8": [], "position_tickets": [0]},
+        {
+            "purpose": trading_pb2.ORDER_PURPOSE_MODIFY,
+            "volumes_e8": [],
+            "position_tickets": [4],
+            "reference_prices_e8": [1],
+        },
+        {
+            "purpose": trading_pb2.ORDER_PURPOSE_MODIFY,
+            "item_ids": [1, 2],
+            "account_ids": [1, 1],
+            "volumes_e8": [],
+            "position_tickets": [4, 4],
+        },
     ],
 )
 async def test_order_columns_that_do_not_fit(platform, changes) -> None:

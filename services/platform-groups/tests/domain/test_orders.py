@@ -15,6 +15,7 @@ from apportion.platform_groups.domain.orders import (
     UnknownOrder,
     backoff_seconds,
     settle,
+    slippage_refusal,
 )
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import DealAction, DealEntry, OrderPurpose, OrderState
@@ -34,28 +35,33 @@ OPEN = SentOrder(
     position_ticket=0,
     stop_loss_e8=0,
     take_profit_e8=0,
+    reference_price_e8=0,
+    max_slippage_e8=0,
     not_after_time=T0,
     epoch=4,
     attempt_count=1,
 )
 CLOSE = replace(OPEN, purpose=OrderPurpose.CLOSE, position_ticket=77)
+MODIFY = replace(OPEN, purpose=OrderPurpose.MODIFY, position_ticket=77, volume_e8=0, stop_loss_e8=5)
 
 
 @pytest.mark.parametrize(
-    ("kind", "of_open", "of_close"),
+    ("kind", "of_open", "of_close", "of_modify"),
     [
-        (AnswerKind.FILLED, OrderState.FILLED, OrderState.FILLED),
-        (AnswerKind.REFUSED, OrderState.REJECTED, OrderState.REJECTED),
-        (AnswerKind.POSTPONED, OrderState.REJECTED, OrderState.READY),
-        (AnswerKind.NOT_TAKEN, OrderState.READY, OrderState.READY),
-        (AnswerKind.ALREADY_CLOSED, OrderState.REJECTED, OrderState.FILLED),
-        (AnswerKind.CLOSE_VOLUME, OrderState.REJECTED, OrderState.UNKNOWN),
-        (AnswerKind.LOST, OrderState.UNKNOWN, OrderState.UNKNOWN),
+        (AnswerKind.FILLED, OrderState.FILLED, OrderState.FILLED, OrderState.FILLED),
+        (AnswerKind.REFUSED, OrderState.REJECTED, OrderState.REJECTED, OrderState.REJECTED),
+        (AnswerKind.POSTPONED, OrderState.REJECTED, OrderState.READY, OrderState.READY),
+        (AnswerKind.NOT_TAKEN, OrderState.READY, OrderState.READY, OrderState.READY),
+        (AnswerKind.ALREADY_CLOSED, OrderState.REJECTED, OrderState.FILLED, OrderState.REJECTED),
+        (AnswerKind.UNCHANGED, OrderState.REJECTED, OrderState.REJECTED, OrderState.FILLED),
+        (AnswerKind.CLOSE_VOLUME, OrderState.REJECTED, OrderState.UNKNOWN, OrderState.REJECTED),
+        (AnswerKind.LOST, OrderState.UNKNOWN, OrderState.UNKNOWN, OrderState.UNKNOWN),
     ],
 )
-def test_answers(kind: AnswerKind, of_open: OrderState, of_close: OrderState) -> None:
+def test_answers(kind: AnswerKind, of_open: OrderState, of_close: OrderState, of_modify: OrderState) -> None:
     answer = Answer(kind, "WHY", volume_e8=LOT if kind is AnswerKind.FILLED else 0)
     assert settle(OPEN, answer).state is of_open
+    assert settle(MODIFY, answer).state is of_modify
     closed = settle(CLOSE, answer)
     assert closed.state is of_close
     assert closed.epoch == 4
@@ -64,7 +70,7 @@ def test_answers(kind: AnswerKind, of_open: OrderState, of_close: OrderState) ->
 
 
 def test_every_kind_of_answer_is_in_the_table() -> None:
-    for order in (OPEN, CLOSE):
+    for order in (OPEN, CLOSE, MODIFY):
         for kind in AnswerKind:
             settle(order, Answer(kind))
 
@@ -72,6 +78,29 @@ def test_every_kind_of_answer_is_in_the_table() -> None:
 def test_a_partial_fill_keeps_what_was_filled() -> None:
     outcome = settle(OPEN, Answer(AnswerKind.FILLED, volume_e8=LOT // 4, price_e8=5))
     assert (outcome.state, outcome.filled_volume_e8) == (OrderState.PARTIALLY_FILLED, -LOT // 4)
+
+
+def test_a_modification_of_a_closed_position_says_so() -> None:
+    assert settle(MODIFY, Answer(AnswerKind.ALREADY_CLOSED, "ALREADY_CLOSED")).reason == "POSITION_GONE"
+
+
+@pytest.mark.parametrize(
+    ("volume_e8", "bid_e8", "ask_e8", "reason"),
+    [
+        (LOT, 0, 110, ""),
+        (LOT, 0, 111, "SLIPPAGE"),
+        (LOT, 0, 50, ""),
+        (-LOT, 90, 0, ""),
+        (-LOT, 89, 0, "SLIPPAGE"),
+        (-LOT, 200, 0, ""),
+        (LOT, 100, 0, "NO_PRICE"),
+        (-LOT, 0, 100, "NO_PRICE"),
+    ],
+)
+def test_an_open_pays_no_more_than_its_limit(volume_e8: int, bid_e8: int, ask_e8: int, reason: str) -> None:
+    limited = replace(OPEN, volume_e8=volume_e8, reference_price_e8=100, max_slippage_e8=10)
+    assert slippage_refusal(limited, bid_e8, ask_e8) == reason
+    assert slippage_refusal(replace(limited, reference_price_e8=0), bid_e8, ask_e8) == ""
 
 
 def test_retries_slow_down() -> None:
@@ -86,6 +115,8 @@ UNKNOWN_OPEN = UnknownOrder(
     purpose=OrderPurpose.OPEN,
     volume_e8=-LOT,
     position_ticket=0,
+    stop_loss_e8=0,
+    take_profit_e8=0,
     epoch=4,
     reason="",
     absent_count=0,
@@ -169,3 +200,22 @@ def test_a_close_refused_for_its_volume_is_sent_again_at_once() -> None:
     again = judged(refused, position=replace(POSITION, volume_e8=LOT // 2), read_time=T0)
     assert (again.state, again.volume_e8) == (OrderState.READY, -LOT // 2)
     assert judged(refused, read_time=T0).reason == "ALREADY_CLOSED"
+
+
+UNKNOWN_MODIFY = replace(
+    UNKNOWN_CLOSE, purpose=OrderPurpose.MODIFY, volume_e8=0, stop_loss_e8=5, take_profit_e8=6, absent_count=1
+)
+
+
+def test_a_modification_is_done_when_the_position_shows_it() -> None:
+    shown = replace(POSITION, stop_loss_e8=5, take_profit_e8=6)
+    assert judged(replace(UNKNOWN_MODIFY, absent_count=0), position=shown, read_time=T0).state is OrderState.FILLED
+
+
+def test_a_modification_without_a_trace_is_sent_again_late_and_not_to_a_closed_position() -> None:
+    other = replace(POSITION, stop_loss_e8=5)
+    assert judged(UNKNOWN_MODIFY, position=other, read_time=T0) is None
+    assert judged(replace(UNKNOWN_MODIFY, absent_count=0), position=other) is None
+    assert judged(UNKNOWN_MODIFY, position=other).state is OrderState.READY
+    gone = judged(UNKNOWN_MODIFY)
+    assert (gone.state, gone.reason) == (OrderState.REJECTED, "POSITION_GONE")

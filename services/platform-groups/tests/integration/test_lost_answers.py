@@ -51,7 +51,7 @@ async def test_an_open_that_the_server_refuses_is_rejected_with_the_reason(start
         await platform.submit("refused/1", [(account.account_id, LOT)])
         orders = await platform.finished("refused/1")
         assert list(orders.states) == [trading_pb2.ORDER_STATE_REJECTED]
-        assert reasons(orders) == ["PRICE_MOVED"]
+        assert reasons(orders) == ["REQUOTE"]
         await platform.submit("refused/2", [(account.account_id, 90 * LOT)])
         assert reasons(await platform.finished("refused/2")) == ["NO_MONEY"]
         assert await platform.positions(account.account_id) == []

@@ -43,6 +43,8 @@ from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
+STATES_BYTES = 64 << 20
+"""An answer holds the states of all accounts of a trading server, some 80 bytes each."""
 DRAIN_DELAY_SECONDS = 0.5
 """Time for callers to see that this replica goes, before it refuses them."""
 
@@ -129,6 +131,7 @@ def _server(
         peers=PEERS if tls else None,
         domain="platform-groups.apportion",
         critical_methods=CRITICAL_METHODS,
+        max_answer_bytes=STATES_BYTES,
         drain_delay_seconds=min(DRAIN_DELAY_SECONDS, settings.drain_seconds),
         ready=partial(ping, engine),
     )

@@ -12,11 +12,17 @@ from apportion.platform_groups.domain.orders import Answer, AnswerKind
 from apportion.platform_groups.domain.server_facts import NotSent, OutcomeUnknown, ServerRefused, ServerUnreachable
 
 REASONS = {
-    Retcode.REQUOTE: "PRICE_MOVED",
-    Retcode.PRICES: "PRICE_MOVED",
-    Retcode.PRICE_CHANGED: "PRICE_MOVED",
-    Retcode.INVALID_PRICE: "PRICE_MOVED",
-    Retcode.NO_PRICE: "NO_PRICE",
+    Retcode.PRICES: "REQUOTE",
+    Retcode.INVALID_PRICE: "PRICE_INVALID",
+    Retcode.NO_PRICE: "OFF_QUOTES",
+    Retcode.LOCKED: "CONTEXT_BUSY",
+    Retcode.FROZEN: "CONTEXT_BUSY",
+    Retcode.CLOSE_ORDER_EXISTS: "CONTEXT_BUSY",
+    Retcode.CONNECTION: "NO_CONNECTION",
+    Retcode.NETWORK: "NO_CONNECTION",
+    Retcode.NO_SERVICE: "NO_CONNECTION",
+    Retcode.SHUTDOWN: "NO_CONNECTION",
+    Retcode.CANCELLED: "CANCELLED_BY_SERVER",
     Retcode.NO_MONEY: "NO_MONEY",
     Retcode.MARKET_CLOSED: "MARKET_CLOSED",
     Retcode.TRADE_DISABLED: "TRADE_DISABLED",
@@ -25,7 +31,7 @@ REASONS = {
     Retcode.REJECTED: "REJECTED_BY_SERVER",
     Retcode.NOT_FOUND: "NOT_FOUND_ON_SERVER",
 }
-"""Our words where we have one; elsewhere the server's own name of the code."""
+"""Our words where we have one; elsewhere the server's own name of the code. `trading.proto` lists those to rely on."""
 
 POSTPONED = frozenset(
     {
@@ -76,6 +82,8 @@ def refusal_of(retcode: int) -> Answer:
     """What a return code that is no success means for an order."""
     if retcode == Retcode.POSITION_CLOSED:
         return Answer(AnswerKind.ALREADY_CLOSED, "ALREADY_CLOSED")
+    if retcode == Retcode.NO_CHANGES:
+        return Answer(AnswerKind.UNCHANGED, "NO_CHANGES")
     if retcode == Retcode.CLOSE_VOLUME:
         return Answer(AnswerKind.CLOSE_VOLUME, "CLOSE_VOLUME")
     if retcode in BACK_PRESSURE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -10,9 +11,13 @@ from apportion import mt5
 from apportion.mt5 import Connection, DealerRequest, dealer
 from apportion.mt5 import deals as mt5_deals
 from apportion.mt5 import symbols as mt5_symbols
+from apportion.mt5 import ticks as mt5_ticks
+from apportion.mt5.dealer import ModifyRequest
 from apportion.mt5.retcodes import FILLED
-from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of
+from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of, translated
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
+from apportion.platform_groups.domain.server_facts import ServerTick
+from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.tokens import order_token
 from apportion.platform_groups.operations.ports import Permit
 
@@ -34,6 +39,11 @@ class Mt5Dealer:
     @property
     def outstanding_count(self) -> int:
         return len(self._sent)
+
+    async def prices(self, symbols: Sequence[str]) -> dict[str, ServerTick]:
+        with translated():
+            ticks = (await mt5_ticks.last(self._connection, symbols)).ticks
+        return {tick.symbol: ServerTick(tick.symbol, tick.bid_e8, tick.ask_e8, tick.server_time_ms) for tick in ticks}
 
     async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Results can only be read on the login that sent: after a new login the older ones are LOST, see `collect`."""
@@ -84,14 +94,24 @@ class Mt5Dealer:
         late = [id_ for id_, (_, sent_at) in self._sent.items() if sent_at < limit]
         return [(self._sent.pop(id_)[0], Answer(AnswerKind.LOST, "RESULT_LATE")) for id_ in late]
 
-    async def _request(self, order: SentOrder) -> DealerRequest:
+    async def _request(self, order: SentOrder) -> DealerRequest | ModifyRequest:
         if order.symbol not in self._digits:
             for symbol in await mt5_symbols.list_named(self._connection, [order.symbol]):
                 self._digits[symbol.symbol] = symbol.digits
+        digits = self._digits.get(order.symbol, DEFAULT_DIGITS)
+        if order.purpose is OrderPurpose.MODIFY:
+            return ModifyRequest(
+                login=order.login,
+                symbol=order.symbol,
+                digits=digits,
+                position=order.position_ticket,
+                stop_loss_e8=order.stop_loss_e8,
+                take_profit_e8=order.take_profit_e8,
+            )
         return DealerRequest(
             login=order.login,
             symbol=order.symbol,
-            digits=self._digits.get(order.symbol, DEFAULT_DIGITS),
+            digits=digits,
             volume_e8=order.volume_e8,
             comment=order_token(order.order_id),
             position=order.position_ticket,
@@ -101,21 +121,25 @@ class Mt5Dealer:
 
     async def _with_deals(self, answered: list[tuple[SentOrder, mt5.Confirmation]]) -> list[tuple[SentOrder, Answer]]:
         """A confirmation lacks the position and the server's time: they are on the deal."""
-        tickets = [confirmation.deal for _, confirmation in answered if confirmation.retcode in FILLED]
+        tickets = [confirmation.deal for order, confirmation in answered if _makes_a_deal(order, confirmation)]
         by_ticket: dict[int, mt5_deals.Deal] = {}
         if tickets:
             try:
                 by_ticket = {deal.deal: deal for deal in await mt5_deals.list_of_tickets(self._connection, tickets)}
             except mt5.Mt5Error as error:
                 log.warning("deals_of_orders_unread", count=len(tickets), cause=str(error))
-        return [(order, _joined(confirmation, by_ticket)) for order, confirmation in answered]
+        return [
+            (order, _joined(confirmation, by_ticket) if _makes_a_deal(order, confirmation) else answer_of(confirmation))
+            for order, confirmation in answered
+        ]
+
+
+def _makes_a_deal(order: SentOrder, confirmation: mt5.Confirmation) -> bool:
+    return order.purpose is not OrderPurpose.MODIFY and confirmation.retcode in FILLED
 
 
 def _joined(confirmation: mt5.Confirmation, deals: dict[int, mt5_deals.Deal]) -> Answer:
     """Filled, with its deal; without the deal it is LOST, and found by its token like any other lost answer."""
-    answer = answer_of(confirmation)
-    if answer.kind is not AnswerKind.FILLED:
-        return answer
     deal = deals.get(confirmation.deal)
     if deal is None:
         return Answer(AnswerKind.LOST, "DEAL_UNREAD")

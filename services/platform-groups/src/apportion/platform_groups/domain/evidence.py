@@ -2,7 +2,7 @@
 
 Found: the deal with our token decides. Not found: one report proves nothing. An open is EXPIRED after two complete
 reports made later than its own time limit plus the server's request timeout; a close is sent again then, or at once
-when the server itself had refused its volume.
+when the server itself had refused its volume. A modification is done when the position shows it, and sent again then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from apportion.platform_groups.domain.orders import (
     CLOSE_VOLUME,
     NOT_FOUND_ON_SERVER,
+    POSITION_GONE,
     Answer,
     AnswerKind,
     OrderOutcome,
@@ -19,6 +20,7 @@ from apportion.platform_groups.domain.orders import (
     already_closed,
     backoff_seconds,
     filled,
+    modified,
 )
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose, OrderState
@@ -36,8 +38,8 @@ def judge(
 ) -> OrderOutcome | None:
     """The outcome, or None: not known yet (the caller then counts this complete report as one absence).
 
-    `deal` carries the order's token. `position` is, for an open, the one that carries the token; for a close the one
-    to be closed. Both come from complete reports made at `read_time`.
+    `deal` carries the order's token. `position` is, for an open, the one that carries the token; otherwise the one to
+    be closed or modified. Both come from complete reports made at `read_time`.
     """
     if deal is not None:
         answer = Answer(
@@ -51,6 +53,8 @@ def judge(
         return filled(order.order_id, order.epoch, order.volume_e8, answer)
     if order.purpose is OrderPurpose.OPEN:
         return _judge_open(order, position, read_time, timeout)
+    if order.purpose is OrderPurpose.MODIFY:
+        return _judge_modify(order, position, read_time, timeout)
     return _judge_close(order, position, read_time, timeout)
 
 
@@ -89,3 +93,17 @@ def _judge_close(
     signed = left if order.volume_e8 > 0 else -left
     delay = backoff_seconds(order.attempt_count)
     return OrderOutcome(order.order_id, order.epoch, OrderState.READY, volume_e8=signed, retry_seconds=delay)
+
+
+def _judge_modify(
+    order: UnknownOrder, position: ServerPosition | None, read_time: datetime, timeout: timedelta
+) -> OrderOutcome | None:
+    wished = (order.stop_loss_e8, order.take_profit_e8)
+    if position is not None and (position.stop_loss_e8, position.take_profit_e8) == wished:
+        return modified(order.order_id, order.epoch)
+    if order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout):
+        return None
+    if position is None:
+        return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, POSITION_GONE)
+    delay = backoff_seconds(order.attempt_count)
+    return OrderOutcome(order.order_id, order.epoch, OrderState.READY, retry_seconds=delay)

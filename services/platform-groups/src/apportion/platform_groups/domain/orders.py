@@ -1,9 +1,10 @@
 """Orders and what an answer of the trading server makes of them.
 
 READY ─→ SENDING ─→ FILLED, PARTIALLY_FILLED, REJECTED
-  ↑         │  └──→ UNKNOWN ─→ the same by evidence, or EXPIRED (an open) or READY (a close)
+  ↑         │  └──→ UNKNOWN ─→ the same by evidence, or EXPIRED (an open) or READY (a close, a modification)
   └─────────┘ certainly not executed
-An open leaves SENDING for READY only when the server certainly did not run it; a close is repeated until it is done.
+An open leaves SENDING for READY only when the server certainly did not run it; a close or a
+modification is repeated until it is done or refused for good.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ ACCOUNT_NOT_OPEN = "ACCOUNT_NOT_OPEN"
 NOT_AFTER_PASSED = "NOT_AFTER_PASSED"
 NOT_FOUND_ON_SERVER = "NOT_FOUND_ON_SERVER"
 KILL_SWITCH = "KILL_SWITCH_ON"
+SUPERSEDED = "SUPERSEDED"
+POSITION_GONE = "POSITION_GONE"
+SLIPPAGE = "SLIPPAGE"
+NO_PRICE = "NO_PRICE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class SentOrder:
     position_ticket: int
     stop_loss_e8: int
     take_profit_e8: int
+    reference_price_e8: int
+    """0: no limit of the slippage."""
+    max_slippage_e8: int
     not_after_time: datetime | None
     epoch: int
     attempt_count: int
@@ -53,6 +61,8 @@ class UnknownOrder:
     purpose: OrderPurpose
     volume_e8: int
     position_ticket: int
+    stop_loss_e8: int
+    take_profit_e8: int
     epoch: int
     reason: str
     absent_count: int
@@ -68,6 +78,7 @@ class AnswerKind(Enum):
     POSTPONED = "the server said no for now"
     NOT_TAKEN = "it never ran"
     ALREADY_CLOSED = "there is no such position any more"
+    UNCHANGED = "it is as wished already"
     CLOSE_VOLUME = "the position is smaller than the volume"
     LOST = "nobody knows"
 
@@ -118,8 +129,13 @@ def settle(order: SentOrder, answer: Answer) -> OrderOutcome:
             answer.reason,
             retry_seconds=backoff_seconds(order.attempt_count),
         )
+    if order.purpose is not OrderPurpose.OPEN and kind is AnswerKind.POSTPONED:
+        delay = backoff_seconds(order.attempt_count)
+        return OrderOutcome(order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=delay)
     if order.purpose is OrderPurpose.CLOSE:
         return _settle_close(order, answer)
+    if order.purpose is OrderPurpose.MODIFY:
+        return _settle_modify(order, answer)
     return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
 
 
@@ -128,10 +144,30 @@ def _settle_close(order: SentOrder, answer: Answer) -> OrderOutcome:
         return already_closed(order.order_id, order.epoch, order.position_ticket)
     if answer.kind is AnswerKind.CLOSE_VOLUME:
         return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, CLOSE_VOLUME)
-    if answer.kind is AnswerKind.POSTPONED:
-        delay = backoff_seconds(order.attempt_count)
-        return OrderOutcome(order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=delay)
     return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
+
+
+def _settle_modify(order: SentOrder, answer: Answer) -> OrderOutcome:
+    if answer.kind is AnswerKind.UNCHANGED:
+        return modified(order.order_id, order.epoch)
+    reason = POSITION_GONE if answer.kind is AnswerKind.ALREADY_CLOSED else answer.reason
+    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, reason)
+
+
+def slippage_refusal(order: SentOrder, bid_e8: int, ask_e8: int) -> str:
+    """Why an open may not be sent at this market: NO_PRICE, SLIPPAGE; "" when it may. It buys at ask, sells at bid."""
+    if not order.reference_price_e8:
+        return ""
+    price_e8 = ask_e8 if order.volume_e8 > 0 else bid_e8
+    if price_e8 <= 0:
+        return NO_PRICE
+    worse_e8 = price_e8 - order.reference_price_e8 if order.volume_e8 > 0 else order.reference_price_e8 - price_e8
+    return SLIPPAGE if worse_e8 > order.max_slippage_e8 else ""
+
+
+def modified(order_id: int, epoch: int) -> OrderOutcome:
+    """Stop loss and take profit are as wished."""
+    return OrderOutcome(order_id, epoch, OrderState.FILLED)
 
 
 def filled(order_id: int, epoch: int, volume_e8: int, answer: Answer) -> OrderOutcome:

@@ -49,6 +49,7 @@ class AccountAccess(IntEnum):
 class OrderPurpose(IntEnum):
     OPEN = 1
     CLOSE = 2
+    MODIFY = 3
 
 
 class OrderState(IntEnum):

@@ -109,6 +109,8 @@ async def _order_closes(
             position_tickets=np.array([position.position_ticket for position in due]),
             stop_losses_e8=nothing,
             take_profits_e8=nothing,
+            reference_prices_e8=nothing,
+            max_slippages_e8=nothing,
             closing_id=closing.closing_id,
         )
         await insert_orders(tx, orders, now)

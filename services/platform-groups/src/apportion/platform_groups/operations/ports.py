@@ -94,6 +94,10 @@ class DealerSession(Protocol):
         """Orders sent whose answer has not come."""
         ...
 
+    async def prices(self, symbols: Sequence[str]) -> dict[str, ServerTick]:
+        """The server's prices of this moment, of those symbols that have one. Raises ServerFailure."""
+        ...
+
     async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Puts the order on the wire. An answer that came at once, such as a refusal; None: ask `collect`."""
         ...

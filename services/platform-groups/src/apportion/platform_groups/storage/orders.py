@@ -16,6 +16,7 @@ from apportion.platform_groups.domain.orders import (
     ACCOUNT_NOT_OPEN,
     KILL_SWITCH,
     NOT_AFTER_PASSED,
+    SUPERSEDED,
     OrderOutcome,
     SentOrder,
     UnknownOrder,
@@ -33,14 +34,17 @@ RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key,
 INSERT = f"""
     INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
         closing_id, purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
-        not_after_time, state, reason, next_attempt_time, create_time, update_time)
+        reference_price_e8, max_slippage_e8, not_after_time, state, reason, next_attempt_time, create_time, update_time)
     SELECT a.label, a.trading_server_id, a.account_id % {SHARD_COUNT}, a.account_id, COALESCE(a.login, 0),
         $2::text, i.item_id, $3::bigint, $4::bigint, $5::smallint, i.symbol, i.volume_e8, i.volume_e8,
-        i.position_ticket, i.stop_loss_e8, i.take_profit_e8, $6::timestamptz,
+        i.position_ticket, i.stop_loss_e8, i.take_profit_e8, i.reference_price_e8, i.max_slippage_e8,
+        $6::timestamptz,
         CASE WHEN a.state = 2 THEN 1 ELSE 6 END, CASE WHEN a.state = 2 THEN '' ELSE '{ACCOUNT_NOT_OPEN}' END,
         $7::timestamptz, $7, $7
-    FROM unnest($8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
-        AS i (item_id, account_id, symbol, volume_e8, position_ticket, stop_loss_e8, take_profit_e8)
+    FROM unnest($8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+                $15::bigint[], $16::bigint[])
+        AS i (item_id, account_id, symbol, volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
+              reference_price_e8, max_slippage_e8)
     JOIN accounts a ON a.account_id = i.account_id AND a.label = $1
     ORDER BY i.item_id
     ON CONFLICT ON CONSTRAINT orders_item_key DO NOTHING
@@ -49,11 +53,16 @@ INSERT = f"""
 
 CONFLICTING = """
     SELECT o.item_id FROM orders o
-    JOIN unnest($3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
-        AS i (item_id, account_id, symbol, volume_e8, position_ticket) ON o.item_id = i.item_id
+    JOIN unnest($4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+                $11::bigint[], $12::bigint[])
+        AS i (item_id, account_id, symbol, volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
+              reference_price_e8, max_slippage_e8)
+      ON o.item_id = i.item_id
     WHERE o.label = $1 AND o.source_id = $2
-      AND (o.account_id <> i.account_id OR o.symbol <> i.symbol OR o.volume_e8 <> i.volume_e8
-           OR (o.purpose = 2 AND o.position_ticket <> i.position_ticket))
+      AND (o.purpose <> $3 OR o.account_id <> i.account_id OR o.symbol <> i.symbol OR o.volume_e8 <> i.volume_e8
+           OR (o.purpose <> 1 AND o.position_ticket <> i.position_ticket)
+           OR o.stop_loss_e8 <> i.stop_loss_e8 OR o.take_profit_e8 <> i.take_profit_e8
+           OR o.reference_price_e8 <> i.reference_price_e8 OR o.max_slippage_e8 <> i.max_slippage_e8)
     LIMIT 1
 """
 
@@ -71,21 +80,37 @@ STOP = f"""
     RETURNING {RESULT_COLUMNS}
 """
 
+# A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
+SUPERSEDE = f"""
+    UPDATE orders o SET update_time = $3::timestamptz, state = 6, reason = '{SUPERSEDED}'
+    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1 AND purpose = 3
+      AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
+                  AND m.position_ticket = o.position_ticket AND m.order_id > o.order_id)
+    RETURNING {RESULT_COLUMNS}
+"""
+
+# Of one position's modifications only the newest, and only when no other may still be on the wire.
 CLAIM = """
     WITH picked AS MATERIALIZED (
-        SELECT order_id, shard FROM orders
+        SELECT order_id, shard FROM orders o
         WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
           AND next_attempt_time <= $4::timestamptz
           AND (purpose = 2
-               OR (not_after_time >= $4 AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))
-        ORDER BY purpose DESC, order_id LIMIT $5 FOR UPDATE
+               OR (purpose = 3 AND NOT EXISTS (
+                   SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
+                   AND m.position_ticket = o.position_ticket AND m.order_id <> o.order_id
+                   AND (m.order_id > o.order_id OR m.state IN (2, 3))))
+               OR (purpose = 1 AND not_after_time >= $4
+                   AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))
+        ORDER BY (purpose = 2) DESC, order_id LIMIT $5 FOR UPDATE
     )
     UPDATE orders o SET state = 2, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
         sent_time = $4, sent_server_time_ms = $6, update_time = $4
     FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
     WHERE o.order_id = picked.order_id
     RETURNING o.order_id, o.account_id, o.login, o.shard, o.purpose, o.symbol, o.sent_volume_e8, o.position_ticket,
-        o.stop_loss_e8, o.take_profit_e8, o.not_after_time, o.epoch, o.attempt_count
+        o.stop_loss_e8, o.take_profit_e8, o.reference_price_e8, o.max_slippage_e8, o.not_after_time, o.epoch,
+        o.attempt_count
 """
 
 SAVE = f"""
@@ -126,6 +151,8 @@ class NewOrders:
     position_tickets: Int64s
     stop_losses_e8: Int64s
     take_profits_e8: Int64s
+    reference_prices_e8: Int64s
+    max_slippages_e8: Int64s
     closing_id: int = 0
 
 
@@ -148,6 +175,8 @@ async def insert_orders(tx: AsyncConnection, orders: NewOrders, now: datetime) -
         orders.position_tickets,
         orders.stop_losses_e8,
         orders.take_profits_e8,
+        orders.reference_prices_e8,
+        orders.max_slippages_e8,
     )
 
 
@@ -158,11 +187,16 @@ async def find_conflict(tx: AsyncConnection, orders: NewOrders) -> int | None:
         CONFLICTING,
         orders.label,
         orders.source_id,
+        int(orders.purpose),
         orders.item_ids,
         orders.account_ids,
         orders.symbols,
         orders.volumes_e8,
         orders.position_tickets,
+        orders.stop_losses_e8,
+        orders.take_profits_e8,
+        orders.reference_prices_e8,
+        orders.max_slippages_e8,
     )
     return rows[0]["item_id"] if rows else None
 
@@ -180,8 +214,10 @@ async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) ->
 
 
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
-    """Ends opens that may not be sent any more: too late, or the kill switch is on. Returns their result rows."""
-    return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
+    """Ends what may not be sent any more: opens that are too late or stopped by the kill switch, and modifications
+    that a newer one replaces. Returns their result rows."""
+    stopped = await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
+    return stopped + await fetch_arrays(tx, SUPERSEDE, trading_server_id, list(shards), now)
 
 
 async def claim_orders(
@@ -216,13 +252,15 @@ async def claim_orders(
             position_ticket=row["position_ticket"],
             stop_loss_e8=row["stop_loss_e8"],
             take_profit_e8=row["take_profit_e8"],
+            reference_price_e8=row["reference_price_e8"],
+            max_slippage_e8=row["max_slippage_e8"],
             not_after_time=row["not_after_time"],
             epoch=row["epoch"],
             attempt_count=row["attempt_count"],
         )
         for row in rows
     ]
-    return sorted(claimed, key=lambda order: (-order.purpose, order.order_id))
+    return sorted(claimed, key=lambda order: (order.purpose is not OrderPurpose.CLOSE, order.order_id))
 
 
 async def save_outcomes(tx: AsyncConnection, outcomes: Sequence[OrderOutcome], now: datetime) -> list[Any]:
@@ -254,7 +292,8 @@ async def list_unknown(
     tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], limit: int
 ) -> list[UnknownOrder]:
     query = text(
-        """SELECT order_id, login, shard, purpose, sent_volume_e8, position_ticket, epoch, reason, absent_count,
+        """SELECT order_id, login, shard, purpose, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
+        epoch, reason, absent_count,
         attempt_count, sent_server_time_ms, sent_time, not_after_time FROM orders
         WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 3
         ORDER BY absent_count, order_id LIMIT :limit"""
@@ -268,6 +307,8 @@ async def list_unknown(
             purpose=OrderPurpose(row.purpose),
             volume_e8=row.sent_volume_e8,
             position_ticket=row.position_ticket,
+            stop_loss_e8=row.stop_loss_e8,
+            take_profit_e8=row.take_profit_e8,
             epoch=row.epoch,
             reason=row.reason,
             absent_count=row.absent_count,

@@ -106,6 +106,7 @@ accounts = Table(
     integer("absent_count", server_default="0"),
     timestamptz("attempt_time"),
     timestamptz("create_time"),
+    boolean("access_settled", server_default="true"),
     PrimaryKeyConstraint("account_id", name="accounts_pkey"),
     UniqueConstraint("trading_server_id", "login", name="accounts_login_key"),
     ForeignKeyConstraint(["platform_group_id"], ["platform_groups.platform_group_id"], name="accounts_group_fkey"),
@@ -120,6 +121,12 @@ accounts = Table(
         "trading_server_id",
         "account_id",
         postgresql_where=text("access <> wanted_access"),
+    ),
+    Index(
+        "accounts_unsettled_idx",
+        "trading_server_id",
+        "account_id",
+        postgresql_where=text("NOT access_settled"),
     ),
 )
 
@@ -202,16 +209,26 @@ orders = Table(
     bigint("server_time_ms", server_default="0"),
     timestamptz("create_time"),
     timestamptz("update_time"),
+    bigint("reference_price_e8", server_default="0"),
+    bigint("max_slippage_e8", server_default="0"),
     PrimaryKeyConstraint("order_id", name="orders_pkey"),
     UniqueConstraint("label", "source_id", "item_id", name="orders_item_key"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="orders_account_fkey"),
-    CheckConstraint("volume_e8 <> 0", name="orders_volume_check"),
+    CheckConstraint("(volume_e8 <> 0) = (purpose <> 3)", name="orders_volume_check"),
     CheckConstraint("purpose <> 1 OR (position_ticket = 0 OR state > 3)", name="orders_open_check"),
     CheckConstraint("purpose <> 1 OR not_after_time IS NOT NULL", name="orders_limit_check"),
     CheckConstraint("purpose <> 2 OR position_ticket > 0", name="orders_close_check"),
+    CheckConstraint("purpose <> 3 OR position_ticket > 0", name="orders_modify_check"),
     Index("orders_ready_idx", "trading_server_id", "shard", "order_id", postgresql_where=text("state = 1")),
     Index("orders_sending_idx", "trading_server_id", "shard", postgresql_where=text("state IN (2, 3)")),
     Index("orders_closing_idx", "closing_id", postgresql_where=text("closing_id > 0")),
+    Index(
+        "orders_modify_idx",
+        "trading_server_id",
+        "position_ticket",
+        "order_id",
+        postgresql_where=text("purpose = 3"),
+    ),
 )
 
 transfers = Table(
@@ -299,4 +316,17 @@ deals = Table(
     PrimaryKeyConstraint("trading_server_id", "deal_ticket", name="deals_pkey"),
     Index("deals_time_idx", "trading_server_id", "server_time_ms"),
     Index("deals_account_idx", "account_id", "deal_ticket"),
+)
+
+position_stops = Table(
+    "position_stops",
+    metadata,
+    bigint("trading_server_id"),
+    bigint("position_ticket"),
+    bigint("account_id"),
+    bigint("stop_loss_e8"),
+    bigint("take_profit_e8"),
+    timestamptz("update_time"),
+    PrimaryKeyConstraint("trading_server_id", "position_ticket", name="position_stops_pkey"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="position_stops_account_fkey"),
 )

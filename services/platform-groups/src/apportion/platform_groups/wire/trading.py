@@ -32,17 +32,20 @@ def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrd
     problems.not_negative(request.ordering_key, "ordering_key")
     problems.one_of(request.purpose, tuple(OrderPurpose), "purpose")
     problems.within(count, 1, CHUNK_ROWS, "item_ids")
-    closes = request.purpose == trading_pb2.ORDER_PURPOSE_CLOSE
+    opens = request.purpose == trading_pb2.ORDER_PURPOSE_OPEN
+    modifies = request.purpose == trading_pb2.ORDER_PURPOSE_MODIFY
     for name, sizes in (
         ("account_ids", (count,)),
-        ("volumes_e8", (count,)),
-        ("position_tickets", (count,) if closes else (0,)),
+        ("volumes_e8", (0,) if modifies else (count,)),
+        ("position_tickets", (0,) if opens else (count,)),
         ("symbol_indexes", (0, count)),
         ("stop_losses_e8", (0, count)),
         ("take_profits_e8", (0, count)),
+        ("reference_prices_e8", (0, count) if opens else (0,)),
+        ("max_slippages_e8", (0, count) if opens else (0,)),
     ):
         problems.require(len(getattr(request, name)) in sizes, name, f"must have {sizes[-1]} rows")
-    problems.require(closes or request.HasField("not_after_time"), "not_after_time", "is required for opens")
+    problems.require(not opens or request.HasField("not_after_time"), "not_after_time", "is required for opens")
     for index, symbol in enumerate(request.symbols):
         problems.text(symbol, f"symbols[{index}]", longest=SYMBOL_LENGTH)
     problems.require(bool(request.symbols), "symbols", "must not be empty")
@@ -52,14 +55,16 @@ def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrd
         source_id=request.source_id,
         ordering_key=request.ordering_key,
         purpose=OrderPurpose(request.purpose),
-        not_after_time=None if closes else from_timestamp(request.not_after_time, "not_after_time"),
+        not_after_time=from_timestamp(request.not_after_time, "not_after_time") if opens else None,
         item_ids=column(request.item_ids),
         account_ids=column(request.account_ids),
         symbols=_symbols(request, count),
-        volumes_e8=column(request.volumes_e8),
+        volumes_e8=_filled(request.volumes_e8, count),
         position_tickets=_filled(request.position_tickets, count),
         stop_losses_e8=_filled(request.stop_losses_e8, count),
         take_profits_e8=_filled(request.take_profits_e8, count),
+        reference_prices_e8=_filled(request.reference_prices_e8, count),
+        max_slippages_e8=_filled(request.max_slippages_e8, count),
     )
     _check_columns(orders)
     return orders
@@ -69,11 +74,14 @@ def _check_columns(orders: NewOrders) -> None:
     problems = Problems()
     problems.require(len(np.unique(orders.item_ids)) == len(orders.item_ids), "item_ids", "must be distinct")
     problems.require(bool((orders.account_ids > 0).all()), "account_ids", "must be positive")
-    problems.require(bool((orders.volumes_e8 != 0).all()), "volumes_e8", "must not be 0")
-    closes = orders.purpose is OrderPurpose.CLOSE
-    problems.require(not closes or bool((orders.position_tickets > 0).all()), "position_tickets", "must be positive")
+    modifies, opens = orders.purpose is OrderPurpose.MODIFY, orders.purpose is OrderPurpose.OPEN
+    problems.require(modifies or bool((orders.volumes_e8 != 0).all()), "volumes_e8", "must not be 0")
+    problems.require(opens or bool((orders.position_tickets > 0).all()), "position_tickets", "must be positive")
+    distinct = not modifies or len(np.unique(orders.position_tickets)) == len(orders.position_tickets)
+    problems.require(distinct, "position_tickets", "must be distinct")
     problems.require(bool((orders.stop_losses_e8 >= 0).all()), "stop_losses_e8", "must not be negative")
-    problems.require(bool((orders.take_profits_e8 >= 0).all()), "take_profits_e8", "must not be negative")
+    for name in ("take_profits_e8", "reference_prices_e8", "max_slippages_e8"):
+        problems.require(bool((getattr(orders, name) >= 0).all()), name, "must not be negative")
     problems.raise_if_any()
 
 

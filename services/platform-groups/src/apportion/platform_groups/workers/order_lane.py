@@ -19,6 +19,7 @@ from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
 from apportion.platform_groups.workers.lane import LOOK_SECONDS, Lane
+from apportion.platform_groups.workers.market import Market
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
 from apportion.storage.leases import Lease
@@ -91,18 +92,21 @@ class OrderLane(Lane):
     async def _send(self, orders: list[SentOrder]) -> list[OrderOutcome]:
         """Outcomes of those that ended at once. Lease and time limit are looked at right before each write."""
         ended = []
+        market = Market(self._session, self._clock, {order.symbol for order in orders if order.reference_price_e8})
         for order in orders:
             answer: Answer | None
             if reason := self._obstacle(order):
                 answer = Answer(AnswerKind.NOT_TAKEN, reason)
+            elif reason := await market.refusal(order):
+                answer = Answer(AnswerKind.REFUSED, reason)
             else:
-                answer = await self._session.send(order, partial(self._may_send, order))
+                answer = await self._session.send(order, partial(self._may_send, order, market))
             if answer is not None:
                 ended.append(settle(order, answer))
         return ended
 
-    def _may_send(self, order: SentOrder) -> bool:
-        return not self._obstacle(order)
+    def _may_send(self, order: SentOrder, market: Market) -> bool:
+        return not self._obstacle(order) and not (order.reference_price_e8 and market.is_old)
 
     def _obstacle(self, order: SentOrder) -> str:
         """Why the order must not go out now; "" when it may."""
