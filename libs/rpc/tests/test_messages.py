@@ -53,6 +53,19 @@ async def test_the_limit_can_be_raised(loopback: Any) -> None:
     await stub.ReplayEvents(request, **call_options(1, 2.0))
 
 
+async def test_answers_may_be_larger_than_requests(loopback: Any) -> None:
+    async def answer_much(request: events_pb2.ReplayEventsRequest) -> events_pb2.ReplayEventsResponse:
+        return events_pb2.ReplayEventsResponse(events=[events_pb2.Event(payload=b"x" * (2 << 20))])
+
+    address = await loopback.serve(answer_much, max_answer_bytes=4 << 20)
+    stub = loopback.stub(address, max_message_bytes=4 << 20)
+    answer = await stub.ReplayEvents(events_pb2.ReplayEventsRequest(), **call_options(1, 2.0))
+    assert len(answer.events[0].payload) == 2 << 20
+    large = events_pb2.ReplayEventsRequest(aggregate_id="x" * (1 << 20)).SerializeToString()
+    failure = await raw_failure(loopback.raw(address), large)
+    assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_metadata_over_8_kib_is_refused(loopback: Any) -> None:
     channel = loopback.raw(await loopback.serve())
     failure = await raw_failure(channel, b"", metadata=(("x-label", "1"), ("x-long", "a" * 9_000)))

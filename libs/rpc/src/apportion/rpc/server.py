@@ -31,7 +31,8 @@ class Server:
     `peers` maps each peer name to the methods it may call, and everything else is refused; it may be None
     only without TLS, and TLS is left out only in tests and benchmarks. `critical_methods` have a pool of
     their own, so that closing positions does not queue behind statements. `ready` is asked each second and
-    decides what the health service says.
+    decides what the health service says. Answers may be as large as requests, unless `max_answer_bytes` allows more:
+    for a question about everything, whose caller has raised the limit of its channel.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Server:
         critical_methods: Sequence[str] = (),
         ready: Callable[[], Awaitable[bool]] | None = None,
         max_message_bytes: int = 1 << 20,
+        max_answer_bytes: int | None = None,
         max_call_seconds: float = 30.0,
         drain_delay_seconds: float = 0.5,
         trust_metadata_peer: bool = False,
@@ -58,7 +60,9 @@ class Server:
         self._pools = (Pool(max_concurrent), Pool(max_concurrent))
         admission = Admission(AllowList(peers), most_seconds=max_call_seconds, trust_metadata_peer=trust_metadata_peer)
         guard = Guard(domain, admission, *self._pools, critical_methods)
-        self._registrar = _Registrar(grpc.aio.server(options=_options(max_message_bytes)), guard)
+        self._registrar = _Registrar(
+            grpc.aio.server(options=_options(max_message_bytes, max_answer_bytes or max_message_bytes)), guard
+        )
         self._health = health.aio.HealthServicer()
         self._poll: asyncio.Task[None] | None = None
 
@@ -163,11 +167,11 @@ class _Registrar(grpc.aio.Server):
         return await self._inner.wait_for_termination(timeout)
 
 
-def _options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _options(max_request_bytes: int, max_answer_bytes: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # or two servers share one port in silence
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", max_request_bytes),
+        ("grpc.max_send_message_length", max_answer_bytes),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.keepalive_time_ms", 30_000),

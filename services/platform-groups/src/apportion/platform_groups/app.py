@@ -111,6 +111,7 @@ def _work(
         deal_interval=settings.deal_interval_seconds,
         state_interval=settings.state_interval_seconds,
         tick_interval=settings.tick_interval_seconds,
+        stop_interval=settings.stop_interval_seconds,
     )
     return Work(egress, connector, owner=settings.worker_id, lease_seconds=settings.lease_seconds)
 
