@@ -60,7 +60,16 @@ class States:
     equities_minor: np.ndarray
 
     async def newest(self, trading_server_id: int) -> AccountStates:
-        return AccountStates(CLOCK.now(), self.account_ids, self.equities_minor)
+        nothing = np.zeros_like(self.equities_minor)
+        return AccountStates(
+            CLOCK.now(),
+            self.account_ids,
+            balances_minor=self.equities_minor,
+            equities_minor=self.equities_minor,
+            margins_minor=nothing,
+            free_margins_minor=self.equities_minor,
+            leverages=nothing,
+        )
 
 
 class NothingMissed:

@@ -82,7 +82,10 @@ class StubSymbols:
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         if symbol not in self.grids:
             raise SymbolUnknown(symbol=symbol)
-        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:], symbol[:3])
+        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:6], symbol[:3])
+
+    def at_hand(self, label: int, trading_server_id: int) -> dict[str, SymbolSpec]:
+        return {symbol: self.spec_at_hand(label, trading_server_id, symbol) for symbol in self.grids}
 
 
 @dataclass
@@ -91,14 +94,20 @@ class StubStates:
 
     clock: FixedClock
     equities_minor: dict[int, int] = field(default_factory=dict)
+    margins_minor: dict[int, int] = field(default_factory=dict)
     observed_time: datetime | None = None
 
     async def newest(self, trading_server_id: int) -> AccountStates | None:
         ids = sorted(self.equities_minor)
+        equities_minor = np.array([self.equities_minor[i] for i in ids], dtype=np.int64)
         return AccountStates(
             observed_time=self.observed_time or self.clock.now(),
             account_ids=np.array(ids, dtype=np.int64),
-            equities_minor=np.array([self.equities_minor[i] for i in ids], dtype=np.int64),
+            balances_minor=equities_minor,
+            equities_minor=equities_minor,
+            margins_minor=np.array([self.margins_minor.get(i, 0) for i in ids], dtype=np.int64),
+            free_margins_minor=equities_minor - np.array([self.margins_minor.get(i, 0) for i in ids], dtype=np.int64),
+            leverages=np.full(len(ids), 100),
         )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from apportion.allocation.adapters.account_states import WeatherStates
+from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.symbols import SymbolSpec
@@ -15,6 +16,7 @@ from apportion.allocation.operations.dispatch_allocation import dispatch_allocat
 from apportion.api.platform_groups.v1 import events_pb2, trading_servers_pb2, trading_servers_pb2_grpc
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, publish_weather
+from apportion.events.weather import ticks_key
 from apportion.money import E8
 from apportion.rpc import set_column, to_timestamp
 from apportion.runtime import Background
@@ -37,7 +39,7 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
     async def ListTradingServers(self, request, context): ...
 
     async def ListSymbols(self, request, context):
-        self.asked += request.names
+        self.asked.append(list(request.names))
         if self.is_down:
             raise UpstreamUnavailable(service="the trading server")
         symbol = trading_servers_pb2.Symbol(
@@ -51,7 +53,14 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
             profit_currency_code="USD",
             margin_currency_code="EUR",
         )
-        return trading_servers_pb2.ListSymbolsResponse(symbols=[symbol])
+        if request.names:
+            return trading_servers_pb2.ListSymbolsResponse(
+                symbols=[symbol for name in request.names if name == symbol.name]
+            )
+        if not request.page_token:
+            return trading_servers_pb2.ListSymbolsResponse(symbols=[symbol], next_page_token="more")
+        other = trading_servers_pb2.Symbol(name="GBPUSD", volume_step_e8=1, min_volume_e8=1, max_volume_e8=1)
+        return trading_servers_pb2.ListSymbolsResponse(symbols=[other])
 
 
 class TestSymbols:
@@ -72,7 +81,8 @@ class TestSymbols:
         for _ in range(3):
             assert (await port.spec(1, 7, "EURUSD")).grid == SymbolGrid(1, 2, 3)
         assert port.spec_at_hand(1, 7, "EURUSD") == EURUSD
-        assert servers.asked == ["EURUSD"]
+        assert port.at_hand(1, 7).keys() == {"EURUSD", "GBPUSD"}
+        assert servers.asked == [[], []], "the whole server at once, in pages"
 
     async def test_known_symbols_are_kept_fresh_behind_the_decisions(self, symbols):
         port, servers = symbols
@@ -89,9 +99,9 @@ class TestSymbols:
                 await port.spec(1, 7, "XAUUSD")
         with pytest.raises(SymbolUnknown):
             port.spec_at_hand(1, 7, "XAUUSD")
-        assert servers.asked == ["XAUUSD"]
+        assert servers.asked == [[], [], ["XAUUSD"]]
         await port.refresh()
-        assert servers.asked == ["XAUUSD"], "a name that somebody made up is not asked for ever"
+        assert servers.asked[3:] == [[], []], "a name that somebody made up is not asked for ever"
         with pytest.raises(UpstreamUnavailable):
             port.spec_at_hand(1, 7, "XAUUSD")
 
@@ -116,6 +126,23 @@ async def test_a_deal_on_an_unseen_symbol_is_asked_for_before_masters_are_locked
     await house.deal(64, 1.0, position=901)
     assert house.symbols.asked == ["EURUSD"] * 2, "once by each preparation, never by a handler"
     assert len(house.waiting) == 1
+
+
+class TestRates:
+    async def test_by_ticks_and_the_currencies_of_symbols(self, house, redis_url):
+        redis = Redis(redis_url)
+        async with Background() as background:
+            rates = WeatherRates(redis, background, house.symbols)
+            assert await rates.conversion_e8(1, 7, "USD", "USD") == E8
+            assert await rates.conversion_e8(1, 7, "EUR", "USD") == 0
+            ticks = events_pb2.Ticks(trading_server_id=7, symbols=["EURUSD", "UNKNOWN"])
+            set_column(ticks, "bids_e8", [124_000_000, 1])
+            set_column(ticks, "asks_e8", [126_000_000, 1])
+            await publish_weather(redis, ticks_key(7), ticks.SerializeToString(), 1)
+            assert await rates.conversion_e8(1, 7, "EUR", "USD") == 125_000_000
+            assert await rates.conversion_e8(1, 7, "USD", "EUR") == 80_000_000
+            assert await rates.conversion_e8(1, 7, "USD", "CHF") == 0
+        await redis.close()
 
 
 async def publish(redis, clock, version, account_ids, equities) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import structlog
 
@@ -9,6 +11,7 @@ from apportion.allocation.domain.accounts import AccountStates
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
+from apportion.money import Int64Array
 from apportion.rpc import column, from_timestamp
 from apportion.runtime import Background
 
@@ -59,5 +62,14 @@ def _parse(payload: bytes, before: AccountStates | None) -> AccountStates:
     return AccountStates(
         observed_time=from_timestamp(message.observed_time, "observed_time"),
         account_ids=account_ids,
-        equities_minor=column(message.equities_minor),
+        balances_minor=_column(message.balances_minor, account_ids.size),
+        equities_minor=_column(message.equities_minor, account_ids.size),
+        margins_minor=_column(message.margins_minor, account_ids.size),
+        free_margins_minor=_column(message.free_margins_minor, account_ids.size),
+        leverages=_column(message.leverages, account_ids.size),
     )
+
+
+def _column(values: Any, length: int) -> Int64Array:
+    """A column that an older publisher did not fill is all 0."""
+    return column(values).astype(np.int64, copy=False) if len(values) else np.zeros(length, dtype=np.int64)

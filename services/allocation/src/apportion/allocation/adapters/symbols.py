@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 import structlog
@@ -17,15 +17,14 @@ from apportion.rpc import call_options
 
 log = structlog.get_logger()
 
-CALL_NAMES = 100
-"""Most symbols asked for in one call."""
+PAGE_SYMBOLS = 1_000
 
 Server = tuple[int, int]
 """(label, trading server)"""
 
 
 class PlatformSymbols:
-    """A decision never waits for a symbol that was traded before: `run` asks anew for all that are known.
+    """All symbols of the servers that masters trade on. A decision never waits for one: `run` asks anew for all.
 
     While platform-groups is away, what is known serves.
     """
@@ -41,8 +40,12 @@ class PlatformSymbols:
 
         Raises SymbolUnknown, and what platform-groups raises when it cannot tell.
         """
-        if symbol not in self._kept.get((label, trading_server_id), {}):
-            await self._ask(label, trading_server_id, [symbol])
+        server = (label, trading_server_id)
+        if server not in self._kept:
+            self._kept[server] = await self._ask(server)
+        kept = self._kept[server]
+        if symbol not in kept:  # it may be new
+            kept |= {symbol: None} | await self._ask(server, [symbol])
         return self.spec_at_hand(label, trading_server_id, symbol)
 
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
@@ -55,6 +58,11 @@ class PlatformSymbols:
             raise SymbolUnknown(symbol=symbol, trading_server_id=trading_server_id)
         return found
 
+    def at_hand(self, label: int, trading_server_id: int) -> Mapping[str, SymbolSpec]:
+        """All that are known of a server, by name."""
+        kept = self._kept.get((label, trading_server_id), {})
+        return {name: spec for name, spec in kept.items() if spec is not None}
+
     async def run(self) -> None:
         """Ask anew for ever."""
         while True:
@@ -62,25 +70,25 @@ class PlatformSymbols:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Ask for every known symbol once more; names that no server knows are forgotten, anybody may make some up."""
-        for (label, trading_server_id), kept in list(self._kept.items()):
-            for symbol in [symbol for symbol, found in kept.items() if found is None]:
-                del kept[symbol]
-            symbols = list(kept)
-            for first in range(0, len(symbols), CALL_NAMES):
-                try:
-                    await self._ask(label, trading_server_id, symbols[first : first + CALL_NAMES])
-                except DomainError as error:
-                    log.warning("symbols_not_refreshed", trading_server_id=trading_server_id, cause=error.reason)
+        """Ask for every symbol once more; names that no server knows are forgotten, anybody may make some up."""
+        for server in list(self._kept):
+            try:
+                self._kept[server] = await self._ask(server)
+            except DomainError as error:
+                log.warning("symbols_not_refreshed", trading_server_id=server[1], cause=error.reason)
 
-    async def _ask(self, label: int, trading_server_id: int, symbols: Sequence[str]) -> None:
+    async def _ask(self, server: Server, names: Sequence[str] = ()) -> dict[str, SymbolSpec | None]:
+        label, trading_server_id = server
         request = trading_servers_pb2.ListSymbolsRequest(
-            trading_server_id=trading_server_id, names=symbols, page_size=CALL_NAMES
+            trading_server_id=trading_server_id, names=names, page_size=PAGE_SYMBOLS
         )
-        answer = await self._stub.ListSymbols(request, **call_options(label, self._call_seconds))
-        found = {symbol.name: _spec(symbol) for symbol in answer.symbols}
-        kept = self._kept.setdefault((label, trading_server_id), {})
-        kept.update({symbol: found.get(symbol) for symbol in symbols})
+        found: dict[str, SymbolSpec | None] = {}
+        while True:
+            answer = await self._stub.ListSymbols(request, **call_options(label, self._call_seconds))
+            found |= {symbol.name: _spec(symbol) for symbol in answer.symbols}
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
 
 
 def _spec(symbol: trading_servers_pb2.Symbol) -> SymbolSpec:

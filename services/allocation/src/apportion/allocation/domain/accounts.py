@@ -35,7 +35,13 @@ class AccountStates:
 
     observed_time: datetime
     account_ids: Int64Array
+    balances_minor: Int64Array
     equities_minor: Int64Array
+    margins_minor: Int64Array
+    """Used margin."""
+    free_margins_minor: Int64Array
+    leverages: Int64Array
+    """100 for 1:100; 0 where it is not known."""
 
 
 def check_account(account: Account, kind: AccountKind) -> None:

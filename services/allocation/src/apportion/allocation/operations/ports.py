@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +31,18 @@ class Symbols(Protocol):
 
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         """As `spec` found it. Raises SymbolUnknown, or UpstreamUnavailable for one that was not asked for."""
+        ...
+
+    def at_hand(self, label: int, trading_server_id: int) -> Mapping[str, SymbolSpec]:
+        """All that are known of a server, by name; all that it has, after the first question."""
+        ...
+
+
+class Rates(Protocol):
+    """Prices of currencies."""
+
+    async def conversion_e8(self, label: int, trading_server_id: int, source: str, target: str) -> int:
+        """Price of one unit of `source` in `target`, 1e-8; 0 while no quote leads there."""
         ...
 
 
