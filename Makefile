@@ -11,33 +11,37 @@ DISTRIBUTIONS := protos $(wildcard libs/*) $(wildcard services/*)
 SOURCES := $(wildcard libs/*/src services/*/src)
 PROTOS := $(shell find protos/apportion -name '*.proto')
 WORKERS ?= 2
+SEEDS ?= 10
 export UV_PYTHON_DOWNLOADS := never
 # Services start as processes many times; without compiled modules each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-7s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(VENV)/installed protos/gen/made ## Install everything into .venv, with pinned hashes
 
 $(VENV)/locked: locks/dev.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, {sys.executable} is {sys.version}"'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet uv || echo "uv cannot be had: pip installs instead, slower"
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip sync --quiet --require-hashes locks/dev.txt; \
+	@$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), with pinned hashes …"
+	@$(BIN)/pip install --quiet uv 2> /dev/null || echo "uv cannot be had: pip installs instead, slower"
+	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip sync --quiet --require-hashes locks/dev.txt; \
 	else $(BIN)/pip install --quiet --require-hashes -r locks/dev.txt; fi
-	touch $@
+	@touch $@
 
 $(VENV)/installed: $(VENV)/locked $(addsuffix /pyproject.toml,$(DISTRIBUTIONS)) protos/build_hook.py
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix -e ./,$(DISTRIBUTIONS)); \
+	@echo "installing the workspace …"
+	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(addprefix -e ./,$(DISTRIBUTIONS)); \
 	else $(BIN)/pip install --quiet --no-deps --no-build-isolation $(addprefix -e ./,$(DISTRIBUTIONS)); fi
-	touch $@
+	@touch $@
 
 protos/gen/made: $(PROTOS) protos/generate.py | $(VENV)/installed
-	$(BIN)/python protos/generate.py > /dev/null
-	touch $@
+	@echo "generating code from the protos …"
+	@$(BIN)/python protos/generate.py > /dev/null
+	@touch $@
 
 .PHONY: protos
 protos: setup ## Generate Python code from the protos, and lint them
@@ -67,17 +71,21 @@ tidy: setup ## The house rules, as tests
 test: lint types ## All checks and all tests: units, contracts, processes, house rules
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native
 
+.PHONY: soak
+soak: setup ## Scripted days with processes killed and suspended, each at other moments; SEEDS=10 of them
+	APPORTION_SEEDS=$(SEEDS) $(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native tests/e2e/test_crashes.py tests/e2e/test_replicas.py
+
 .PHONY: bench
 bench: setup ## Measure, and print each figure as a ratio to its bare floor
 	$(BIN)/python -m tests.bench
 
 .PHONY: demo
 demo: setup ## Run everything on embedded defaults with a live board; ONCE=1: one scripted day, then check the books
-	$(BIN)/python -m apportion.devstack demo $(if $(ONCE),--once) $(ARGS)
+	@$(BIN)/python -m apportion.devstack demo $(if $(ONCE),--once) $(ARGS)
 
 .PHONY: run
 run: setup ## Run the five services on embedded servers, without simulator and demo data
-	$(BIN)/python -m apportion.devstack run $(ARGS)
+	@$(BIN)/python -m apportion.devstack run $(ARGS)
 
 .PHONY: lock
 lock: setup ## Resolve locks/*.in again

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -10,11 +12,12 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from methods import Method, all_methods
 
 from apportion.devstack.certificates import issue
 from apportion.devstack.stack import OPERATOR, Stack
 from apportion.rpc import Tls
+from apportion.testing.methods import REPLAY, Method, all_methods
+from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("contract")]
 
@@ -180,15 +183,36 @@ async def test_pages(wire: Wire, method: Method) -> None:
     assert await _refusal(wire, method, request) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m.descriptor.name.startswith("Get")], ids=str)
+@pytest.mark.parametrize("method", [m for m in METHODS if m.descriptor.name.startswith("Get") and m.ids], ids=str)
 async def test_what_is_not_there_is_not_found(wire: Wire, method: Method) -> None:
-    request = method.request()
-    for field in method.descriptor.input_type.fields:
-        if field.name.endswith("_id"):
-            setattr(request, field.name, 987_654_321)
-            break
+    request = method.filled(dict.fromkeys(method.ids, 987_654_321))
     answers = [await wire.call(method, request.SerializeToString(), metadata=(("x-label", n),)) for n in "12"]
     assert answers == [(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")] * 2
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m.ids and not m.lists], ids=str)
+async def test_ids_of_nothing_are_never_accepted(wire: Wire, method: Method) -> None:
+    request = method.filled(dict.fromkeys(method.ids, 987_654_321), str(uuid.uuid4()))
+    code, reason = await wire.call(method, request.SerializeToString())
+    refused_before = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION} if method.writes else set()
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND") or code in refused_before
+
+
+async def test_without_its_database_a_service_says_so_and_serves_again_with_it(stack: Stack, wire: Wire) -> None:
+    lists = {service: next(m for m in LISTS if m.service == service and REPLAY not in m.path) for service in SERVICES}
+    stack.postgres.kill()
+    try:
+        for service, method in lists.items():
+            assert await wire.call(method) == (grpc.StatusCode.UNAVAILABLE, "DB_UNAVAILABLE"), service
+    finally:
+        await stack.postgres.start()
+    for method in lists.values():
+        await eventually(partial(_is_served, wire, method))
+
+
+async def _is_served(wire: Wire, method: Method) -> bool:
+    code, _ = await wire.call(method)
+    return code == grpc.StatusCode.OK
 
 
 async def _refusal(wire: Wire, method: Method, request: object) -> tuple[grpc.StatusCode, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,23 @@ import pytest_asyncio
 from apportion.devstack.scene import Scene, open_scene
 
 INVESTOR_COUNT = 9
+# The suite plays one seed, `make soak` many.
+SEEDS = range(1, 1 + int(os.environ.get("APPORTION_SEEDS", "1")))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a `seed`, or whose scene does, is played for each."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", SEEDS, scope="module")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if len(SEEDS) > 1:
+        passed = len(terminalreporter.getreports("passed"))
+        broken = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+        terminalreporter.write_line(
+            f"soak: {len(SEEDS)} seeds, {passed} tests passed, {len(broken)} failed {' '.join(broken)}"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from apportion.devstack.books import audit, final_books
 from apportion.devstack.day import Day
 from apportion.devstack.ledger import read_ledger
 from apportion.devstack.scene import Scene, open_scene
 from apportion.devstack.stack import SERVICES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INVESTOR_COUNT = 9
 # Longest time into a step before the process is killed.
@@ -69,11 +72,15 @@ class Killer:
         await scene.stack.services[victim].start()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def calm(folder: Path) -> dict[str, object]:
+    """The final books of a day on which nothing was killed."""
+    return await _play(folder / "calm", _nothing)
+
+
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("seed", [1])
-async def test_the_books_are_the_same_after_crashes(folder: Path, seed: int) -> None:
-    calm = await _play(folder / "calm", _nothing)
+async def test_the_books_are_the_same_after_crashes(folder: Path, calm: dict[str, object], seed: int) -> None:
     killer = Killer(seed)
-    stormy = await _play(folder / "stormy", killer)
+    stormy = await _play(folder / f"stormy-{seed}", killer)
     assert len(killer.killed) >= 6, killer.killed
     assert stormy == calm, f"killed {killer.killed}"

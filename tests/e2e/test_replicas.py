@@ -41,9 +41,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(folder: Path) -> AsyncIterator[Scene]:
+async def scene(folder: Path, seed: int) -> AsyncIterator[Scene]:
     split = dict.fromkeys(SHARED, 2)
-    async with open_scene(folder, investor_count=9, split=split) as opened:
+    async with open_scene(folder / f"seed-{seed}", investor_count=9, seed=seed, split=split) as opened:
         await opened.simulator.set_price("EURUSD", "1.10000", "1.10000")
         await opened.simulator.set_price("GBPUSD", "1.27000", "1.27000")
         yield opened
@@ -99,11 +99,11 @@ async def test_a_lost_answer_opens_no_child_twice(scene: Scene) -> None:
     answers = await scene.simulator.add_fault("lose_answer", endpoint="dealer/send_request", count=2)
     await _all_buy(scene)
     await day.settle("all masters buy, two answers are lost")
-    assert await _left(scene, answers) == 0
+    assert await _fired(scene, answers) == 2
     results = await scene.simulator.add_fault("lose_result", endpoint="dealer/get_request_result", count=2)
     await _all_close(scene)
     await day.settle("all masters close, two results are lost")
-    assert await _left(scene, results) == 0
+    assert await _fired(scene, results) == 2
     await _refuse_wrong_books(scene)
 
 
@@ -150,15 +150,15 @@ async def _refuse_wrong_books(scene: Scene) -> None:
     assert not [problem for finding in findings for problem in finding.problems]
 
 
-async def _left(scene: Scene, fault: int) -> int:
-    """How often a fault is still to befall a request."""
-    [left] = [listed["left"] for listed in await scene.simulator.admin.faults() if listed["id"] == fault]
-    return int(left)
+async def _fired(scene: Scene, fault: int) -> int:
+    """How often a fault has befallen a request."""
+    [fired] = [listed["fired"] for listed in await scene.simulator.admin.faults() if listed["id"] == fault]
+    return int(fired)
 
 
 async def _slowed(scene: Scene) -> list[int]:
     """Logins with an order that reached the server and was made to wait there."""
-    return [fault["login"] for fault in await scene.simulator.admin.faults() if fault["left"] == 0]
+    return [fault["login"] for fault in await scene.simulator.admin.faults() if fault["fired"]]
 
 
 async def _sender(scene: Scene) -> str | None:

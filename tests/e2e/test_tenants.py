@@ -1,87 +1,101 @@
-"""Everything of one broker is invisible to another, in each service."""
+"""Everything of one broker is invisible to another, in each RPC of each service: those of tomorrow too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
-from apportion.api.allocation.v1 import allocations_pb2, masters_pb2, subscriptions_pb2
-from apportion.api.fees.v1 import calculations_pb2, terms_pb2
-from apportion.api.platform_groups.v1 import (
-    accounts_pb2,
-    platform_groups_pb2,
-    trading_pb2,
-    trading_servers_pb2,
-    transfers_pb2,
-)
-from apportion.api.risk.v1 import limits_pb2, trips_pb2
+from apportion.api.allocation.v1 import allocations_pb2
+from apportion.api.platform_groups.v1 import trading_pb2
 from apportion.devstack.clients import Clients, request_id
 from apportion.devstack.day import Day
+from apportion.devstack.ledger import read_ledger
 from apportion.devstack.scene import Scene
-from apportion.errors import NotFound
+from apportion.errors import DomainError, Kind
+from apportion.testing.methods import REPLAY, Method, all_methods
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("tenants")]
 
 OTHER_LABEL = 2
-Call = tuple[Callable[..., Any], Any]
+# The replays serve the services, for all brokers.
+METHODS = [method for method in all_methods() if REPLAY not in method.path]
+LISTS = [method for method in METHODS if method.lists]
+BY_ID = [method for method in METHODS if method.ids and not method.lists]
+REFUSED_BEFORE = (Kind.INVALID, Kind.PRECONDITION)
+# One trade, opened and closed, leaves none of these.
+EMPTY = {"GetTrip", "ListTrips", "ListPositions", "BatchGetPositions"}
 
 
-def gets(clients: Clients, scene: Scene) -> list[Call]:
-    """Reads and writes by the id of something that the first broker owns."""
-    master = scene.world.masters["copy"]
-    follower = scene.world.followers["copy"][0]
-    return [
-        (clients.servers.GetTradingServer, trading_servers_pb2.GetTradingServerRequest(trading_server_id=1)),
-        (clients.groups.GetPlatformGroup, platform_groups_pb2.GetPlatformGroupRequest(platform_group_id=1)),
-        (clients.accounts.GetAccount, accounts_pb2.GetAccountRequest(account_id=master.account_id)),
-        (clients.accounts.GetAccount, accounts_pb2.GetAccountRequest(login=master.login)),
-        (clients.trading.ListPositions, trading_pb2.ListPositionsRequest(account_id=master.account_id)),
-        (
-            clients.trading.CloseAllPositions,
-            trading_pb2.CloseAllPositionsRequest(
-                request_id=request_id("foreign close"), account_id=master.account_id, cause="test"
-            ),
-        ),
-        (clients.transfers.GetTransfer, transfers_pb2.GetTransferRequest(transfer_id=1)),
-        (clients.masters.GetMaster, masters_pb2.GetMasterRequest(master_id=master.master_id)),
-        (
-            clients.masters.HaltMaster,
-            masters_pb2.HaltMasterRequest(
-                request_id=request_id("foreign halt"), master_id=master.master_id, cause="test"
-            ),
-        ),
-        (
-            clients.subscriptions.GetSubscription,
-            subscriptions_pb2.GetSubscriptionRequest(subscription_id=follower.subscription_id),
-        ),
-        (clients.allocations.GetAllocation, allocations_pb2.GetAllocationRequest(allocation_id=1)),
-        (clients.allocations.ExplainAllocation, allocations_pb2.ExplainAllocationRequest(allocation_id=1)),
-        (clients.terms.GetTerms, terms_pb2.GetTermsRequest(subscription_id=follower.subscription_id)),
-        (clients.limits.GetDailyLimit, limits_pb2.GetDailyLimitRequest(master_id=master.master_id)),
-    ]
+async def test_another_broker_sees_and_changes_nothing(scene: Scene) -> None:
+    await _trade(scene)
+    ids = await _owned(scene)
+    foreign = scene.stack.clients(OTHER_LABEL)
+    try:
+        for method in LISTS:
+            await _list(scene.clients, foreign, method, ids)
+        for method in BY_ID:
+            await _name(scene.clients, foreign, method, {name: ids[name] for name in method.ids})
+    finally:
+        await foreign.close()
 
 
-def lists(clients: Clients, scene: Scene) -> list[Call]:
-    return [
-        (clients.servers.ListTradingServers, trading_servers_pb2.ListTradingServersRequest()),
-        (clients.groups.ListPlatformGroups, platform_groups_pb2.ListPlatformGroupsRequest()),
-        (clients.accounts.ListAccounts, accounts_pb2.ListAccountsRequest()),
-        (clients.transfers.ListTransfers, transfers_pb2.ListTransfersRequest()),
-        (clients.trading.ListOrders, trading_pb2.ListOrdersRequest(source_id="allocation/1")),
-        (clients.masters.ListMasters, masters_pb2.ListMastersRequest()),
-        (clients.subscriptions.ListSubscriptions, subscriptions_pb2.ListSubscriptionsRequest()),
-        (clients.allocations.ListAllocations, allocations_pb2.ListAllocationsRequest()),
-        (clients.allocations.ListChildTrades, allocations_pb2.ListChildTradesRequest()),
-        (clients.terms.ListTerms, terms_pb2.ListTermsRequest()),
-        (clients.calculations.ListCalculations, calculations_pb2.ListCalculationsRequest()),
-        (clients.limits.ListDailyLimits, limits_pb2.ListDailyLimitsRequest()),
-        (clients.trips.ListTrips, trips_pb2.ListTripsRequest()),
-    ]
+async def _list(own: Clients, foreign: Clients, method: Method, ids: dict[str, int]) -> None:
+    """With and without its filters, a listing shows what is there to its owner only."""
+    shown = 0
+    for filters in ({}, {name: ids[name] for name in method.ids}):
+        request = method.filled(filters)
+        if "source_id" in method.descriptor.input_type.fields_by_name:
+            request.source_id = f"allocation/{ids['allocation_id']}"  # type: ignore[attr-defined]
+        shown += _content(await _answer(own, method, request))
+        answer = await _answer(foreign, method, request)
+        assert not _content(answer), f"{method}: {answer}"
+    assert shown or method.descriptor.name in EMPTY, f"{method}: nothing is there to be hidden"
 
 
-async def test_another_broker_sees_nothing(scene: Scene) -> None:
+async def _name(own: Clients, foreign: Clients, method: Method, ids: dict[str, int]) -> None:
+    """By its id, another's thing is not there; a write may be refused before that is seen."""
+    request = method.filled(ids, request_id("foreign", method) if method.writes else "")
+    if not method.writes and method.descriptor.name not in EMPTY:
+        await own.call(_callable(own, method), request)
+    with pytest.raises(DomainError) as refused:
+        await foreign.call(_callable(foreign, method), request)
+    assert refused.value.kind in {Kind.NOT_FOUND, *(REFUSED_BEFORE if method.writes else ())}, method
+
+
+async def _answer(clients: Clients, method: Method, request: Message) -> Message | None:
+    """None: refused, since a filter is missing or names what is not there."""
+    try:
+        answer: Message = await clients.call(_callable(clients, method), request)
+    except DomainError as refusal:
+        if refusal.kind in {Kind.NOT_FOUND, Kind.INVALID}:
+            return None
+        raise
+    return answer
+
+
+def _callable(clients: Clients, method: Method) -> Callable[..., Awaitable[Any]]:
+    """The method of the stub of its service."""
+    stub = f"{method.descriptor.containing_service.name}Stub"
+    [found] = [known for known in vars(clients).values() if type(known).__name__ == stub]
+    call: Callable[..., Awaitable[Any]] = getattr(found, method.descriptor.name)
+    return call
+
+
+def _content(answer: Message | None) -> int:
+    """How many rows an answer has, in lists and in columns; a column's list of texts always has the empty one."""
+    if answer is None:
+        return 0
+    return sum(
+        sum(row != "" for row in value) if field.is_repeated else _content(value)
+        for field, value in answer.ListFields()
+        if field.is_repeated or field.message_type is not None
+    )
+
+
+async def _trade(scene: Scene) -> None:
     async def quiet(_: str) -> None:
         return None
 
@@ -91,17 +105,30 @@ async def test_another_broker_sees_nothing(scene: Scene) -> None:
     for position in await scene.simulator.admin.positions(master.login):
         await scene.simulator.close(master.login, position["Position"])
     await Day(scene.world, scene.clients, scene.simulator, quiet).settle("one trade, closed")
-    foreign = scene.stack.clients(OTHER_LABEL)
-    try:
-        for method, request in lists(scene.clients, scene)[:-1]:
-            assert (await scene.clients.call(method, request)).ByteSize(), (
-                f"{type(request).__name__}: the owner has some"
-            )
-        for method, request in lists(foreign, scene):
-            answer = await foreign.call(method, request)
-            assert not any(repeated for field, repeated in answer.ListFields() if field.name != "orders"), answer
-        for method, request in gets(foreign, scene):
-            with pytest.raises(NotFound):
-                await foreign.call(method, request)
-    finally:
-        await foreign.close()
+
+
+async def _owned(scene: Scene) -> dict[str, int]:
+    """Ids of what the first broker has, by the name of the field that asks for it. Name a new one here."""
+    ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
+    master, follower = scene.world.masters["copy"], scene.world.followers["copy"][0]
+    [opened] = [a for a in ledger.allocations["copy"] if a.kind == allocations_pb2.ALLOCATION_KIND_OPEN]
+    close = trading_pb2.CloseAllPositionsRequest(
+        request_id=request_id("own close"), account_id=follower.account_id, cause="test"
+    )
+    closing = (await scene.clients.call(scene.clients.trading.CloseAllPositions, close)).closing
+    return {
+        "trading_server_id": scene.world.trading_server_id,
+        "platform_group_id": ledger.accounts[master.account_id].platform_group_id,
+        "backup_platform_group_id": ledger.accounts[master.account_id].platform_group_id,
+        "account_id": follower.account_id,
+        "after_account_id": 0,
+        "wallet_account_id": follower.wallet_account_id,
+        "debit_account_id": follower.account_id,
+        "credit_account_id": follower.wallet_account_id,
+        "transfer_id": ledger.transfers[0].transfer_id,
+        "closing_id": closing.closing_id,
+        "master_id": master.master_id,
+        "subscription_id": follower.subscription_id,
+        "allocation_id": opened.allocation_id,
+        "trip_id": 1,
+    }
