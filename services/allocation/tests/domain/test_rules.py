@@ -10,17 +10,19 @@ import pytest
 
 from apportion.allocation.domain.accounts import Account, AccountKind
 from apportion.allocation.domain.alignment import align
-from apportion.allocation.domain.child_trades import allocation_of, child_trade_ids
+from apportion.allocation.domain.child_trades import child_trade_ids
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS
 from apportion.allocation.domain.masters import Master, halted, resumed
 from apportion.allocation.domain.methods import (
-    AVAILABLE_METHODS,
+    BASES,
     FAMILIES,
     AccountType,
     AllocationMethod,
     AllocationMode,
+    Figure,
     RoundingPolicy,
     checked_rounding,
+    needs,
 )
 from apportion.allocation.domain.opening import UNKNOWN_BASIS
 from apportion.allocation.domain.subscriptions import (
@@ -40,7 +42,6 @@ from apportion.allocation.errors import (
     FollowerEquity,
     HaltCauseMismatch,
     MethodNotAllowed,
-    MethodNotAvailable,
     RatioRange,
     RoundingNotAllowed,
     SelfSubscription,
@@ -106,10 +107,9 @@ def test_default_policies(account_type, method, policy):
     assert checked_rounding(account_type, method, None) is policy
 
 
-@pytest.mark.parametrize("method", sorted(set(AllocationMethod) - AVAILABLE_METHODS))
-def test_methods_of_later_are_refused(method):
-    with pytest.raises(MethodNotAvailable):
-        checked_rounding(MAM, method, None)
+@pytest.mark.parametrize("method", AllocationMethod)
+def test_a_mam_master_may_use_every_method(method):
+    assert checked_rounding(MAM, method, None) in RoundingPolicy
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_methods_of_later_are_refused(method):
         ((COPY, AllocationMethod.DIVIDE_BY_EQUITY, None), MethodNotAllowed),
         ((MAM, AllocationMethod.DIVIDE_BY_EQUITY, RoundingPolicy.NEAREST), RoundingNotAllowed),
         ((MAM, AllocationMethod.RATIO_MULTIPLIER, RoundingPolicy.LARGEST_REMAINDER), RoundingNotAllowed),
-        ((MAM, AllocationMethod.RATIO_MULTIPLIER, RoundingPolicy.CARRY), MethodNotAvailable),
+        ((MAM, AllocationMethod.EQUAL_RISK, RoundingPolicy.CARRY), RoundingNotAllowed),
     ],
 )
 def test_terms_that_do_not_go_together(terms, error):
@@ -127,8 +127,25 @@ def test_terms_that_do_not_go_together(terms, error):
         checked_rounding(*terms)
 
 
-def test_every_method_has_a_family():
-    assert set(FAMILIES) == set(AllocationMethod)
+def test_every_method_has_a_family_and_a_basis():
+    assert set(FAMILIES) == set(BASES) == set(AllocationMethod)
+
+
+@pytest.mark.parametrize(
+    ("method", "policy", "figures"),
+    [
+        (AllocationMethod.FIXED_LOT, RoundingPolicy.NEAREST, set()),
+        (AllocationMethod.COPY_BY_FREE_MARGIN, RoundingPolicy.CARRY, {Figure.FREE_MARGIN, Figure.CARRY}),
+        (AllocationMethod.EQUITY_PERCENT, RoundingPolicy.NEAREST, {Figure.EQUITY, Figure.LEVERAGE, Figure.PRICE}),
+        (
+            AllocationMethod.EQUAL_RISK,
+            RoundingPolicy.NEAREST_LARGEST,
+            {Figure.EQUITY, Figure.HELD, Figure.MARGIN, Figure.LEVERAGE, Figure.PRICE},
+        ),
+    ],
+)
+def test_only_the_figures_of_a_method_are_gathered(method, policy, figures):
+    assert needs(method, policy) == figures
 
 
 def test_a_latch_is_held_by_each_cause_and_counted():
@@ -200,10 +217,9 @@ def test_a_change_on_an_old_etag_is_refused():
         changed(SUBSCRIPTION, SubscriptionChange(active=False, etag="0"))
 
 
-def test_child_trade_ids_name_their_allocation():
+def test_child_trade_ids_are_those_of_one_allocation_and_survive_json():
     ids = child_trade_ids(123, np.array([0, 5, 2**20 - 1]))
-    assert [allocation_of(int(number)) for number in ids] == [123, 123, 123]
-    assert len(set(ids.tolist())) == 3
+    assert ids.tolist() == [123 << 20, (123 << 20) + 5, (124 << 20) - 1]
     assert int(child_trade_ids(8_589_934_591, np.array([2**20 - 1]))[0]) < 2**53
 
 

@@ -72,20 +72,22 @@ def floor_residual(a: Int64Array, b: Factor, c: Factor) -> tuple[Int64Array, Int
         if not c.all():
             raise ZeroDivisionError("a·b/0")
         raise ValueError("the divisor must be above 0")
-    estimate = a * (b / c)
+    estimate = np.asarray(a * (b / c))
     if estimate.size == 0:
         empty = np.zeros(estimate.shape, dtype=np.int64)
         return empty, empty.copy()
     if max(-float(estimate.min()), float(estimate.max())) >= _EXACT_QUOTIENT or greatest >= _EXACT_DIVISOR:
         return _floor_residual_of_big(a, b, c)
     with np.errstate(over="ignore"):
-        quotient: Int64Array = np.floor(estimate).astype(np.int64)
-        residual: Int64Array = a * b - quotient * c
-    low = residual < 0
-    high = residual >= c
+        quotient: Int64Array = np.asarray(np.floor(estimate, out=estimate).astype(np.int64))
+        residual: Int64Array = np.asarray(a * b)
+        residual -= quotient * c
+    low, high = residual < 0, residual >= c
     if low.any() or high.any():
-        quotient = quotient - low + high
-        residual = residual + np.where(low, c, 0) - np.where(high, c, 0)
+        quotient += high
+        quotient -= low
+        residual += np.where(low, c, 0)
+        residual -= np.where(high, c, 0)
     return quotient, residual
 
 
@@ -118,8 +120,12 @@ def product_div(columns: Sequence[Int64Array], multiplier: int, divisor: int, ro
 
 def exact_sum(values: Int64Array) -> int:
     """Σ values as a Python integer, also where it leaves int64: there int64 addition would wrap silently."""
+    if not values.size:
+        return 0
+    if max(-int(values.min()), int(values.max())) * values.size <= INT64_MAX:
+        return int(values.sum())
     near_edge = abs(float(values.sum(dtype=np.float64))) >= 2.0**62
-    return sum(values.tolist()) if near_edge else int(values.sum())
+    return int(values.astype(object).sum() if near_edge else values.sum())
 
 
 def _floor_residual_of_big(a: Int64Array, b: Int64Array, c: Int64Array) -> tuple[Int64Array, Int64Array]:

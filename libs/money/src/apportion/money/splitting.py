@@ -7,6 +7,7 @@ loss is shared exactly as the same profit. Weights must not be negative and must
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.money.fixed_point import INT64_MAX, Factor, Int64Array, exact_sum, floor_residual
 
@@ -30,7 +31,7 @@ def largest_remainder(total: int, weights: Int64Array) -> Int64Array:
     else:
         parts, remainders = floor_residual(weights, magnitude, weight_sum)
         missing = magnitude - int(parts.sum())
-        parts[greatest(missing, remainders, weights)] += 1
+        parts += greatest(missing, remainders, weights)
     return parts if total >= 0 else -parts
 
 
@@ -73,33 +74,35 @@ def settle_nearest(
     Where too few parts are above `least`, all that are above 0 give.
     """
     if missing > 0:
-        takers = np.flatnonzero(parts < most)
-        parts[takers[greatest(missing, *(key[takers] for key in keys))]] += 1
+        parts += _greatest_of(parts < most, missing, *keys)
     elif missing < 0:
-        givers = np.flatnonzero(parts > least)
-        if givers.size < -missing:
-            givers = np.flatnonzero(parts)
-        parts[givers[greatest(-missing, *(-key[givers] for key in keys))]] -= 1
+        givers = parts > least
+        if np.count_nonzero(givers) < -missing:
+            givers = parts > 0
+        parts -= _greatest_of(givers, -missing, *(-key for key in keys))
 
 
-def greatest(count: int, keys: Int64Array, *tie_keys: Int64Array) -> Int64Array:
-    """Indexes of the `count` greatest keys; among equals those with the greater tie keys, then the lower indexes.
+def _greatest_of(some: NDArray[np.bool_], count: int, keys: Int64Array, *tie_keys: Int64Array) -> NDArray[np.bool_]:
+    """`greatest` among some rows, of which there are enough: the others get a key below all."""
+    return greatest(count, np.where(some, keys, keys.min() - 1), *tie_keys)
+
+
+def greatest(count: int, keys: Int64Array, *tie_keys: Int64Array) -> NDArray[np.bool_]:
+    """Which are the `count` greatest keys; among equals those with the greater tie keys, then the lower indexes.
 
     The keys lie within 2^62 of each other. By threshold instead of argpartition, which leaves the order of equal keys
     open.
     """
     if count == 0:
-        return np.empty(0, dtype=np.int64)
+        return np.zeros(keys.shape, dtype=np.bool_)
     threshold = _threshold(keys, count)
-    reaching = np.flatnonzero(keys >= threshold)
-    if reaching.size == count:
-        return reaching
-    tied = keys[reaching] == threshold
-    above, ties = reaching[~tied], reaching[tied]
-    needed = count - above.size
+    chosen: NDArray[np.bool_] = keys > threshold
+    needed = count - int(np.count_nonzero(chosen))
+    ties = np.flatnonzero(keys == threshold)
     if tie_keys and ties.size > needed:
         ties = ties[np.lexsort([-key[ties] for key in reversed(tie_keys)])]
-    return np.concatenate((above, ties[:needed]))
+    chosen[ties[:needed]] = True
+    return chosen
 
 
 def _threshold(keys: Int64Array, count: int) -> int:

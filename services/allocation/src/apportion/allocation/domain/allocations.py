@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS, Figures
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
+
+__all__ = [
+    "NO_COLUMN",
+    "Allocation",
+    "AllocationColumns",
+    "AllocationKind",
+    "DispatchState",
+    "MasterTrade",
+]
 
 
 class AllocationKind(enum.IntEnum):
@@ -76,6 +86,10 @@ class Allocation:
     """Opens only: orders that could not be sent by then are given up."""
     dispatch_state: DispatchState
     dispatch_time: datetime | None
+    contract_size: int = 0
+    """Of an open, as are the next two: the scalars of `OpenInputs` that its method computed with."""
+    conversion_e8: int = 0
+    currency_digits: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +106,16 @@ class AllocationColumns:
     position_tickets: Int64Array
     """Of a close: 0 where the child had no position yet at the decision, so that nothing is sent. Follow-up open: 0."""
 
+    gate_reasons: NDArray[np.int8] = field(default_factory=lambda: NO_REASONS)
+    """Of an open, as are the next three: inputs of the decision; empty where there were none."""
+    caps_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
+    figures: Figures = field(default_factory=Figures)
+    carries_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
+    """The result of the CARRY policy: what each is owed now."""
+    close_small_rests: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    """Of a close: an input, empty where nobody wants it."""
+
     @property
     def names_children(self) -> bool:
         """Whether the rows are children that exist, not places in a subscription set."""
         return bool(self.child_trade_ids.size)
-
-
-NO_COLUMN: Int64Array = np.empty(0, dtype=np.int64)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, Family
@@ -23,6 +24,8 @@ class CloseInputs:
     """How much was open on the master before; at least what he closed."""
     open_volumes_e8: Int64Array
     """What each child still has to follow with, 0 or above: its investor's own closes are no longer in it."""
+    close_small_rests: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    """Whose child is closed whole as soon as less than min lot would be left of it; empty: nobody's."""
 
 
 def decide_close(inputs: CloseInputs) -> Int64Array:
@@ -30,8 +33,11 @@ def decide_close(inputs: CloseInputs) -> Int64Array:
 
     A full close closes everything. A partial close of a dividing method closes, in sum, the same fraction of the
     children as the master closed (exactly the master's volume while nobody was rejected or stopped out), split by what
-    is open with the largest remainder. A copied child alone closes its open volume × the fraction, half up; a part
-    below min lot waits, and so does what would leave less than min lot open, for the master's last part.
+    is open with the largest remainder. Any other child closes its open volume × the fraction alone, half up.
+
+    What would leave less than min lot open leaves min lot for the master's last part, or takes the whole child at once
+    where its subscription says so; a part below min lot waits. What dividing methods cannot close of such a child, or
+    close too much, the others close more or less.
     """
     open_e8 = inputs.open_volumes_e8
     if inputs.closed_e8 >= inputs.before_e8:
@@ -41,7 +47,8 @@ def decide_close(inputs: CloseInputs) -> Int64Array:
     if FAMILIES[inputs.method] is Family.DIVIDING:
         closing = _divided(open_steps, inputs)
     else:
-        closing = _copied(open_steps, inputs)
+        closing = mul_div_half_up(open_steps, inputs.closed_e8, inputs.before_e8)
+        closing = _allowed(closing, open_steps, inputs)
     closing_e8: Int64Array = closing * step_e8
     if (closing_e8 < 0).any() or (closing_e8 > open_e8).any():
         raise AssertionError("a child cannot close less than nothing or more than it has open")
@@ -49,18 +56,29 @@ def decide_close(inputs: CloseInputs) -> Int64Array:
 
 
 def _divided(open_steps: Int64Array, inputs: CloseInputs) -> Int64Array:
-    open_sum = exact_sum(open_steps)
-    if open_sum == 0:
-        return np.zeros_like(open_steps)
-    total = mul_div(open_sum, inputs.closed_e8, inputs.before_e8, Rounding.HALF_UP)
-    # total ≤ Σ open, so no share passes its open volume, and a remainder only lifts a share that is below it.
-    return largest_remainder(total, open_steps)
+    closing = np.zeros_like(open_steps)
+    weights, open_sum = open_steps.copy(), exact_sum(open_steps)
+    rest = mul_div(open_sum, inputs.closed_e8, inputs.before_e8, Rounding.HALF_UP)
+    while rest > 0 and open_sum:
+        # rest ≤ Σ open, so no part passes its open volume, and a remainder only lifts a part that is below it.
+        parts = largest_remainder(min(rest, open_sum), weights)
+        settled = _allowed(parts, weights, inputs)
+        fixed = np.flatnonzero(settled != parts)
+        if not fixed.size:
+            return closing + parts
+        closing[fixed] = settled[fixed]
+        rest -= exact_sum(settled[fixed])
+        open_sum -= exact_sum(weights[fixed])
+        weights[fixed] = 0
+    return closing
 
 
-def _copied(open_steps: Int64Array, inputs: CloseInputs) -> Int64Array:
-    closing = mul_div_half_up(open_steps, inputs.closed_e8, inputs.before_e8)
+def _allowed(closing: Int64Array, open_steps: Int64Array, inputs: CloseInputs) -> Int64Array:
+    """Nothing, the whole child, or a part that is at least min lot and leaves at least min lot."""
     min_steps = inputs.grid.min_steps
-    rest = open_steps - closing
-    leaves_too_little = (rest > 0) & (rest < min_steps)
-    closing = np.where(leaves_too_little, np.maximum(open_steps - min_steps, 0), closing)
+    if min_steps == 1:
+        return closing
+    small_rest = (closing > 0) & (closing < open_steps) & (open_steps - closing < min_steps)
+    at_once = inputs.close_small_rests if inputs.close_small_rests.size else False
+    closing = np.where(small_rest, np.where(at_once, open_steps, np.maximum(open_steps - min_steps, 0)), closing)
     return np.where((closing < min_steps) & (closing < open_steps), 0, closing)

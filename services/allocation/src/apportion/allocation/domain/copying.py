@@ -1,43 +1,53 @@
-"""The kernel of the copying methods: each child alone is rounded to the lot grid."""
+"""The kernel of the copying and deriving methods: each child alone is rounded to the lot grid."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.methods import RoundingPolicy
+from apportion.allocation.domain.lot_limits import LotLimits
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.shares import Share
 from apportion.money import Int64Array, Rounding
 
-MAX_ROUND_UP_FACTOR = 5
-"""Min lot is opened instead of a smaller share only while it is at most this many times the share."""
 
-
-def copy(share: Share, grid: SymbolGrid, policy: RoundingPolicy) -> tuple[Int64Array, NDArray[np.int8]]:
-    """Steps and reasons of children that stand alone: above max lot cut to it, below min lot none (or min lot)."""
-    rounding = Rounding.HALF_UP if policy is RoundingPolicy.NEAREST else Rounding.DOWN
-    steps = share.in_steps(grid.step_e8, rounding)
+def copy(share: Share, limits: LotLimits, rounding: Rounding) -> tuple[Int64Array, NDArray[np.int8]]:
+    """Steps and reasons of children that stand alone: above the limit cut to it, below min lot none (or min lot)."""
+    grid = limits.grid
+    steps = share.in_units(grid.step_e8, rounding)
     reasons = np.zeros(steps.shape, dtype=np.int8)
-    capped = steps > grid.max_steps
-    below = steps < grid.min_steps
+    capped = steps > limits.max_steps
     if capped.any():
-        steps[capped] = grid.max_steps
         reasons[capped] = SkipReason.CAPPED
-    if below.any():
-        lifted = below & may_round_up(share, grid)
+        steps = np.minimum(steps, limits.max_steps)
+    below = np.flatnonzero(steps < grid.min_steps)
+    if below.size:
         steps[below] = 0
-        reasons[below] = SkipReason.BELOW_MIN_LOT
+        reasons[below[reasons[below] == SkipReason.NONE]] = SkipReason.BELOW_MIN_LOT
+        lifted, factors_e8 = limits.liftable(below)
+        lifted = lifted[share.reaches(grid.min_steps * grid.step_e8, factors_e8, lifted)]
         steps[lifted] = grid.min_steps
         reasons[lifted] = SkipReason.NONE
     return steps, reasons
 
 
-def may_round_up(share: Share, grid: SymbolGrid) -> NDArray[np.bool_]:
-    """Who may get min lot although his share is smaller: he asked for it, and the risk stays within the factor."""
-    may = share.round_up_to_min.copy()
-    rows = np.flatnonzero(may)
-    if rows.size:
-        may[rows] = share.of(rows).in_steps(grid.step_e8, Rounding.DOWN, MAX_ROUND_UP_FACTOR) >= grid.min_steps
-    return may
+def copy_with_carry(
+    share: Share, limits: LotLimits, carries_e8: Int64Array
+) -> tuple[Int64Array, NDArray[np.int8], Int64Array]:
+    """As `copy`, of share + what each is owed, half up; and what it is owed afterwards.
+
+    Limits above are no rounding: who is cut by one is owed what he was owed before. What min lot kept back is owed, so
+    that small followers get their part in the end.
+    """
+    owed_e8 = added(share.in_units(1, Rounding.HALF_UP), carries_e8)
+    steps, reasons = copy(Share((np.maximum(owed_e8, 0),), 1, 1), limits, Rounding.HALF_UP)
+    left_e8 = owed_e8 - steps * limits.grid.step_e8
+    return steps, reasons, np.where(reasons == SkipReason.CAPPED, carries_e8, left_e8)
+
+
+def added(shares_e8: Int64Array, carries_e8: Int64Array) -> Int64Array:
+    """Shares (0 or above) and what is owed. OverflowError where a sum leaves int64."""
+    sums: Int64Array = shares_e8 + carries_e8
+    if (sums < carries_e8).any():
+        raise OverflowError("a share and what is owed do not fit into int64")
+    return sums

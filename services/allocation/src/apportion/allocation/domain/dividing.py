@@ -1,63 +1,144 @@
 """The kernel of the dividing methods: the children add up to the master, by a named rounding policy.
 
-Limits re-divide: whoever would pass max lot is fixed at it, whoever stays below min lot is left out (or fixed at min
-lot), and the rest of the volume is divided again among the others by the same policy, until nothing changes. What
-nobody can take stays unallocated.
+Limits divide anew: whoever claims more than max lot is given that, whoever's claim rounds to less than min lot is left
+out (or given min lot), and the rest of the volume is divided among the others by the same policy, until nothing
+changes. What nobody can take stays unallocated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.allocation.domain.copying import may_round_up
-from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.methods import RoundingPolicy
+from apportion.allocation.domain.claims import Claims, Levels, Mask, Proportions
+from apportion.allocation.domain.gates import dividing_weights
+from apportion.allocation.domain.lot_limits import LotLimits, limits_of
+from apportion.allocation.domain.margins import falling_out
+from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.open_inputs import NO_COLUMN, OpenInputs
 from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.domain.shares import Share
-from apportion.money import Int64Array, largest_remainder, nearest_largest
+from apportion.allocation.domain.shares import PERCENT_E8
+from apportion.money import Int64Array, exact_sum, greatest, largest_remainder
 
-Split = Callable[[int, Int64Array], Int64Array]
-SPLITS: Mapping[RoundingPolicy, Split] = {
-    RoundingPolicy.NEAREST_LARGEST: nearest_largest,
-    RoundingPolicy.LARGEST_REMAINDER: largest_remainder,
-}
+Reasons = NDArray[np.int8]
 
 
-def divide(share: Share, grid: SymbolGrid, policy: RoundingPolicy) -> tuple[Int64Array, NDArray[np.int8]]:
-    """Steps and reasons of children whose weights are all above 0; their sum is at most the master's whole steps."""
-    if share.weights is None:
-        raise TypeError("a dividing method needs weights")
-    split, min_steps, max_steps = SPLITS[policy], grid.min_steps, grid.max_steps
-    steps = np.zeros(share.weights.shape, dtype=np.int64)
-    reasons = np.zeros(share.weights.shape, dtype=np.int8)
-    # What is not fixed yet: volume, rows, their weights, and who of them may get min lot instead of less.
-    rest, free = share.volume_e8 // grid.step_e8, np.arange(share.weights.size)
-    weights, liftable = share.weights, may_round_up(share, grid)
-    while free.size:
-        parts = split(rest, weights)
-        # A part of 0 steps frees no volume by leaving: only who is lifted or loses a part makes a new division.
-        if (over := parts > max_steps).any():
-            leaving, taking, taken_steps = over, np.flatnonzero(over), max_steps
-            reasons[free[taking]] = SkipReason.CAPPED
-        elif (below := (parts < min_steps) & ((parts > 0) | liftable)).any():
-            leaving, taking, taken_steps = below, _affordable(below & liftable, weights, rest, min_steps), min_steps
-        else:
-            steps[free] = parts
-            break
-        steps[free[taking]] = taken_steps
-        rest -= taking.size * taken_steps
-        staying = ~leaving
-        free, weights, liftable = free[staying], weights[staying], liftable[staying]
-    reasons[steps == 0] = SkipReason.BELOW_MIN_LOT
-    return steps, reasons
+def divide_among(inputs: OpenInputs, reasons: Reasons) -> tuple[Int64Array, Int64Array]:
+    """Steps, and what they are owed (CARRY only, else empty), of all subscriptions.
+
+    Those without a reason yet take part; `reasons` gets theirs.
+    """
+    weights = dividing_weights(inputs)
+    if weights is None:
+        raise TypeError(f"{inputs.method.name} divides nothing")
+    weights, limits = np.where(reasons == SkipReason.NONE, weights, 0), limits_of(inputs)
+    if inputs.method is AllocationMethod.EQUAL_RISK:
+        steps = _divide_by_risk(inputs, weights, limits, reasons)
+    elif inputs.method is AllocationMethod.DIVIDE_BY_PERCENT and (spare := PERCENT_E8 - exact_sum(weights)) > 0:
+        steps = _divide_part(inputs, weights, spare, limits, reasons)
+    else:
+        steps = divide(_claims(inputs, weights, inputs.master_steps), limits, inputs.rounding, reasons)
+    if inputs.rounding is not RoundingPolicy.CARRY:
+        return steps, NO_COLUMN
+    return steps, _owed(inputs, weights, steps, reasons)
 
 
-def _affordable(wanted: NDArray[np.bool_], weights: Int64Array, rest: int, min_steps: int) -> NDArray[np.intp]:
-    """As many of the wanted as min lot can be given to; the greater weight first, then the lower login."""
-    rows = np.flatnonzero(wanted)
-    if rows.size * min_steps > rest:
-        rows = rows[np.argsort(-weights[rows], kind="stable")][: rest // min_steps]
-    return rows
+def divide(claims: Claims, limits: LotLimits, policy: RoundingPolicy, reasons: Reasons) -> Int64Array:
+    """Steps of children, in sum at most what is claimed. `reasons` gets those of the children that claim something."""
+    min_steps, max_steps = limits.grid.min_steps, limits.max_steps
+    steps = np.zeros(claims.weights.shape, dtype=np.int64)
+    has_lower_limit = min_steps > 1 or limits.round_up
+    while claims.rest and claims.weight_sum:
+        if beyond := claims.beyond(max_steps):
+            given, bound = np.flatnonzero(beyond[0]), beyond[1]
+            if bound is max_steps:
+                steps[given] = bound if isinstance(bound, int) else bound[given]
+                reasons[given] = SkipReason.CAPPED
+            claims.give(given, exact_sum(steps[given]))
+        elif not (has_lower_limit and _leave(claims, limits, claims.below(min_steps), steps, min_steps > 1)):
+            parts = claims.parts(policy, max_steps, min_steps if min_steps > 1 else 0)
+            if not (has_lower_limit and _leave(claims, limits, parts < min_steps, steps, parts > 0)):
+                steps += parts
+                break
+    empty = np.flatnonzero(steps == 0)
+    reasons[empty[reasons[empty] == SkipReason.NONE]] = SkipReason.BELOW_MIN_LOT
+    return steps
+
+
+def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, frees_volume: Mask | bool) -> bool:
+    """Takes out who is below min lot and frees volume by it; gives min lot to who may have it. Whether anybody was."""
+    min_steps = limits.grid.min_steps
+    below &= claims.weights > 0
+    rows = np.flatnonzero(below)
+    if not rows.size:
+        return False
+    lifted, factors_e8 = limits.liftable(rows)
+    if lifted.size:
+        lifted = lifted[claims.reaching(min_steps, factors_e8, lifted)]
+    if frees_volume is not True:
+        below &= frees_volume
+        below[lifted] = True
+        rows = np.flatnonzero(below)
+    # As many as there is volume for: the greater weight first, then the lower login.
+    affordable = claims.rest // min_steps
+    if lifted.size > affordable:
+        lifted = lifted[greatest(affordable, claims.weights[lifted])]
+    steps[lifted] = min_steps
+    claims.give(rows, int(lifted.size) * min_steps)
+    return bool(rows.size)
+
+
+def _claims(inputs: OpenInputs, weights: Int64Array, steps: int) -> Claims:
+    if inputs.rounding is RoundingPolicy.CARRY:
+        # What one is owed he has too little.
+        had_e8 = np.where(weights > 0, -inputs.figures.carries_e8, 0)
+        return Levels(weights, had_e8, steps, inputs.grid.step_e8)
+    return Proportions(weights, steps)
+
+
+def _divide_part(
+    inputs: OpenInputs, weights: Int64Array, spare: int, limits: LotLimits, reasons: Reasons
+) -> Int64Array:
+    """Percents of less than 100 in sum: what is spare is nobody's, and is rounded as if it were somebody's.
+
+    It takes nothing of what limits set free.
+    """
+    everybody = Proportions(np.append(weights, spare), inputs.master_steps)
+    parts = everybody.parts(inputs.rounding, inputs.master_steps, 0)
+    steps = parts[:-1]
+    is_refused = (steps > limits.max_steps) | ((steps < limits.grid.min_steps) & (steps > 0))
+    if is_refused.any() or limits.round_up or inputs.rounding is RoundingPolicy.CARRY:
+        claims = _claims(inputs, weights, inputs.master_steps - int(parts[-1]))
+        return divide(claims, limits, inputs.rounding, reasons)
+    reasons[(steps == 0) & (weights > 0)] = SkipReason.BELOW_MIN_LOT
+    return steps
+
+
+def _divide_by_risk(inputs: OpenInputs, weights: Int64Array, limits: LotLimits, reasons: Reasons) -> Int64Array:
+    """Divided again without those whose margin level would fall too low by it, until nobody's does."""
+    step_e8 = inputs.grid.step_e8
+    while True:
+        reasons_after = reasons.copy()
+        had_e8 = np.where(weights > 0, inputs.figures.held_e8, 0)
+        claims = Levels(weights, had_e8, inputs.master_steps, step_e8)
+        steps = divide(claims, limits, inputs.rounding, reasons_after)
+        inside = np.flatnonzero(weights)
+        falling = falling_out(inputs, inside, steps[inside] * step_e8)
+        if not falling.size:
+            reasons[:] = reasons_after
+            return steps
+        reasons[falling] = SkipReason.MARGIN_GATE
+        weights[falling] = 0
+
+
+def _owed(inputs: OpenInputs, weights: Int64Array, steps: Int64Array, reasons: Reasons) -> Int64Array:
+    """What was owed + the exact share of what was handed out − what one got; of those cut by max lot as it was.
+
+    Adds up to what it added up to before.
+    """
+    owed_e8 = inputs.figures.carries_e8.copy()
+    uncut = np.flatnonzero((weights > 0) & (reasons != SkipReason.CAPPED))
+    if uncut.size:
+        got_e8 = steps[uncut] * inputs.grid.step_e8
+        owed_e8[uncut] += largest_remainder(exact_sum(got_e8), weights[uncut]) - got_e8
+    return owed_e8

@@ -9,11 +9,14 @@ import numpy as np
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
 from apportion.allocation.domain.closing import CloseInputs, decide_close
+from apportion.allocation.domain.fairness import exact_shares_e8
+from apportion.allocation.domain.formulas import exact_share, formula, lots, sums_of
 from apportion.allocation.domain.methods import FAMILIES, Family
-from apportion.allocation.domain.opening import OpenInputs, decide_open, gate, share_of
+from apportion.allocation.domain.open_inputs import OpenInputs
+from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.money import E8, Int64Array, exact_sum, format_amount
+from apportion.money import E8, Int64Array, exact_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,12 @@ def open_inputs(allocation: Allocation, columns: AllocationColumns, subscription
         subscriptions=subscriptions,
         bases=columns.bases,
         blanket_reason=allocation.blanket_reason,
+        gate_reasons=columns.gate_reasons,
+        caps_e8=columns.caps_e8,
+        figures=columns.figures,
+        contract_size=allocation.contract_size,
+        conversion_e8=allocation.conversion_e8,
+        currency_digits=allocation.currency_digits,
     )
 
 
@@ -49,7 +58,9 @@ def close_inputs(allocation: Allocation, columns: AllocationColumns) -> CloseInp
     """The inputs of a closing decision as they were stored."""
     before_e8 = allocation.before_volume_e8
     closed_e8 = min(abs(allocation.trade.volume_e8), before_e8)
-    return CloseInputs(allocation.method, allocation.grid, closed_e8, before_e8, columns.bases)
+    return CloseInputs(
+        allocation.method, allocation.grid, closed_e8, before_e8, columns.bases, columns.close_small_rests
+    )
 
 
 def explain_open(
@@ -59,15 +70,17 @@ def explain_open(
     inputs = open_inputs(allocation, columns, subscriptions)
     decision = decide_open(inputs)
     recomputed = decision.steps * allocation.grid.step_e8
-    agrees = np.array_equal(recomputed, columns.volumes_e8) and np.array_equal(decision.reasons, columns.reasons)
-    eligible = np.flatnonzero(gate(inputs) == SkipReason.NONE)
-    share = share_of(inputs, eligible)
-    places = np.searchsorted(eligible, np.arange(rows.start, rows.stop))
+    agrees = (
+        np.array_equal(recomputed, columns.volumes_e8)
+        and np.array_equal(decision.reasons, columns.reasons)
+        and np.array_equal(decision.carries_e8, columns.carries_e8)
+    )
+    shared = exact_shares_e8(inputs, decision.reasons) > 0
+    sums = sums_of(inputs, np.flatnonzero(shared))
     sign = _sign(allocation)
     children = []
-    for row, place in zip(rows, places.tolist(), strict=True):
-        is_eligible = place < eligible.size and eligible[place] == row
-        exact = share.exact(place) if is_eligible else Fraction(0)
+    for row in rows:
+        exact = exact_share(inputs, row, sums) if shared[row] else Fraction(0)
         reason = SkipReason(int(columns.reasons[row]))
         child = ChildExplanation(
             subscription_id=int(subscriptions.subscription_ids[row]),
@@ -78,7 +91,7 @@ def explain_open(
             stored_volume_e8=sign * int(columns.volumes_e8[row]),
             recomputed_volume_e8=sign * int(recomputed[row]),
             reason=reason,
-            text=_open_text(allocation, share.weight_divisor, columns, subscriptions, row, exact),
+            text=_open_text(inputs, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
         )
         children.append(child)
     return agrees, children
@@ -100,7 +113,7 @@ def explain_close(
     for number, row in enumerate(rows):
         open_e8 = int(columns.bases[row])
         stored_e8 = int(columns.volumes_e8[row])
-        text = f"{_lots(open_e8)} lot open × {fraction} closed by the master → {_lots(stored_e8)} lot"
+        text = f"{lots(open_e8)} lot open × {fraction} closed by the master → {lots(stored_e8)} lot"
         child = ChildExplanation(
             subscription_id=int(subscription_ids[number]),
             account_login=int(logins[number]),
@@ -137,7 +150,7 @@ def explain_reopening(
             stored_volume_e8=sign * int(columns.volumes_e8[row]),
             recomputed_volume_e8=sign * wanted_e8,
             reason=SkipReason.NONE,
-            text=f"{_lots(wanted_e8)} lot still wanted; the order before was not executed",
+            text=f"{lots(wanted_e8)} lot still wanted; the order before was not executed",
         )
         children.append(child)
     return np.array_equal(columns.bases, columns.volumes_e8), children
@@ -152,33 +165,13 @@ def _closed_fraction(inputs: CloseInputs) -> Fraction:
     return fraction
 
 
-def _open_text(
-    allocation: Allocation,
-    divisor: int,
-    columns: AllocationColumns,
-    subscriptions: SubscriptionSet,
-    row: int,
-    exact: Fraction,
-) -> str:
-    reason = SkipReason(int(columns.reasons[row]))
-    stored = _lots(int(columns.volumes_e8[row]))
+def _open_text(inputs: OpenInputs, way: str, exact: Fraction, stored_e8: int, reason: SkipReason) -> str:
     if not exact:
         return f"0 lot: {reason.name}"
-    parts = [f"{_lots(abs(allocation.trade.volume_e8))} lot"]
-    if columns.bases.size:
-        parts.append(f"{int(columns.bases[row])} / {divisor}")
-    if FAMILIES[allocation.method] is Family.COPYING:
-        parts.append(_lots(int(subscriptions.ratios_e8[row])))
     why = "" if reason is SkipReason.NONE else f" ({reason.name})"
-    step = _lots(allocation.grid.step_e8)
-    exact_lots = _lots(exact.numerator // exact.denominator)
     approx = "=" if exact.denominator == 1 else "≈"
-    return f"{' × '.join(parts)} {approx} {exact_lots} → {stored} lot by {allocation.rounding.name}, step {step}{why}"
-
-
-def _lots(volume_e8: int) -> str:
-    """1e-8 lots as a plain decimal without trailing zeros."""
-    return format_amount(volume_e8, 8).rstrip("0").rstrip(".")
+    rounding = f"by {inputs.rounding.name}, step {lots(inputs.grid.step_e8)}{why}"
+    return f"{way} {approx} {lots(exact.numerator // exact.denominator)} → {lots(stored_e8)} lot {rounding}"
 
 
 def _sign(allocation: Allocation) -> int:

@@ -1,7 +1,7 @@
-"""Account types, allocation methods and rounding policies: which go together, and which run in this version.
+"""Account types, allocation methods and rounding policies: which go together, and what each computes with.
 
-The numbers are those of the protos and of the database. A new method is one row in `FAMILIES`, one in `BASES`, one in
-`AVAILABLE_METHODS`; its family's kernel does the rest.
+The numbers are those of the protos and of the database. A new method is one row in `FAMILIES`, one in `BASES` and its
+formula in `shares`; its family's kernel does the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from apportion.allocation.errors import (
     AccountTypeNotAvailable,
     MethodNotAllowed,
-    MethodNotAvailable,
     RoundingNotAllowed,
 )
 
@@ -73,10 +72,26 @@ class Family(enum.Enum):
 
 
 class Basis(enum.Enum):
-    """The figure of an account that a method computes with."""
+    """The figure of an account that a method divides or copies by."""
 
     NONE = "none"
+    BALANCE = "balance"
     EQUITY = "equity"
+    FREE_MARGIN = "free margin"
+
+
+class Figure(enum.Enum):
+    """What a decision must know of each subscription's account besides the subscription itself."""
+
+    BALANCE = "balance"
+    EQUITY = "equity"
+    FREE_MARGIN = "free margin"
+    MARGIN = "used margin"
+    LEVERAGE = "leverage"
+    HELD = "volume already allocated to it in the symbol's direction"
+    CARRY = "what it is owed from earlier rounding"
+    PRICE = "contract size and conversion rate of the symbol"
+    """One for all accounts of a currency."""
 
 
 FAMILIES: Mapping[AllocationMethod, Family] = {
@@ -96,11 +111,25 @@ FAMILIES: Mapping[AllocationMethod, Family] = {
     AllocationMethod.LOT_MULTIPLIER: Family.COPYING,
 }
 BASES: Mapping[AllocationMethod, Basis] = {
+    AllocationMethod.DIVIDE_BY_LOT: Basis.NONE,
+    AllocationMethod.DIVIDE_BY_PERCENT: Basis.NONE,
+    AllocationMethod.DIVIDE_BY_BALANCE: Basis.BALANCE,
     AllocationMethod.DIVIDE_BY_EQUITY: Basis.EQUITY,
+    AllocationMethod.EQUAL_RISK: Basis.EQUITY,
+    AllocationMethod.EQUITY_PERCENT: Basis.EQUITY,
+    AllocationMethod.COPY_BY_BALANCE: Basis.BALANCE,
     AllocationMethod.COPY_BY_EQUITY: Basis.EQUITY,
+    AllocationMethod.COPY_BY_FREE_MARGIN: Basis.FREE_MARGIN,
+    AllocationMethod.FIXED_LOT: Basis.NONE,
     AllocationMethod.RATIO_MULTIPLIER: Basis.NONE,
+    AllocationMethod.RISK: Basis.EQUITY,
+    AllocationMethod.EQUITY_SHARE: Basis.EQUITY,
+    AllocationMethod.LOT_MULTIPLIER: Basis.EQUITY,
 }
-AVAILABLE_METHODS = frozenset(BASES)
+_FURTHER_FIGURES: Mapping[AllocationMethod, frozenset[Figure]] = {
+    AllocationMethod.EQUAL_RISK: frozenset({Figure.MARGIN, Figure.LEVERAGE, Figure.HELD, Figure.PRICE}),
+    AllocationMethod.EQUITY_PERCENT: frozenset({Figure.LEVERAGE, Figure.PRICE}),
+}
 ALLOWED_METHODS: Mapping[AccountType, frozenset[AllocationMethod]] = {
     AccountType.COPY: frozenset({AllocationMethod.COPY_BY_EQUITY}),
     AccountType.MAM: frozenset(AllocationMethod),
@@ -115,23 +144,38 @@ POLICIES: Mapping[Family, tuple[RoundingPolicy, ...]] = {
 SEVERAL_MASTERS_ALLOWED = frozenset({AccountType.COPY, AccountType.MAM})
 
 
+def needs(method: AllocationMethod, rounding: RoundingPolicy) -> frozenset[Figure]:
+    """The figures that a decision by this method and policy computes with: no others have to be gathered."""
+    basis = BASES[method]
+    figures = _FURTHER_FIGURES.get(method, frozenset())
+    if basis is not Basis.NONE:
+        figures |= {Figure[basis.name]}
+    return figures | {Figure.CARRY} if rounding is RoundingPolicy.CARRY else figures
+
+
+def policies_of(method: AllocationMethod) -> tuple[RoundingPolicy, ...]:
+    """The policies a method may round by, the default first. EQUAL_RISK settles earlier rounding by what each holds:
+    there is nothing to carry.
+    """
+    policies = POLICIES[FAMILIES[method]]
+    if method is AllocationMethod.EQUAL_RISK:
+        return tuple(policy for policy in policies if policy is not RoundingPolicy.CARRY)
+    return policies
+
+
 def checked_rounding(
     account_type: AccountType, method: AllocationMethod, rounding: RoundingPolicy | None
 ) -> RoundingPolicy:
     """The policy a master of these terms rounds by (None: the family's default); refuses terms that do not go together.
 
-    Raises AccountTypeNotAvailable, MethodNotAllowed, MethodNotAvailable or RoundingNotAllowed.
+    Raises AccountTypeNotAvailable, MethodNotAllowed or RoundingNotAllowed.
     """
     if account_type not in ALLOWED_METHODS:
         raise AccountTypeNotAvailable(account_type=account_type.name)
     if method not in ALLOWED_METHODS[account_type]:
         raise MethodNotAllowed(account_type=account_type.name, method=method.name)
-    if method not in AVAILABLE_METHODS:
-        raise MethodNotAvailable(method=method.name)
-    policies = POLICIES[FAMILIES[method]]
+    policies = policies_of(method)
     policy = policies[0] if rounding is None else rounding
     if policy not in policies:
         raise RoundingNotAllowed(method=method.name, rounding=policy.name)
-    if policy is RoundingPolicy.CARRY:
-        raise MethodNotAvailable("the CARRY policy is not available yet", rounding=policy.name)
     return policy

@@ -20,3 +20,5 @@ class SkipReason(enum.IntEnum):
     SYMBOL_UNMAPPED = 9
     TOO_LATE = 10
     MARKET_CLOSED = 11
+    NO_PRICE = 12
+    """The method needs a contract size, a conversion rate or a leverage that is not known."""

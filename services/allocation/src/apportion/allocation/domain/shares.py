@@ -1,60 +1,115 @@
-"""The exact share of each child before the one rounding."""
+"""The exact share of each child of a copying or deriving method, before the one rounding."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.money import E8, INT64_MAX, Int64Array, Rounding, mul_div, mul_div_floor, mul_div_half_up
+from apportion.allocation.domain.methods import AllocationMethod, LotMode
+from apportion.allocation.domain.open_inputs import OpenInputs, Rows
+from apportion.money import E8, Int64Array, Rounding, product_div
+
+PERCENT_E8 = 100 * E8
+"""A whole, in 1e-8 percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """volume × weight_i ÷ weight_divisor × ratio_i ÷ 1e8, in 1e-8 lot, for each row.
+    """multiplier × the product of the row's factors ÷ divisor, in 1e-8 lot, for each row."""
 
-    No weights: 1 each, and the divisor is 1. No ratios: 1.0 each.
-    """
-
-    volume_e8: int
-    weights: Int64Array | None
-    ratios_e8: Int64Array | None
-    weight_divisor: int
-    round_up_to_min: NDArray[np.bool_]
-
-    def of(self, rows: NDArray[np.intp]) -> Share:
-        """The shares of some rows only."""
-        return replace(
-            self,
-            weights=None if self.weights is None else self.weights[rows],
-            ratios_e8=None if self.ratios_e8 is None else self.ratios_e8[rows],
-            round_up_to_min=self.round_up_to_min[rows],
-        )
+    factors: tuple[Int64Array, ...]
+    """0 or above; one to three columns."""
+    multiplier: int
+    divisor: int
 
     def exact(self, row: int) -> Fraction:
         """One share as a fraction of 1e-8 lots."""
-        weight = 1 if self.weights is None else int(self.weights[row])
-        ratio_e8 = E8 if self.ratios_e8 is None else int(self.ratios_e8[row])
-        return Fraction(self.volume_e8 * weight * ratio_e8, self.weight_divisor * E8)
+        return Fraction(self.multiplier * prod(int(column[row]) for column in self.factors), self.divisor)
 
-    def in_steps(self, step_e8: int, rounding: Rounding, factor: int = 1) -> Int64Array:
-        """factor × share ÷ step for all rows, rounded once, exact also where products pass 63 bits."""
-        ratios = np.full(self.round_up_to_min.shape, E8) if self.ratios_e8 is None else self.ratios_e8
-        ratio_unit = gcd(int(np.gcd.reduce(ratios)), E8)
-        ratios = ratios // ratio_unit
-        multiplier = self.volume_e8 * factor
-        divisor = self.weight_divisor * (E8 // ratio_unit) * step_e8
-        common = gcd(multiplier, divisor)
-        multiplier, divisor = multiplier // common, divisor // common
-        if multiplier * int(ratios.max(initial=1)) > INT64_MAX or divisor > INT64_MAX:
-            return self._in_steps_of_big(ratios, multiplier, divisor, rounding)
-        round_all = mul_div_half_up if rounding is Rounding.HALF_UP else mul_div_floor
-        return round_all(multiplier * ratios, 1 if self.weights is None else self.weights, divisor)
+    def in_units(self, unit_e8: int, rounding: Rounding) -> Int64Array:
+        """Share ÷ unit of all rows, rounded once, exact also where products pass 63 bits."""
+        return product_div(self.factors, self.multiplier, self.divisor * unit_e8, rounding)
 
-    def _in_steps_of_big(self, ratios: Int64Array, multiplier: int, divisor: int, rounding: Rounding) -> Int64Array:
-        weights = [1] * ratios.size if self.weights is None else self.weights.tolist()
-        steps = [mul_div(w, multiplier * r, divisor, rounding) for w, r in zip(weights, ratios.tolist(), strict=True)]
-        return np.array(steps, dtype=np.int64)
+    def reaches(self, volume_e8: int, factors_e8: Int64Array, rows: Rows) -> NDArray[np.bool_]:
+        """Which of some rows have a share that, times a factor of each, comes up to a volume."""
+        # ⌊share × factor⌋ ≥ a whole number exactly when share × factor is.
+        times = Share((*(column[rows] for column in self.factors), factors_e8), self.multiplier, self.divisor * E8)
+        return times.in_units(1, Rounding.DOWN) >= volume_e8
+
+
+Formula = Callable[[OpenInputs, Rows], Share]
+
+
+def _of_master(inputs: OpenInputs, rows: Rows) -> Share:
+    """M × figure_i ÷ figure of the master."""
+    return Share((inputs.bases[rows],), inputs.volume_e8, inputs.master_basis)
+
+
+def _of_master_by_ratio(inputs: OpenInputs, rows: Rows) -> Share:
+    ratios_e8 = inputs.subscriptions.ratios_e8[rows]
+    return Share((inputs.bases[rows], ratios_e8), inputs.volume_e8, inputs.master_basis * E8)
+
+
+def _of_master_by_percent(inputs: OpenInputs, rows: Rows) -> Share:
+    percents_e8 = inputs.subscriptions.percents_e8[rows]
+    return Share((inputs.bases[rows], percents_e8), inputs.volume_e8, inputs.master_basis * PERCENT_E8)
+
+
+def _multiplied_by_ratio(inputs: OpenInputs, rows: Rows) -> Share:
+    return Share((inputs.subscriptions.ratios_e8[rows],), inputs.volume_e8, E8)
+
+
+def _multiplied_by_lot(inputs: OpenInputs, rows: Rows) -> Share:
+    """M × lot_i, which is a factor here."""
+    return Share((inputs.subscriptions.lots_e8[rows],), inputs.volume_e8, E8)
+
+
+def _fixed(inputs: OpenInputs, rows: Rows) -> Share:
+    return Share((inputs.subscriptions.lots_e8[rows],), 1, 1)
+
+
+def _of_equity(inputs: OpenInputs, rows: Rows) -> Share:
+    """equity_i × percent_i ÷ 100 lots, the equity in whole currency units: the 1e-8 of lot and percent cancel out."""
+    percents_e8 = inputs.subscriptions.percents_e8[rows]
+    return Share((inputs.bases[rows], percents_e8), 1, 100 * 10**inputs.currency_digits)
+
+
+def _of_buying_power(inputs: OpenInputs, rows: Rows) -> Share:
+    """percent_i ÷ 100 × leverage_i × equity_i ÷ (contract size × conversion rate)."""
+    factors = inputs.bases[rows], inputs.figures.leverages[rows], inputs.subscriptions.percents_e8[rows]
+    lot_price = 100 * 10**inputs.currency_digits * inputs.contract_size * inputs.conversion_e8
+    return Share(factors, E8, lot_price)
+
+
+FORMULAS: Mapping[AllocationMethod, Formula] = {
+    AllocationMethod.EQUITY_PERCENT: _of_buying_power,
+    AllocationMethod.COPY_BY_BALANCE: _of_master_by_ratio,
+    AllocationMethod.COPY_BY_EQUITY: _of_master_by_ratio,
+    AllocationMethod.COPY_BY_FREE_MARGIN: _of_master,
+    AllocationMethod.FIXED_LOT: _fixed,
+    AllocationMethod.RATIO_MULTIPLIER: _multiplied_by_ratio,
+    AllocationMethod.RISK: _of_master_by_percent,
+    AllocationMethod.EQUITY_SHARE: _of_equity,
+}
+MODE_FORMULAS: Mapping[LotMode, Formula] = {
+    LotMode.MULTIPLIER: _multiplied_by_lot,
+    LotMode.FIXED: _fixed,
+    LotMode.RISK: _of_master_by_percent,
+    LotMode.EQUITY: _of_equity,
+}
+
+
+def shares_of(inputs: OpenInputs, rows: Rows) -> list[tuple[Rows, Share]]:
+    """The shares of the given rows: of all by the master's method, or of each group by the mode it has chosen."""
+    if not rows.size:
+        return []
+    if inputs.method is not AllocationMethod.LOT_MULTIPLIER:
+        return [(rows, FORMULAS[inputs.method](inputs, rows))]
+    modes = inputs.subscriptions.modes[rows]
+    groups = [(rows[modes == mode], formula) for mode, formula in MODE_FORMULAS.items()]
+    return [(group, formula(inputs, group)) for group, formula in groups if group.size]
