@@ -146,6 +146,15 @@ async def state_is(engine, state: LimitState) -> bool:
     return (await limit_of(engine)).state is state
 
 
+async def break_limit(engine, server: Server) -> None:
+    """From the first snapshot to the closed account, by weather."""
+    await server.publish(10_000)
+    await eventually(lambda: state_is(engine, LimitState.ARMED))
+    await server.publish(8_900)
+    await server.publish(8_900)
+    await eventually(lambda: state_is(engine, LimitState.CLOSED))
+
+
 async def test_a_breach_in_the_weather_is_carried_through_to_the_next_day(engine, redis):
     server, masters = Server(redis), StubMasters()
     await set_limit(engine)
@@ -304,11 +313,7 @@ async def test_old_prices_are_no_evidence(engine, redis):
     )
     await publish_weather(redis, ticks_key(SERVER), old.SerializeToString(), 1)
     async with worker(engine, redis, server, StubMasters()):
-        await server.publish(10_000)
-        await eventually(lambda: state_is(engine, LimitState.ARMED))
-        await server.publish(8_900)
-        await server.publish(8_900)
-        await eventually(lambda: state_is(engine, LimitState.CLOSED))
+        await break_limit(engine, server)
     assert await rows_of(engine, "SELECT * FROM trip_prices") == []
 
 
@@ -319,9 +324,5 @@ async def test_states_that_cannot_be_read_are_passed_over(engine, redis):
     await publish_weather(redis, ticks_key(SERVER), b"\xff", 1)
     server.version = 1
     async with worker(engine, redis, server, StubMasters()):
-        await server.publish(10_000)
-        await eventually(lambda: state_is(engine, LimitState.ARMED))
-        await server.publish(8_900)
-        await server.publish(8_900)
-        await eventually(lambda: state_is(engine, LimitState.CLOSED))
+        await break_limit(engine, server)
     assert await rows_of(engine, "SELECT count(*) FROM trips") == [(1,)]

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.risk.domain.books import Deals, explain, first_ticket, unexplained_rest
+from apportion.risk.domain.books import Deals, Explanation, explain, first_ticket, unexplained_rest
 from apportion.risk.domain.limits import Alarm
 from apportion.risk.domain.snapshots import Snapshot
 from apportion.risk.domain.trips import Price, Trip
@@ -73,21 +73,25 @@ async def evaluate_snapshot(
 
 
 def _explain_row(watch: Watch, view: View, row: int, deals: Deals, look: Look, doubts: Doubts) -> None:
-    start = watch.day_start(row)
-    balance_minor, credit_minor = int(view.balances_minor[row]), int(view.credits_minor[row])
-    explanation = explain(
-        start,
-        deals,
-        balance_minor=balance_minor,
-        credit_minor=credit_minor,
-        server_time_ms=look.snapshot.server_time_ms,
-        settle_ms=look.settle_ms,
-    )
+    explanation = _explanation(watch, view, row, deals, look)
     if explanation is None:
+        start = watch.day_start(row)
+        balance_minor, credit_minor = int(view.balances_minor[row]), int(view.credits_minor[row])
         known = unexplained_rest(start, deals, balance_minor=balance_minor, credit_minor=credit_minor)
         watch.unexplained(row, known, look.now_ms, doubts)
     else:
         watch.explained(row, view, explanation.flow_minor)
+
+
+def _explanation(watch: Watch, view: View, row: int, deals: Deals, look: Look) -> Explanation | None:
+    return explain(
+        watch.day_start(row),
+        deals,
+        balance_minor=int(view.balances_minor[row]),
+        credit_minor=int(view.credits_minor[row]),
+        server_time_ms=look.snapshot.server_time_ms,
+        settle_ms=look.settle_ms,
+    )
 
 
 async def _trip_row(
@@ -143,14 +147,7 @@ def _day_start_ticket(watch: Watch, view: View, row: int, deals: Deals, look: Lo
     """The last deal inside the new day start: known when yesterday's books lead to its balance, else by its time."""
     limit = watch.limits[row]
     if limit.day_start_time_ms:
-        explanation = explain(
-            watch.day_start(row),
-            deals,
-            balance_minor=int(view.balances_minor[row]),
-            credit_minor=int(view.credits_minor[row]),
-            server_time_ms=look.snapshot.server_time_ms,
-            settle_ms=look.settle_ms,
-        )
+        explanation = _explanation(watch, view, row, deals, look)
         if explanation is not None:
             return explanation.ticket
     return max(limit.day_start_ticket, first_ticket(deals, look.snapshot.server_time_ms, look.settle_ms))
