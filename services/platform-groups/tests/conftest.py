@@ -269,6 +269,7 @@ def start(database_url: str, redis_url: str) -> Start:
             "answer_timeout_seconds": 2.0,
             "deal_interval_seconds": 0.03,
             "state_interval_seconds": 0.05,
+            "stop_interval_seconds": 0.05,
             "lease_seconds": 1.0,
             "drain_seconds": 0.0,
         }

@@ -29,6 +29,9 @@ class PlatformGroupsSettings(ServiceSettings):
     deal_interval_seconds: float = Field(default=0.1, gt=0, description="pause between reads of deals")
     state_interval_seconds: float = Field(default=0.25, gt=0, description="pause between reads of account states")
     tick_interval_seconds: float = Field(default=0.2, gt=0, description="pause between reads of prices")
+    stop_interval_seconds: float = Field(
+        default=1.0, gt=0, description="pause between reads of stop loss and take profit of masters' positions"
+    )
     lease_seconds: float = Field(default=6.0, ge=1, description="how long a silent worker keeps its shards")
 
     @model_validator(mode="after")

@@ -16,8 +16,8 @@ from apportion.platform_groups.operations.register_trading_server import PASSWOR
 from apportion.platform_groups.storage.trading_servers import load_sealed
 from apportion.storage import transaction
 
-PUMP_CONNECTIONS = 3
-"""Deals, account states and ticks are read side by side."""
+PUMP_CONNECTIONS = 4
+"""Deals, account states, ticks and stops are read side by side."""
 
 
 class TradingServers:

@@ -38,6 +38,9 @@ class AccountStates:
             self.trading_server_id, self.observed_time, self.server_time_ms, self.rows[start : start + limit]
         )
 
+    def accounts_with_positions(self) -> set[int]:
+        return set(self.rows[self.rows[:, COLUMNS.index("position_flags")] != 0, 0].tolist())
+
 
 def missing_logins(live: AccountStateColumns, account_ids: Mapping[int, int]) -> Int64s:
     """Logins of ours without a state."""

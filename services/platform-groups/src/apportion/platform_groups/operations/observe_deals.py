@@ -12,6 +12,7 @@ from apportion.api.platform_groups.v1 import events_pb2
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.storage.deals import ObservedDeal, insert_deals
 from apportion.platform_groups.storage.events import TextIndex, append_deals_observed
+from apportion.platform_groups.storage.position_stops import insert_opened
 from apportion.rpc import set_column, to_timestamp
 from apportion.storage import partition_of, transaction
 from apportion.storage.leases import Lease, check_fence
@@ -32,6 +33,10 @@ async def observe_deals(
     async with transaction(engine) as tx:
         await check_fence(tx, lease)
         causes = await insert_deals(tx, trading_server_id, in_order, now)
+        fresh = {
+            each.deal.deal_ticket: (each.account_id, each.deal) for each in in_order if each.deal.deal_ticket in causes
+        }
+        await insert_opened(tx, trading_server_id, fresh, now)
         groups: dict[tuple[int, int], list[ObservedDeal]] = defaultdict(list)
         for each in in_order:
             if each.deal.deal_ticket in causes:

@@ -105,6 +105,19 @@ async def append_deals_observed(
     await _append(tx, label, DEALS, aggregate_id, partition, event, new_id, now)
 
 
+async def append_stops_observed(
+    tx: AsyncConnection,
+    label: int,
+    event: events_pb2.StopsObserved,
+    partition: int,
+    new_id: NewId,
+    now: datetime,
+) -> None:
+    """In the aggregate of the deals of the same accounts, so that both are read in order."""
+    aggregate_id = f"{event.trading_server_id}/{partition}"
+    await _append(tx, label, DEALS, aggregate_id, partition, event, new_id, now)
+
+
 def _by_aggregate(item: tuple[tuple[int, int, str, int], object]) -> tuple[int, str, str, int]:
     """Aggregates are locked in the order of their ids, which are texts."""
     label, ordering_key, source, purpose = item[0]

@@ -16,6 +16,7 @@ from apportion.platform_groups.workers.connection_watch import ConnectionWatch
 from apportion.platform_groups.workers.deal_pump import DealPump
 from apportion.platform_groups.workers.directory import Directory
 from apportion.platform_groups.workers.state_pump import StatePump, TickPump
+from apportion.platform_groups.workers.stop_pump import StopPump
 from apportion.platform_groups.workers.weather_version import WeatherVersion
 from apportion.runtime import Background, Clock
 from apportion.storage.leases import Lease
@@ -37,10 +38,11 @@ class ConnectorNeeds:
     deal_interval: float
     state_interval: float
     tick_interval: float
+    stop_interval: float
 
 
 class Connector:
-    """Runs while the lease is held; three loops, each with its own connection."""
+    """Runs while the lease is held; four loops, each with its own connection."""
 
     def __init__(self, needs: ConnectorNeeds, server_id: int, lease: Lease) -> None:
         self._needs = needs
@@ -66,10 +68,14 @@ class Connector:
         version = WeatherVersion(self._lease, needs.clock)
         states = StatePump(server, directory, needs.weather, version, self._server_id, needs.clock)
         ticks = TickPump(server, needs.weather, version, self._server_id, needs.clock)
+        stops = StopPump(
+            needs.engine, server, directory, states, self._lease, self._server_id, needs.clock, needs.new_id
+        )
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._every(needs.deal_interval, deals.read, watch))
             loops.create_task(self._every(needs.state_interval, states.read, None))
             loops.create_task(self._every(needs.tick_interval, ticks.read, None))
+            loops.create_task(self._every(needs.stop_interval, stops.read, None))
 
     async def _every(self, seconds: float, read: Reader, watch: ConnectionWatch | None) -> None:
         """A server that does not answer is asked again; only what is broken on our side ends the loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apportion.api.platform_groups.v1 import events_pb2
+from apportion.platform_groups.domain.account_states import AccountStates
 from apportion.platform_groups.domain.server_facts import ServerTick
 from apportion.platform_groups.operations.ports import TradingServerPort, WeatherPort
 from apportion.platform_groups.operations.read_account_states import StatesReader
@@ -33,6 +34,7 @@ class StatePump:
         self._weather = weather
         self._version = version
         self._reader = StatesReader(server, server_id, clock)
+        self._newest: AccountStates | None = None
 
     async def read(self) -> None:
         """One round. Raises ServerFailure, UpstreamUnavailable."""
@@ -40,7 +42,12 @@ class StatePump:
         if not self._directory.groups or not self._directory.by_login:
             return
         states = await self._reader.read(self._directory.groups, self._directory.account_ids)
+        self._newest = states
         await self._weather.publish_states(render_states(states), version=self._version.next())
+
+    def accounts_with_positions(self) -> set[int]:
+        """By the states that were read last."""
+        return set() if self._newest is None else self._newest.accounts_with_positions()
 
 
 class TickPump:

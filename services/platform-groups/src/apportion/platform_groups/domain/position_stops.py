@@ -1,0 +1,20 @@
+"""What changed in the stops of masters' positions since they were last told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """0: none."""
+
+    account_id: int
+    stop_loss_e8: int
+    take_profit_e8: int
+
+
+def changed_stops(known: Mapping[int, Stops], seen: Mapping[int, Stops]) -> dict[int, Stops]:
+    """By position ticket, those of known positions that are other than known; in the order of the tickets."""
+    return {ticket: seen[ticket] for ticket in sorted(seen) if ticket in known and known[ticket] != seen[ticket]}
