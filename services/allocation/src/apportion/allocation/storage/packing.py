@@ -44,7 +44,7 @@ def pack_sparse(column: NDArray[np.int8]) -> tuple[int, bytes]:
 
     (1, one byte for each row), or (5, the numbers of the rows with another value, as int32, and then their values).
     """
-    rows = np.flatnonzero(column)
+    rows = np.flatnonzero(column != 0)
     if rows.size * SPARSE_BYTES < column.size:
         return SPARSE_BYTES, rows.astype(_DTYPES[_ROW_BYTES]).tobytes() + column[rows].tobytes()
     return DENSE_BYTES, column.tobytes()
