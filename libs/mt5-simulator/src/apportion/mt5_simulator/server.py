@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from apportion.mt5_simulator.domain.clock import ServerClock
@@ -24,6 +26,9 @@ _STEPS_BETWEEN_PAUSES = 200
 
 
 _REQUEST_ID_GAP = 10_000
+
+Execution = Callable[[], Callable[[], None]]
+"""Does something to the engine; returns what tells of it, to be called once all is saved."""
 
 
 class Server:
@@ -53,6 +58,7 @@ class Server:
         if moment is not None:
             self._restore(moment, speed, paused)
         self._stepping = asyncio.Lock()
+        self._queue: deque[tuple[float, Execution]] = deque()
         self._last_ms = self.now_ms()
         self.engine.step(self._last_ms)
         self.save()
@@ -108,6 +114,33 @@ class Server:
         changes = self.engine.ledger.take_changes()
         if self._store is not None and (changes or always):
             self._store.save(changes, self._moment())
+
+    def execute(self, execution: Execution, *, now: bool = False) -> None:
+        """Run it after the execution delay, or at once; those that are due together share one save."""
+        if now:
+            publish = execution()
+            self.save()
+            publish()
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.execution_delay_seconds
+        self._queue.append((due, execution))
+        if len(self._queue) == 1:
+            loop.call_at(due, self._execute_due)
+
+    def _execute_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        executed: list[Callable[[], None]] = []
+        try:
+            while self._queue and self._queue[0][0] <= loop.time():
+                _, execution = self._queue.popleft()
+                executed.append(execution())
+        finally:
+            self.save()
+            for publish in executed:
+                publish()
+            if self._queue:
+                loop.call_at(self._queue[0][0], self._execute_due)
 
     def close(self) -> None:
         self.save(always=True)

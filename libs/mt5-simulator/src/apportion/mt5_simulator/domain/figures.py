@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 E8 = 100_000_000
 SCALE_DIGITS = 8
@@ -31,11 +32,11 @@ def format_scaled(value: int, digits: int) -> str:
     """26000_00 at 2 digits → `"26000.00"`."""
     if digits == 0:
         return str(value)
-    sign = "-" if value < 0 else ""
-    whole, fraction = divmod(abs(value), 10**digits)
-    return f"{sign}{whole}.{fraction:0{digits}d}"
+    text = f"{value:0{digits + 1 + (value < 0)}d}"
+    return f"{text[:-digits]}.{text[-digits:]}"
 
 
+@lru_cache(65_536)
 def format_price(price_e8: int, digits: int) -> str:
     """A price or rate in 1e-8, printed at `digits` ≤ 8."""
     return format_scaled(divide_half_up(price_e8, 10 ** (SCALE_DIGITS - digits)), digits)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from apportion.mt5_simulator.codes import Refused, Retcode
+from apportion.mt5_simulator.domain.guards import Guards
 from apportion.mt5_simulator.domain.records import Deal, Order, Position, User
 
 
@@ -37,7 +38,7 @@ class Ledger:
         self.changed: Changes = Changes()
         self._logins_by_group: defaultdict[str, dict[int, None]] = defaultdict(dict)
         self._positions_by_login: defaultdict[int, dict[int, Position]] = defaultdict(dict)
-        self._guarded: defaultdict[str, dict[int, Position]] = defaultdict(dict)
+        self.guards = Guards()
         self._orders_by_login: defaultdict[int, list[Order]] = defaultdict(list)
         self._deals_by_login: defaultdict[int, list[Deal]] = defaultdict(list)
         self._deal_log: list[Deal] = []
@@ -97,24 +98,17 @@ class Ledger:
     def has_state(self, login: int) -> bool:
         return login in self.active or bool(self._positions_by_login.get(login))
 
-    def guarded(self, symbol: str) -> list[Position]:
-        """Positions of a symbol with a stop loss or take profit."""
-        return list(self._guarded[symbol].values())
-
     def put_position(self, position: Position) -> None:
         self.positions[position.position] = position
         self._positions_by_login[position.login][position.position] = position
-        if position.price_sl_e8 or position.price_tp_e8:
-            self._guarded[position.symbol][position.position] = position
-        else:
-            self._guarded[position.symbol].pop(position.position, None)
+        self.guards.put(position)
         self.active.add(position.login)
         self.changed.positions[position.position] = position
 
     def remove_position(self, position: Position) -> None:
         del self.positions[position.position]
         del self._positions_by_login[position.login][position.position]
-        self._guarded[position.symbol].pop(position.position, None)
+        self.guards.remove(position)
         self.changed.positions[position.position] = None
 
     # Orders and deals.

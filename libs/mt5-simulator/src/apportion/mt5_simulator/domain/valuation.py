@@ -97,10 +97,11 @@ class Valuation:
 
     def account(self, user: User) -> AccountState:
         group = self.groups[user.group]
-        positions = self.ledger.positions_of(user.login)
-        margin = self.margin_minor(user, positions) if positions else 0
-        profit = sum(self.position_profit_minor(position, group) for position in positions)
-        storage = sum(position.storage_minor for position in positions)
+        margin = profit = storage = 0
+        if positions := self.ledger.positions_of(user.login):
+            margin = self.margin_minor(user, positions)
+            profit = sum(self.position_profit_minor(position, group) for position in positions)
+            storage = sum(position.storage_minor for position in positions)
         equity = user.balance_minor + user.credit_minor + profit + storage
         return AccountState(
             login=user.login,

@@ -36,29 +36,20 @@ class Watch:
     def price_moved(self, symbol: str, move: float, now_ms: int) -> list[Deal]:
         """Fire the stops of a symbol whose quote has just changed."""
         self._move = max(self._move, move)
-        deals = []
-        for position in self.ledger.guarded(symbol):
-            reason = self._fired(position)
-            if reason is not None:
-                deals.append(self._fire(position, reason, now_ms))
-        return deals
+        quote = self.board.quote(symbol)
+        reached = self.ledger.guards.reached(symbol, quote.bid_e8, quote.ask_e8)
+        return [self._fire(self.ledger.positions[ticket], now_ms) for ticket in reached]
 
-    def _fired(self, position: Position) -> Reason | None:
-        price_e8 = self.valuation.close_price_e8(position)
-        sign = 1 if position.side is Side.BUY else -1
-        if position.price_sl_e8 and sign * (price_e8 - position.price_sl_e8) <= 0:
-            return Reason.STOP_LOSS
-        if position.price_tp_e8 and sign * (price_e8 - position.price_tp_e8) >= 0:
-            return Reason.TAKE_PROFIT
-        return None
-
-    def _fire(self, position: Position, reason: Reason, now_ms: int) -> Deal:
+    def _fire(self, position: Position, now_ms: int) -> Deal:
+        """Close a position one of whose stops is reached; the loss comes first."""
         digits = self.board.symbols[position.symbol].digits
-        if reason is Reason.STOP_LOSS:
+        sign = 1 if position.side is Side.BUY else -1
+        beyond_loss_e8 = sign * (self.valuation.close_price_e8(position) - position.price_sl_e8)
+        if position.price_sl_e8 and beyond_loss_e8 <= 0:
             comment = f"[sl {format_price(position.price_sl_e8, digits)}]"
-        else:
-            comment = f"[tp {format_price(position.price_tp_e8, digits)}]"
-        return self.trading.close_for(position, reason, comment, now_ms)
+            return self.trading.close_for(position, Reason.STOP_LOSS, comment, now_ms)
+        comment = f"[tp {format_price(position.price_tp_e8, digits)}]"
+        return self.trading.close_for(position, Reason.TAKE_PROFIT, comment, now_ms)
 
     def account_changed(self, login: int) -> None:
         """Have the account valued at the next `stop_out_due`."""

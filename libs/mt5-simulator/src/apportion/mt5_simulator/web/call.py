@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,7 @@ class Reply(msgspec.Struct):
     top: dict[str, Any] = {}
 
 
+@lru_cache(1_024)
 def _canonical(name: str) -> str:
     return name.replace("_", "").lower()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from apportion.mt5_simulator.codes import (
@@ -38,14 +38,9 @@ def send_request(server: Server, session: Session, call: Call) -> Reply:
     result = DealerResult(sent_at=now)
     if FaultKind.LOSE_RESULT not in call.faults:
         session.results[request_id] = result
-
-    def execute() -> None:
-        _execute(server, request_id, request, result, call)
-
-    if FaultKind.LOSE_ANSWER in call.faults:
-        execute()
-    else:
-        asyncio.get_running_loop().call_later(server.execution_delay_seconds, execute)
+    server.execute(
+        lambda: _execute(server, request_id, request, result, call), now=FaultKind.LOSE_ANSWER in call.faults
+    )
     return Reply({server.settings.request_id_key: str(request_id)})
 
 
@@ -108,8 +103,8 @@ def _execute(
     request: MarketRequest | ModifyRequest,
     result: DealerResult,
     call: Call,
-) -> None:
-    """Run one queued request, save what it did, then make the result readable."""
+) -> Callable[[], None]:
+    """Run one queued request; returns what makes its result readable, once all is saved."""
     deal: Deal | None = None
     retcode = int(Retcode.REQUEST_DONE)
     try:
@@ -121,14 +116,17 @@ def _execute(
             deal = server.engine.execute(request, server.now_ms())
     except Refused as error:
         retcode = error.retcode
-    server.save()
     if FaultKind.TIMEOUT in call.faults:
         deal, retcode = None, int(Retcode.REQUEST_TIMEOUT)
     symbol = call.text("symbol", "")
     result.confirm = _confirm(server, request_id, symbol, retcode, deal)
     result.answer = _echo(call, request_id, symbol, server, retcode, deal)
     late = call.faults.get(FaultKind.LATE_RESULT)
-    result.readable_at = time.monotonic() + (0.0 if late is None else late.seconds)
+
+    def publish() -> None:
+        result.readable_at = time.monotonic() + (0.0 if late is None else late.seconds)
+
+    return publish
 
 
 def _fill(server: Server, symbol: str, deal: Deal | None) -> tuple[dict[str, str], dict[str, str]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import msgspec
+
 from apportion.mt5_simulator.codes import ORDER_STATE_FILLED
 from apportion.mt5_simulator.domain.figures import format_mean, format_price, format_scaled
 from apportion.mt5_simulator.domain.quotes import Quote
@@ -10,6 +14,7 @@ from apportion.mt5_simulator.domain.settings import GroupSettings, ServerSetting
 from apportion.mt5_simulator.domain.valuation import AccountState, Valuation
 
 Object = dict[str, object]
+_PRINTED_ACCOUNTS = 131_072
 
 
 def render_user(user: User, digits: int) -> Object:
@@ -28,7 +33,8 @@ def render_user(user: User, digits: int) -> Object:
         "Leverage": str(user.leverage),
         "Balance": format_scaled(user.balance_minor, digits),
         "Credit": format_scaled(user.credit_minor, digits),
-        **{field: user.profile.get(field, "") for field in USER_TEXTS},
+        **_NO_TEXTS,
+        **user.profile,
         "ApiData": [],
     }
 
@@ -37,10 +43,18 @@ USER_TEXTS = (
     "MiddleName", "Company", "Account", "Country", "Language", "City", "State", "ZIPCode", "Address", "Phone", "Email",
     "ID", "Status", "Comment", "Color", "PhonePassword", "Agent", "LeadSource", "LeadCampaign",
 )  # fmt: skip
+_NO_TEXTS = dict.fromkeys(USER_TEXTS, "")
+
+
+@lru_cache(_PRINTED_ACCOUNTS)
+def print_account(state: AccountState) -> msgspec.Raw:
+    """The JSON of `render_account`. Of a whole broker's accounts few have changed since they were last printed."""
+    return msgspec.Raw(msgspec.json.encode(render_account(state)))
 
 
 def render_account(state: AccountState) -> Object:
     digits = state.currency_digits
+    nothing, equity = format_scaled(0, digits), format_scaled(state.equity_minor, digits)
     return {
         "Login": str(state.login),
         "CurrencyDigits": str(digits),
@@ -50,21 +64,21 @@ def render_account(state: AccountState) -> Object:
         "MarginFree": format_scaled(state.margin_free_minor, digits),
         "MarginLevel": f"{state.margin_level_percent:.2f}",
         "MarginLeverage": str(state.leverage),
-        "MarginInitial": format_scaled(0, digits),
-        "MarginMaintenance": format_scaled(0, digits),
+        "MarginInitial": nothing,
+        "MarginMaintenance": nothing,
         "Profit": format_scaled(state.profit_minor, digits),
         "Storage": format_scaled(state.storage_minor, digits),
         "Floating": format_scaled(state.floating_minor, digits),
-        "Equity": format_scaled(state.equity_minor, digits),
+        "Equity": equity,
         "SOActivation": str(int(state.activation)),
         "SOTime": "0",
         "SOLevel": "0.00",
-        "SOEquity": format_scaled(0, digits),
-        "SOMargin": format_scaled(0, digits),
-        "BlockedCommission": format_scaled(0, digits),
-        "BlockedProfit": format_scaled(0, digits),
-        "Assets": format_scaled(state.equity_minor, digits),
-        "Liabilities": format_scaled(0, digits),
+        "SOEquity": nothing,
+        "SOMargin": nothing,
+        "BlockedCommission": nothing,
+        "BlockedProfit": nothing,
+        "Assets": equity,
+        "Liabilities": nothing,
     }
 
 

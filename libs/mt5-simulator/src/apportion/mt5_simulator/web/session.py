@@ -40,6 +40,7 @@ class Session:
         self.manager_login: int | None = None
         """The manager, once logged in."""
         self.results: dict[int, DealerResult] = {}
+        """In the order in which they were sent."""
         self._login = 0
         self._secret = b""
         self._challenge = b""
@@ -68,6 +69,8 @@ class Session:
 
     def forget_old_results(self, now: float) -> None:
         """A subscription dies when nobody reads it for three minutes."""
-        for request_id, result in list(self.results.items()):
-            if now - result.sent_at > RESULT_SECONDS:
-                del self.results[request_id]
+        while self.results:
+            oldest = next(iter(self.results))
+            if now - self.results[oldest].sent_at <= RESULT_SECONDS:
+                return
+            del self.results[oldest]

@@ -8,7 +8,7 @@ from apportion.mt5_simulator.domain.figures import format_scaled
 from apportion.mt5_simulator.domain.settings import unescape_name
 from apportion.mt5_simulator.server import Server
 from apportion.mt5_simulator.web.call import Call, Handler, Reply
-from apportion.mt5_simulator.web.render import USER_TEXTS, Renderer, render_account
+from apportion.mt5_simulator.web.render import USER_TEXTS, Renderer, print_account, render_account
 from apportion.mt5_simulator.web.selection import group_name, logins_meant
 from apportion.mt5_simulator.web.session import Session
 
@@ -137,7 +137,7 @@ def account_get_batch(server: Server, session: Session, call: Call) -> Reply:
     """States of the accounts that have one."""
     ledger, account = server.engine.ledger, server.engine.valuation.account
     meant = logins_meant(server, call)
-    return Reply([render_account(account(ledger.users[login])) for login in meant if ledger.has_state(login)])
+    return Reply([print_account(account(ledger.users[login])) for login in meant if ledger.has_state(login)])
 
 
 HANDLERS: dict[str, Handler] = {
