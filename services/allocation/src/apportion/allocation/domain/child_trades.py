@@ -55,8 +55,3 @@ def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array
     same id whoever sends it. Below 2^53 up to allocation 8 589 934 591, so they survive JSON.
     """
     return (np.int64(allocation_id) << np.int64(INDEX_BITS)) | indexes.astype(np.int64)
-
-
-def allocation_of(child_trade_id: int) -> int:
-    """The opening allocation that a child trade belongs to."""
-    return child_trade_id >> INDEX_BITS
