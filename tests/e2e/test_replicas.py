@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +20,7 @@ from apportion.testing.polling import eventually
 
 TAKE_OVER_SECONDS = 15.0
 SHARED = ("allocation", "platform-groups")
+BUSY_SECONDS = 30.0
 # How long the server takes for an investor's first order, so that it is still on its way when its sender stops.
 SLOW_SECONDS = 1.0
 
@@ -60,16 +62,16 @@ async def test_another_sends_what_a_suspended_sender_had_marked(scene: Scene) ->
                 "latency", endpoint="dealer/send_request", login=follower.login, seconds=SLOW_SECONDS
             )
     await _all_buy(scene)
-    sleeper = await eventually(lambda: _sender(scene))
+    sleeper = await eventually(lambda: _sender(scene), BUSY_SECONDS)
     assert isinstance(sleeper, str)
-    scene.stack.services[sleeper].suspend()
-    start = asyncio.get_running_loop().time()
-    on_the_wire = await _slowed(scene)
-    assert await _busy(scene, "platform-groups", IN_FLIGHT, sleeper, on_the_wire), "it was stopped in mid-batch"
-
-    await day.settle("all masters buy while a sender of orders is suspended")
-    assert asyncio.get_running_loop().time() - start < TAKE_OVER_SECONDS
-    await _wake_and_close(scene, day, sleeper)
+    with suspended(scene, sleeper):
+        start = asyncio.get_running_loop().time()
+        on_the_wire = await _slowed(scene)
+        assert await _busy(scene, "platform-groups", IN_FLIGHT, sleeper, on_the_wire), "it was stopped in mid-batch"
+        await day.settle("all masters buy while a sender of orders is suspended")
+        assert asyncio.get_running_loop().time() - start < TAKE_OVER_SECONDS
+        opened = await _opened_positions(scene)
+    await _close_after_waking(scene, day, sleeper, opened)
     await scene.simulator.admin.clear_faults()
 
 
@@ -78,19 +80,22 @@ async def test_another_dispatches_what_a_suspended_worker_had_decided(scene: Sce
     day = _day(scene)
     await day.settle("the market opens")
     await _until_shared(scene, "allocation")
-    receiver = scene.stack.services["platform-groups"]
-    receiver.suspend()  # so that no decision is handed over before its worker stops
-    await _all_buy(scene)
-    sleeper = await eventually(lambda: _busiest(scene, "allocation", UNDISPATCHED))
-    assert isinstance(sleeper, str)
-    scene.stack.services[sleeper].suspend()
-    start = asyncio.get_running_loop().time()
-    assert await _busy(scene, "allocation", UNDISPATCHED, sleeper), "it was stopped between decision and dispatch"
-    receiver.wake()
-
-    await day.settle("all masters buy while a worker is suspended")
-    assert asyncio.get_running_loop().time() - start < TAKE_OVER_SECONDS
-    await _wake_and_close(scene, day, sleeper)
+    await _all_buy(scene)  # a decision needs the symbol, which workers ask platform-groups for once a minute
+    await day.settle("all masters buy")
+    await _all_close(scene)
+    await day.settle("all masters close")
+    with ExitStack() as asleep:
+        with suspended(scene, "platform-groups"):  # so that no decision is handed over before its worker stops
+            await _all_buy(scene)
+            sleeper = await eventually(lambda: _busiest(scene, "allocation", UNDISPATCHED), BUSY_SECONDS)
+            assert isinstance(sleeper, str)
+            asleep.enter_context(suspended(scene, sleeper))
+            start = asyncio.get_running_loop().time()
+            assert await _busy(scene, "allocation", UNDISPATCHED, sleeper), "it was stopped before dispatching"
+        await day.settle("all masters buy while a worker is suspended")
+        assert asyncio.get_running_loop().time() - start < TAKE_OVER_SECONDS
+        opened = await _opened_positions(scene)
+    await _close_after_waking(scene, day, sleeper, opened)
 
 
 async def test_a_lost_answer_opens_no_child_twice(scene: Scene) -> None:
@@ -125,10 +130,18 @@ async def _all_close(scene: Scene) -> None:
             await scene.simulator.close(master.login, position["Position"])
 
 
-async def _wake_and_close(scene: Scene, day: Day, sleeper: str) -> None:
+@contextmanager
+def suspended(scene: Scene, name: str) -> Iterator[None]:
+    """SIGSTOP, and in any case SIGCONT, or the next test would find it asleep."""
+    scene.stack.services[name].suspend()
+    try:
+        yield
+    finally:
+        scene.stack.services[name].wake()
+
+
+async def _close_after_waking(scene: Scene, day: Day, sleeper: str, opened: set[str]) -> None:
     """The woken worker goes on where it stopped; nothing of that may happen a second time."""
-    opened = await _opened_positions(scene)
-    scene.stack.services[sleeper].wake()
     await _until_shared(scene, scene.stack.services[sleeper].service)
     assert await _opened_positions(scene) == opened
     await _all_close(scene)
