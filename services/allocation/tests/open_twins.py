@@ -64,11 +64,12 @@ def make(method, master_volume, **given) -> OpenInputs:
 def twin_copy(share: Fraction, rounding: RoundingPolicy, least: int, most: int, factor: Fraction) -> tuple[int, str]:
     """Steps and reason of one child alone; `share` in steps."""
     steps = floor(share) if rounding is RoundingPolicy.DOWN else floor(share + HALF)
+    most = most if most >= least else 0
     if steps > most:
-        return (most if most >= least else 0), "CAPPED"
+        return most, "CAPPED"
     if steps >= least:
         return steps, "NONE"
-    return (least, "NONE") if most >= least and 0 < least <= share * factor else (0, "BELOW_MIN_LOT")
+    return (least, "NONE") if most and least <= share * factor else (0, "BELOW_MIN_LOT")
 
 
 def twin_divide(total, weights, had, policy, least, most, factors):

@@ -88,3 +88,45 @@ def test_copying_never_leaves_or_sends_less_than_min_lot(open_steps, minimum, be
         rest = steps - volume // STEP
         assert volume == 0 or volume >= minimum * STEP or rest == 0
         assert rest == 0 or rest >= minimum or volume == 0
+
+
+class TestRestsBelowMinLot:
+    grid = SymbolGrid(STEP, 10 * STEP, 100 * E8)
+
+    def close(self, method, closed, before, open_steps, at_once):
+        inputs = CloseInputs(
+            method, self.grid, closed, before, np.array(open_steps, dtype=np.int64) * STEP, np.array(at_once)
+        )
+        return (decide_close(inputs) // STEP).tolist()
+
+    def test_the_whole_child_goes_at_once_where_its_subscription_says_so(self):
+        # A half of 15 would leave 7 of at least 10.
+        assert self.close(COPY, 1, 2, [15, 15, 40], [True, False, True]) == [15, 0, 20]
+
+    def test_what_is_closed_too_much_the_others_close_less(self):
+        # A half of 100: 8 + 42. The first goes whole, with 15; 35 of 85 are left for the second.
+        assert self.close(DIVIDE, 1, 2, [15, 85], [True, False]) == [15, 35]
+
+    def test_what_cannot_be_closed_the_others_close(self):
+        assert self.close(DIVIDE, 1, 2, [15, 85], [False, False]) == [0, 50]
+
+    def test_where_nobody_can_close_his_part_it_waits(self):
+        assert self.close(DIVIDE, 1, 2, [12, 12], [False, False]) == [0, 0]
+
+    @given(
+        open_steps=opens,
+        minimum=st.integers(1, 20),
+        before=st.integers(2, 1000),
+        method=st.sampled_from([COPY, DIVIDE]),
+        data=st.data(),
+    )
+    def test_nobody_sends_or_keeps_less_than_min_lot(self, open_steps, minimum, before, method, data):
+        closed = data.draw(st.integers(1, before - 1))
+        flags = data.draw(st.lists(st.booleans(), min_size=len(open_steps), max_size=len(open_steps)))
+        grid = SymbolGrid(STEP, minimum * STEP, 10**6 * STEP)
+        opened = np.array(open_steps, dtype=np.int64) * STEP
+        got = decide_close(CloseInputs(method, grid, closed, before, opened, np.array(flags))) // STEP
+        for part, steps in zip(got.tolist(), open_steps, strict=True):
+            rest = steps - part
+            assert part == 0 or part >= minimum or rest == 0
+            assert part == 0 or rest == 0 or rest >= minimum
