@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from apportion.mt5_simulator.codes import ORDER_STATE_FILLED
-from apportion.mt5_simulator.domain.figures import format_mean, format_price, format_scaled
+from apportion.mt5_simulator.domain.figures import E8, format_mean, format_price, format_scaled
 from apportion.mt5_simulator.domain.quotes import Quote
 from apportion.mt5_simulator.domain.records import Deal, Order, Position, User
 from apportion.mt5_simulator.domain.settings import GroupSettings, ServerSettings, SymbolSettings
@@ -268,6 +268,8 @@ def render_symbol(symbol: SymbolSettings) -> Object:
         **_volume("VolumeMax", symbol.volume_max_e8),
         **_volume("VolumeStep", symbol.volume_step_e8),
         **_volume("VolumeLimit", 0),
+        "MarginInitialBuy": format_price(E8, 8),
+        "MarginInitialSell": format_price(E8, 8),
         "StopsLevel": str(symbol.stops_level_points),
         "FreezeLevel": "0",
         "SpreadBalance": "0",
