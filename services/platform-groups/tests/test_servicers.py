@@ -18,7 +18,6 @@ from apportion.api.platform_groups.v1 import (
     transfers_pb2,
 )
 from apportion.errors import DomainError, registry
-from apportion.mt5_simulator.process import AdminRefused
 from apportion.platform_groups import errors
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
@@ -274,7 +273,7 @@ async def test_a_login_on_two_servers_is_ambiguous(platform, registration, simul
     await refused(platform.accounts.GetAccount(request, **platform.options()), "LOGIN_AMBIGUOUS")
 
 
-async def test_access_is_changed_on_the_server_and_a_repeat_never_undoes_a_newer_one(platform, simulator) -> None:
+async def test_an_access_that_no_worker_brings_to_the_server_is_not_there_yet(platform) -> None:
     account = await platform.account()
 
     def request(access: int) -> accounts_pb2.SetAccountAccessRequest:
@@ -282,18 +281,16 @@ async def test_access_is_changed_on_the_server_and_a_repeat_never_undoes_a_newer
             request_id=platform.new_id(), account_id=account.account_id, access=access, cause="test"
         )
 
-    closed, opened = request(accounts_pb2.ACCOUNT_ACCESS_READ_ONLY), request(accounts_pb2.ACCOUNT_ACCESS_FULL)
-    response = await platform.accounts.SetAccountAccess(closed, **platform.options())
-    assert response.account.access == accounts_pb2.ACCOUNT_ACCESS_READ_ONLY
-    with pytest.raises(AdminRefused, match="10017"):
-        await simulator.buy(account.login, "EURUSD", "0.01")
-    await platform.accounts.SetAccountAccess(opened, **platform.options())
-    replay = await platform.accounts.SetAccountAccess(closed, **platform.options())
-    assert replay.account.access == accounts_pb2.ACCOUNT_ACCESS_FULL
-    await refused(
-        platform.accounts.SetAccountAccess(request(0), **platform.options()),
-        "FIELD_INVALID",
-    )
+    ask = platform.accounts.SetAccountAccess
+    wish = request(accounts_pb2.ACCOUNT_ACCESS_READ_ONLY)
+    for _ in range(2):
+        with pytest.raises(DomainError) as caught:
+            await ask(wish, **platform.options(1.0))
+        assert caught.value.reason in {"TRADING_SERVER_UNAVAILABLE", "DEADLINE_EXCEEDED"}, "the channel asks again"
+    assert (await platform.get(account.account_id)).access == accounts_pb2.ACCOUNT_ACCESS_FULL
+    await refused(ask(request(0), **platform.options()), "FIELD_INVALID")
+    await change(platform, "UPDATE accounts SET state = 3")
+    await refused(ask(request(accounts_pb2.ACCOUNT_ACCESS_FULL), **platform.options()), "ACCOUNT_NOT_OPEN")
 
 
 # Orders and closings.

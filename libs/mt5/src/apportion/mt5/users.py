@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from apportion.mt5.connection import Caller
+from apportion.mt5.connection import Caller, Permit
 from apportion.mt5.enums import DEFAULT_RIGHTS
 from apportion.mt5.numbers import fixed
 from apportion.mt5.records import batch_of_groups, batch_of_logins
@@ -41,7 +41,7 @@ class NewUser(msgspec.Struct, frozen=True):
     rights: int = int(DEFAULT_RIGHTS)
 
 
-async def add(caller: Caller, user: NewUser) -> User:
+async def add(caller: Caller, user: NewUser, *, permit: Permit | None = None) -> User:
     """Creates an account; the server picks the login. A write: see `Connection.call`."""
     query: dict[str, str | int] = {
         "group": user.group,
@@ -58,7 +58,7 @@ async def add(caller: Caller, user: NewUser) -> User:
         "PassMain": user.main_password,
         "PassInvestor": user.investor_password,
     }
-    return (await caller.call("user/add", query, body, write=True)).as_type(User)
+    return (await caller.call("user/add", query, body, write=True, permit=permit)).as_type(User)
 
 
 async def get(caller: Caller, login: int) -> User:
@@ -76,6 +76,7 @@ async def list_of_logins(caller: Caller, logins: Sequence[int]) -> list[User]:
     return await batch_of_logins(caller, "user/get_batch", logins, User)
 
 
-async def set_rights(caller: Caller, login: int, rights: int) -> None:
+async def set_rights(caller: Caller, login: int, rights: int, *, permit: Permit | None = None) -> None:
     """A write, and idempotent. The server ignores what it dislikes without a word: read again and compare."""
-    await caller.call("user/update", {"login": login}, {"Login": str(login), "Rights": str(rights)}, write=True)
+    body = {"Login": str(login), "Rights": str(rights)}
+    await caller.call("user/update", {"login": login}, body, write=True, permit=permit)

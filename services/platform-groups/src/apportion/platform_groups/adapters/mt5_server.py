@@ -63,7 +63,7 @@ class Mt5Server:
         self._digits[found.group] = found.currency_digits
         return ServerGroup(found.group, found.currency, found.currency_digits)
 
-    async def add_user(self, user: NewUser) -> int:
+    async def add_user(self, user: NewUser, permit: Permit) -> int:
         new = mt5_users.NewUser(
             group=user.server_group,
             name=user.name,
@@ -73,7 +73,7 @@ class Mt5Server:
             investor_password=user.investor_password,
         )
         with translated():
-            return (await mt5_users.add(self.pool, new)).login
+            return (await mt5_users.add(self.pool, new, permit=permit)).login
 
     async def user(self, login: int) -> ServerUser | None:
         with translated():
@@ -88,9 +88,9 @@ class Mt5Server:
         with translated():
             return [user_of(user) for user in await mt5_users.list_of_groups(self.pool, [server_group])]
 
-    async def set_rights(self, login: int, rights: int) -> None:
+    async def set_rights(self, login: int, rights: int, permit: Permit) -> None:
         with translated():
-            await mt5_users.set_rights(self.pool, login, rights)
+            await mt5_users.set_rights(self.pool, login, rights, permit=permit)
 
     async def positions(self, login: int) -> list[ServerPosition]:
         with translated():

@@ -26,6 +26,7 @@ from apportion.platform_groups.storage.closings import (
     save_flat,
 )
 from apportion.platform_groups.storage.orders import NewOrders, insert_orders, ring_egress
+from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
 log = structlog.get_logger()
@@ -59,8 +60,7 @@ async def advance_closings(
     server: TradingServerPort,
     trading_server_id: int,
     shards: Sequence[int],
-    *,
-    now: datetime,
+    clock: Clock,
 ) -> int:
     """One step of every running closing of these shards; returns how many are running.
 
@@ -80,9 +80,9 @@ async def advance_closings(
                 await save_error(tx, closing.closing_id, type(error).__name__)
             continue
         if positions:
-            await _order_closes(engine, closing, account, positions, now=now)
+            await _order_closes(engine, closing, account, positions, now=clock.now())
         else:
-            await _count_flat(engine, closing, now=now)
+            await _count_flat(engine, closing, now=clock.now())
     return len(running)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,6 +15,7 @@ from apportion.platform_groups.operations.ports import NewPassword, TradingServe
 from apportion.platform_groups.storage.accounts import insert_account, load_account
 from apportion.platform_groups.storage.platform_groups import count_accounts, currency_digits_of, load_group
 from apportion.platform_groups.storage.trading_servers import load_server
+from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
 
@@ -35,13 +35,18 @@ async def create_account(
     new_password: NewPassword,
     key: RequestKey,
     account: NewAccount,
+    clock: Clock,
     *,
-    now: datetime,
+    patience_seconds: float,
 ) -> CreatedAccount:
     """The account as the server confirmed it; still CREATING when the answer of the server was lost.
 
+    After `patience_seconds` nothing is written any more, even if this process was stopped on the way: the workers look
+    for the account then.
+
     Raises LeverageRange, AmountRange, WalletInvalid, NotFound, GroupNotEnabled, GroupFull.
     """
+    now, end = clock.now(), clock.monotonic() + patience_seconds
     async with transaction(engine) as tx:
         stored = await claim_request(tx, key, AccountRef, now=now)
         if stored is not None:
@@ -72,7 +77,14 @@ async def create_account(
         intent = await load_account(tx, key.label, account_id)
     main, investor = new_password(), new_password()
     opened = await open_on_server(
-        engine, servers, intent, group.server_group, main_password=main, investor_password=investor, now=now
+        engine,
+        servers,
+        intent,
+        group.server_group,
+        clock,
+        main_password=main,
+        investor_password=investor,
+        permit=lambda: clock.monotonic() < end,
     )
     if opened.state is not AccountState.OPEN:
         return CreatedAccount(opened, server.name)

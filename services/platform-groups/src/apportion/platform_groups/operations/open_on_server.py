@@ -12,8 +12,9 @@ from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.server_facts import NewUser, NotSent, OutcomeUnknown, ServerRefused
 from apportion.platform_groups.domain.tokens import account_token
 from apportion.platform_groups.operations.accept_transfers import deposit_initial_balance
-from apportion.platform_groups.operations.ports import TradingServersPort
+from apportion.platform_groups.operations.ports import Permit, TradingServersPort
 from apportion.platform_groups.storage.accounts import load_account, save_failed, save_opened
+from apportion.runtime import Clock
 from apportion.storage import transaction
 
 log = structlog.get_logger()
@@ -24,12 +25,16 @@ async def open_on_server(
     servers: TradingServersPort,
     intent: Account,
     server_group: str,
+    clock: Clock,
     *,
     main_password: str,
     investor_password: str,
-    now: datetime,
+    permit: Permit,
 ) -> Account:
-    """The account after one try: OPEN, FAILED, or still CREATING when nobody knows (it is then looked for)."""
+    """The account after one try: OPEN, FAILED, or still CREATING when nobody knows (it is then looked for).
+
+    `permit` is asked right before the write.
+    """
     user = NewUser(
         server_group=server_group,
         name=intent.holder_name,
@@ -39,7 +44,7 @@ async def open_on_server(
         investor_password=investor_password,
     )
     try:
-        login = await (await servers.get(intent.trading_server_id)).add_user(user)
+        login = await (await servers.get(intent.trading_server_id)).add_user(user, permit)
     except ServerRefused as refused:
         if refused.temporary:
             return intent
@@ -47,7 +52,7 @@ async def open_on_server(
     except (NotSent, OutcomeUnknown, DomainError) as error:
         log.warning("account_creation_open", account_id=intent.account_id, cause=str(error))
         return intent
-    return await record_login(engine, intent, login, now=now)
+    return await record_login(engine, intent, login, now=clock.now())
 
 
 async def record_login(engine: AsyncEngine, intent: Account, login: int, *, now: datetime) -> Account:

@@ -39,7 +39,7 @@ class TradingServerPort(Protocol):
 
     async def group(self, name: str) -> ServerGroup | None: ...
 
-    async def add_user(self, user: NewUser) -> int:
+    async def add_user(self, user: NewUser, permit: Permit) -> int:
         """A write; returns the login."""
         ...
 
@@ -49,7 +49,7 @@ class TradingServerPort(Protocol):
         """All accounts of a group: a complete report."""
         ...
 
-    async def set_rights(self, login: int, rights: int) -> None:
+    async def set_rights(self, login: int, rights: int, permit: Permit) -> None:
         """A write, and idempotent."""
         ...
 

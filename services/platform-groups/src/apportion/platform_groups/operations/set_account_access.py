@@ -2,64 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import Account, AccountRef, access_of, check_open, rights_for
+from apportion.platform_groups.domain.accounts import Account, AccountRef, check_open
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.errors import TradingServerUnavailable
-from apportion.platform_groups.operations.ports import TradingServersPort
-from apportion.platform_groups.operations.server_calls import server_call
-from apportion.platform_groups.storage.accounts import load_account, save_seen_access, save_wanted_access
+from apportion.platform_groups.storage.accounts import is_access_settled, load_account, save_wanted_access
+from apportion.platform_groups.storage.orders import ring_egress
+from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
+
+FIRST_LOOK_SECONDS = 0.01
+LONGEST_LOOK_SECONDS = 0.2
 
 
 async def set_account_access(
     engine: AsyncEngine,
-    servers: TradingServersPort,
+    clock: Clock,
     key: RequestKey,
     account_id: int,
     access: AccountAccess,
     cause: str,
     *,
-    now: datetime,
+    patience_seconds: float,
 ) -> Account:
-    """The account with the access that the server has now.
+    """The account with the access that the server was seen to have after the newest wish.
 
-    The wish is committed first and the workers go on with it, so TradingServerUnavailable means "not yet". A repeat of
-    an older request never undoes a newer one: it only brings the newest wish to the server. Raises AccountNotOpen.
+    The wish is committed first and the workers bring it to the server, so TradingServerUnavailable means "not yet". A
+    repeat of an older request never undoes a newer one: it only waits for the newest wish. Raises AccountNotOpen.
     """
+    end = clock.monotonic() + patience_seconds
+    await _wish(engine, key, account_id, access, cause, now=clock.now())
+    delay = FIRST_LOOK_SECONDS
+    while True:
+        async with transaction(engine) as tx:
+            settled = await is_access_settled(tx, account_id)
+            account = await load_account(tx, key.label, account_id)
+        if settled:
+            return account
+        if clock.monotonic() + delay > end:
+            raise TradingServerUnavailable(
+                f"trading server {account.trading_server_id} has not changed the rights of account {account_id} yet",
+                trading_server_id=account.trading_server_id,
+                account_id=account_id,
+            )
+        await asyncio.sleep(delay)
+        delay = min(delay * 1.5, LONGEST_LOOK_SECONDS)
+
+
+async def _wish(
+    engine: AsyncEngine, key: RequestKey, account_id: int, access: AccountAccess, cause: str, *, now: datetime
+) -> None:
     async with transaction(engine) as tx:
-        stored = await claim_request(tx, key, AccountRef, now=now)
-        if stored is None:
-            account = await load_account(tx, key.label, account_id, for_update=True)
-            check_open(account)
-            await save_wanted_access(tx, account, access, cause, key.request_id, now)
-            await store_answer(tx, key, AccountRef(account_id))
-        account = await load_account(tx, key.label, account_id)
-    if account.access is account.wanted_access and stored is not None:
-        return account
-    return await apply_access(engine, servers, account)
-
-
-async def apply_access(engine: AsyncEngine, servers: TradingServersPort, account: Account) -> Account:
-    """Read, change one bit, write, read again: the server ignores what it dislikes without a word.
-
-    Raises TradingServerUnavailable when the server does not show the wanted access afterwards.
-    """
-    with server_call(account.trading_server_id):
-        server = await servers.get(account.trading_server_id)
-        user = await server.user(account.login)
-        if user is not None and access_of(user.rights) is not account.wanted_access:
-            await server.set_rights(account.login, rights_for(user.rights, account.wanted_access))
-            user = await server.user(account.login)
-    if user is None or access_of(user.rights) is not account.wanted_access:
-        raise TradingServerUnavailable(
-            f"trading server {account.trading_server_id} did not change the rights of account {account.account_id}",
-            trading_server_id=account.trading_server_id,
-            account_id=account.account_id,
-        )
-    async with transaction(engine) as tx:
-        await save_seen_access(tx, account.account_id, account.wanted_access)
-        return await load_account(tx, account.label, account.account_id)
+        if await claim_request(tx, key, AccountRef, now=now) is not None:
+            return
+        account = await load_account(tx, key.label, account_id, for_update=True)
+        check_open(account)
+        await save_wanted_access(tx, account, access, cause, key.request_id, now)
+        await ring_egress(tx, [account.trading_server_id])
+        await store_answer(tx, key, AccountRef(account_id))

@@ -45,7 +45,15 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
         self, request: accounts_pb2.CreateAccountRequest, context: Any
     ) -> accounts_pb2.CreateAccountResponse:
         key, account = request_key(request), parse_new_account(request)
-        created = await create_account(self.engine, self.servers, self.new_password, key, account, now=self.clock.now())
+        created = await create_account(
+            self.engine,
+            self.servers,
+            self.new_password,
+            key,
+            account,
+            self.clock,
+            patience_seconds=patience_seconds(caller()),
+        )
         await await_initial_balance(
             self.engine, self.clock, created.account, patience_seconds=patience_seconds(caller())
         )
@@ -76,7 +84,13 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.SetAccountAccessResponse:
         key, access = request_key(request), parse_access(request)
         account = await set_account_access(
-            self.engine, self.servers, key, request.account_id, access, request.cause, now=self.clock.now()
+            self.engine,
+            self.clock,
+            key,
+            request.account_id,
+            access,
+            request.cause,
+            patience_seconds=patience_seconds(caller()),
         )
         return accounts_pb2.SetAccountAccessResponse(account=render_account(account))
 

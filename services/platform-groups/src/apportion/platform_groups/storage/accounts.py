@@ -142,13 +142,23 @@ async def list_creating(
     return [_account(row) for row in await tx.execute(query, values)]
 
 
-async def list_access_pending(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int]) -> list[Account]:
-    """Accounts whose access on the server is not yet what was asked for."""
+async def list_access_pending(
+    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], *, except_ids: Sequence[int], limit: int
+) -> list[Account]:
+    """Accounts for which the server was not seen to have the access since it was last asked for."""
     query = text(
-        f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND access <> wanted_access AND state = 2
-        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[])) ORDER BY account_id LIMIT 100"""
+        f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND NOT access_settled AND state = 2
+        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[]))
+        AND account_id <> ALL(CAST(:except_ids AS bigint[])) ORDER BY account_id LIMIT :limit"""
     )
-    return [_account(row) for row in await tx.execute(query, {"id": trading_server_id, "shards": list(shards)})]
+    values = {"id": trading_server_id, "shards": list(shards), "except_ids": list(except_ids), "limit": limit}
+    return [_account(row) for row in await tx.execute(query, values)]
+
+
+async def is_access_settled(tx: AsyncConnection, account_id: int) -> bool:
+    """Whether the server was seen to have the access since it was last asked for."""
+    query = text("SELECT access_settled FROM accounts WHERE account_id = :id")
+    return bool((await tx.execute(query, {"id": account_id})).scalar_one())
 
 
 async def save_opened(tx: AsyncConnection, account_id: int, login: int) -> bool:
@@ -192,7 +202,11 @@ async def save_wanted_access(
         "now": now,
     }
     await tx.execute(
-        text("UPDATE accounts SET wanted_access = :access, access_cause = :cause WHERE account_id = :id"), values
+        text(
+            """UPDATE accounts SET wanted_access = :access, access_cause = :cause, access_settled = false
+            WHERE account_id = :id"""
+        ),
+        values,
     )
     await tx.execute(
         text(
@@ -205,7 +219,9 @@ async def save_wanted_access(
 
 async def save_seen_access(tx: AsyncConnection, account_id: int, access: AccountAccess) -> None:
     """What the server has, as just read."""
-    query = text("UPDATE accounts SET access = :access WHERE account_id = :id")
+    query = text(
+        "UPDATE accounts SET access = :access, access_settled = (wanted_access = :access) WHERE account_id = :id"
+    )
     await tx.execute(query, {"id": account_id, "access": int(access)})
 
 

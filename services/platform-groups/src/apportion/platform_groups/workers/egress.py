@@ -1,4 +1,4 @@
-"""All writing to one trading server by this process: lanes for orders and legs, and the upkeep around them."""
+"""All writing to one trading server by this process: lanes for orders, legs and accesses, and upkeep."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.operations.claim_work import adopt_legs, adopt_orders
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
+from apportion.platform_groups.workers.access_lane import AccessLane
 from apportion.platform_groups.workers.held_shards import AllShards, HeldShards
 from apportion.platform_groups.workers.leg_lane import LegLane
 from apportion.platform_groups.workers.order_lane import OrderLane
@@ -40,7 +41,7 @@ class ServerEgress:
         self._server_id = server_id
         self._parts = [HeldShards(server_id, is_valid) for _ in range(needs.lane_count)]
         self._all = AllShards(self._parts)
-        self._lanes: list[OrderLane | LegLane] = []
+        self._lanes: list[OrderLane | LegLane | AccessLane] = []
         self._upkeep: Upkeep | None = None
         self._background = Background()
 
@@ -56,6 +57,9 @@ class ServerEgress:
             self._lanes += (orders, legs)
             self._background.spawn(f"orders-{self._server_id}-{number}", orders.run)
             self._background.spawn(f"legs-{self._server_id}-{number}", legs.run)
+        access = AccessLane(needs.engine, server, self._server_id, self._all, needs.clock)
+        self._lanes.append(access)
+        self._background.spawn(f"access-{self._server_id}", access.run)
         self._upkeep = Upkeep(
             needs.engine,
             needs.servers,

@@ -26,9 +26,6 @@ class HeldShards:
         """Those that stand by the local clock."""
         return [lease for lease in self._leases.values() if self._is_valid(lease)]
 
-    def shards(self) -> list[int]:
-        return [shard_of_lease(lease) for lease in self.leases()]
-
     def is_held(self, shard: int, epoch: int) -> bool:
         lease = self._leases.get(shard)
         return lease is not None and lease.epoch == epoch and self._is_valid(lease)
@@ -44,4 +41,11 @@ class AllShards:
         return self._parts[shard_of_lease(lease) % len(self._parts)]
 
     def shards(self) -> list[int]:
-        return [shard for part in self._parts for shard in part.shards()]
+        return [shard_of_lease(lease) for lease in self.leases()]
+
+    def leases(self) -> list[Lease]:
+        return [lease for part in self._parts for lease in part.leases()]
+
+    def is_held(self, lease: Lease) -> bool:
+        """Asked right before a write."""
+        return self.part_of(lease).is_held(shard_of_lease(lease), lease.epoch)

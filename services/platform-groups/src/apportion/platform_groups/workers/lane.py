@@ -22,16 +22,9 @@ LOOK_SECONDS = 0.25
 
 
 class Lane(ABC):
-    """`shards` are this lane's alone, so what it takes of an account goes out in order."""
+    """A loop that takes work and puts it on the wire, in turns."""
 
-    def __init__(
-        self, engine: AsyncEngine, shards: HeldShards, server_clock: ServerClock, clock: Clock, new_id: NewId
-    ) -> None:
-        self._engine = engine
-        self._shards = shards
-        self._server_clock = server_clock
-        self._clock = clock
-        self._new_id = new_id
+    def __init__(self) -> None:
         self._bell = asyncio.Event()
         self._turn = asyncio.Lock()
         """Held while work is taken and put on the wire."""
@@ -44,6 +37,32 @@ class Lane(ABC):
         """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
         async with self._turn:
             return
+
+    @abstractmethod
+    async def run(self) -> None:
+        """For ever."""
+
+    async def _rest(self, seconds: float = LOOK_SECONDS) -> None:
+        """Until the bell rings, and no longer than this."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+
+class SendingLane(Lane):
+    """What is marked SENDING before it is sent. `shards` are this lane's alone: what an account has goes in order."""
+
+    def __init__(
+        self, engine: AsyncEngine, shards: HeldShards, server_clock: ServerClock, clock: Clock, new_id: NewId
+    ) -> None:
+        super().__init__()
+        self._engine = engine
+        self._shards = shards
+        self._server_clock = server_clock
+        self._clock = clock
+        self._new_id = new_id
 
     async def run(self) -> None:
         """For ever. What an earlier run took and did not finish is UNKNOWN."""
@@ -66,11 +85,3 @@ class Lane(ABC):
         except ServerFailure as error:
             log.warning("lane_waits_for_server", trading_server_id=self._shards.server_id, cause=str(error))
             return None
-
-    async def _rest(self, seconds: float = LOOK_SECONDS) -> None:
-        """Until the bell rings, and no longer than this."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._bell.wait()
-        except TimeoutError:
-            return

@@ -15,7 +15,7 @@ from apportion.platform_groups.operations.claim_work import adopt_legs, take_leg
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
-from apportion.platform_groups.workers.lane import Lane
+from apportion.platform_groups.workers.lane import SendingLane
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
 from apportion.storage.leases import Lease
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 BATCH = 32
 
 
-class LegLane(Lane):
+class LegLane(SendingLane):
     """`server` lends its connections: as many legs are booked side by side as it has free ones."""
 
     def __init__(

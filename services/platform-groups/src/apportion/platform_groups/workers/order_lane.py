@@ -18,7 +18,7 @@ from apportion.platform_groups.operations.claim_work import adopt_orders, take_o
 from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
 from apportion.platform_groups.workers.held_shards import HeldShards
-from apportion.platform_groups.workers.lane import LOOK_SECONDS, Lane
+from apportion.platform_groups.workers.lane import LOOK_SECONDS, SendingLane
 from apportion.platform_groups.workers.market import Market
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
@@ -32,7 +32,7 @@ FIRST_COLLECT_SECONDS = 0.003
 LONGEST_COLLECT_SECONDS = 0.3
 
 
-class OrderLane(Lane):
+class OrderLane(SendingLane):
     """The orders of an account go over one connection, in order."""
 
     def __init__(

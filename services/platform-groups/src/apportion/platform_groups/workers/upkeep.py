@@ -1,4 +1,4 @@
-"""What one trading server needs looked after: lost answers, closings, half-made accounts, accesses asked for."""
+"""What one trading server needs looked after: lost answers, closings, half-made accounts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.errors import DomainError
+from apportion.errors import DomainError, StaleEpoch
 from apportion.platform_groups.domain.server_facts import ServerFailure
+from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.close_all_positions import advance_closings
-from apportion.platform_groups.operations.finish_accounts import finish_access, finish_creating
+from apportion.platform_groups.operations.finish_accounts import finish_creating
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
 from apportion.platform_groups.workers.held_shards import AllShards
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
+from apportion.storage.leases import Lease
 
 log = structlog.get_logger()
 
@@ -60,17 +62,18 @@ class Upkeep:
     async def run(self) -> None:
         while True:
             self._bell.clear()
-            shards = self._shards.shards()
-            if shards:
-                await self._round(shards)
+            leases = self._shards.leases()
+            if leases:
+                await self._round(leases)
             try:
                 async with asyncio.timeout(ROUND_SECONDS):
                     await self._bell.wait()
             except TimeoutError:
                 continue
 
-    async def _round(self, shards: list[int]) -> None:
-        now = self._clock.now()
+    async def _round(self, leases: list[Lease]) -> None:
+        """Each step takes the time by itself: the steps before it may have been slow."""
+        shards = [shard_of_lease(lease) for lease in leases]
         await self._tried("clock", self._server_clock.refresh())
         try:
             server = await self._servers.get(self._server_id)
@@ -78,9 +81,9 @@ class Upkeep:
             log.warning("trading_server_unusable", trading_server_id=self._server_id, cause=str(error))
             return
         place = (self._engine, server, self._new_id, self._server_id, shards)
-        await self._tried("orders", resolve_orders(*place, answer_timeout=self._timeout, now=now))
-        await self._tried("legs", resolve_legs(*place, answer_timeout=self._timeout, now=now))
-        await self._tried("closings", advance_closings(self._engine, server, self._server_id, shards, now=now))
+        await self._tried("orders", resolve_orders(*place, answer_timeout=self._timeout, now=self._clock.now()))
+        await self._tried("legs", resolve_legs(*place, answer_timeout=self._timeout, now=self._clock.now()))
+        await self._tried("closings", advance_closings(self._engine, server, self._server_id, shards, self._clock))
         if self._clock.monotonic() < self._accounts_at:
             return
         self._accounts_at = self._clock.monotonic() + ACCOUNT_ROUND_SECONDS
@@ -91,16 +94,16 @@ class Upkeep:
                 self._servers,
                 self._new_password,
                 self._server_id,
-                shards,
+                leases,
+                self._clock,
+                is_held=self._shards.is_held,
                 answer_timeout=self._timeout,
-                now=now,
             ),
         )
-        await self._tried("access", finish_access(self._engine, self._servers, self._server_id, shards))
 
     async def _tried(self, step: str, work: Awaitable[object]) -> None:
-        """A server that does not answer holds up its own steps only; the next round tries again."""
+        """A server that does not answer, or a lease that has passed on, holds up its own step only."""
         try:
             await work
-        except ServerFailure as error:
+        except (ServerFailure, StaleEpoch) as error:
             log.warning("upkeep_step_failed", step=step, trading_server_id=self._server_id, cause=str(error))

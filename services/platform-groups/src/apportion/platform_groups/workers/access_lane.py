@@ -1,0 +1,71 @@
+"""Brings the accesses that were asked for to the server: the one hand that writes rights, account by account."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.errors import DomainError
+from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.server_facts import ServerFailure
+from apportion.platform_groups.operations.apply_access import apply_access
+from apportion.platform_groups.operations.claim_work import shard_of_lease
+from apportion.platform_groups.operations.ports import TradingServerPort
+from apportion.platform_groups.storage.accounts import list_access_pending
+from apportion.platform_groups.workers.held_shards import AllShards
+from apportion.platform_groups.workers.lane import Lane
+from apportion.runtime import Clock
+from apportion.storage import transaction
+from apportion.storage.leases import Lease
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 1.0
+"""How long an account that failed is left alone."""
+BATCH = 8
+
+
+class AccessLane(Lane):
+    """Only the holder of an account's shard writes its rights, and one after the other: the newest wish always wins."""
+
+    def __init__(
+        self, engine: AsyncEngine, server: TradingServerPort, server_id: int, shards: AllShards, clock: Clock
+    ) -> None:
+        super().__init__()
+        self._engine = engine
+        self._server = server
+        self._server_id = server_id
+        self._shards = shards
+        self._clock = clock
+        self._failed_at: dict[int, float] = {}
+
+    async def run(self) -> None:
+        while True:
+            self._bell.clear()
+            async with self._turn:
+                count = await self._round()
+            if count < BATCH:
+                await self._rest()
+
+    async def _round(self) -> int:
+        leases = {shard_of_lease(lease): lease for lease in self._shards.leases()}
+        if not leases:
+            return 0
+        now = self._clock.monotonic()
+        self._failed_at = {id_: at for id_, at in self._failed_at.items() if now - at < RETRY_SECONDS}
+        async with transaction(self._engine) as tx:
+            waiting = await list_access_pending(
+                tx, self._server_id, list(leases), except_ids=list(self._failed_at), limit=BATCH
+            )
+        await asyncio.gather(*(self._apply(account, leases[account.shard]) for account in waiting))
+        return len(waiting)
+
+    async def _apply(self, account: Account, lease: Lease) -> None:
+        try:
+            await apply_access(self._engine, self._server, account, lease, permit=partial(self._shards.is_held, lease))
+        except (ServerFailure, DomainError) as error:
+            self._failed_at[account.account_id] = self._clock.monotonic()
+            log.warning("account_access_pending", account_id=account.account_id, cause=str(error))
