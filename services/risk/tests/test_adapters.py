@@ -97,7 +97,10 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
     async def GetAccountStates(self, request, context):
         if (request.trading_server_id, caller().label) != (1, LABEL):
             raise NotFound("trading server", request.trading_server_id)
-        return accounts_pb2.GetAccountStatesResponse(states=states_of(range(40, 50)))
+        page = [id_ for id_ in range(40, 50) if id_ > request.after_account_id][:4]
+        return accounts_pb2.GetAccountStatesResponse(
+            states=states_of(page), next_after_account_id=0 if page[-1] == 49 else page[-1]
+        )
 
 
 async def test_masters_are_asked_halted_and_resumed():

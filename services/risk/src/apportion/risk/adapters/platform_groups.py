@@ -65,7 +65,13 @@ class AskedStates:
         self._ask_seconds = ask_seconds
 
     async def newest(self, label: int, trading_server_id: int) -> Snapshot:
-        """Raises the error of the call."""
+        """All pages, as old as the first of them. Raises the error of a call."""
         request = accounts_pb2.GetAccountStatesRequest(trading_server_id=trading_server_id)
         answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
-        return parse_account_states(answer.states, SnapshotSource.ASKED)
+        states = answer.states
+        while answer.next_after_account_id:
+            request.after_account_id = answer.next_after_account_id
+            answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
+            answer.states.ClearField("observed_time")
+            states.MergeFrom(answer.states)
+        return parse_account_states(states, SnapshotSource.ASKED)
