@@ -79,11 +79,7 @@ class Consumer:
         self._release_grace_seconds = lease_seconds * RELEASE_GRACE_SHARE
         self._held: dict[int, HeldPartition] = {}
         self._reader = StreamReader(
-            redis,
-            list(topics),
-            name=f"consumer:{name}:{owner}",
-            on_event=self._offer,
-            on_unsure=self._want_sweep,
+            redis, list(topics), name=f"consumer:{name}:{owner}", on_event=self._offer, on_unsure=self._want_sweep
         )
         self._sweeps = [
             Sweep(
