@@ -24,17 +24,27 @@ async def test_a_player_trades_within_its_limits_and_goes_flat(simulator) -> Non
     assert summary_document([player])["trades"] == summary.trades >= 40
 
 
-async def test_a_player_learns_what_others_closed(simulator) -> None:
+async def test_a_player_knows_what_others_closed(simulator) -> None:
     first, second = await simulator.create_accounts(GROUP, 2, deposit="100000")
-    for login, volume in ((first, None), (second, "0.01")):
+    for login, volume, closed in ((first, None, 0), (second, "0.01", 1)):
         player = StrategyPlayer(simulator, login, STRATEGY, seed=3)
         await player.play(no_wait, trades=1)
         [position] = await simulator.positions(login)
         await simulator.close_position(login, position["Position"], volume)
         await player.close_all()
-        assert player.summary.refused == 1
-        await player.close_all()
+        assert (player.summary.closed, player.summary.refused) == (closed, 0)
         assert await simulator.positions(login) == []
+
+
+async def test_a_player_goes_flat_on_a_netting_account(simulator) -> None:
+    [login] = await simulator.create_accounts("demo\\forex-netting-usd", 1, deposit="100000")
+    player = StrategyPlayer(simulator, login, Strategy(symbols=["EURUSD"], open_positions=2), seed=3)
+    await player.play(no_wait, trades=40)
+    entries = {deal["Entry"] for deal in await simulator.deals(login) if deal["Symbol"]}
+    assert entries == {"0", "1", "2"}
+    await player.close_all()
+    assert await simulator.positions(login) == []
+    assert player.summary.refused == 0
 
 
 async def test_a_refused_player_goes_on_trying(simulator) -> None:

@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from apportion.mt5_simulator.codes import Retcode
 from apportion.mt5_simulator.domain.figures import E8, format_scaled, parse_scaled
 from apportion.mt5_simulator.process import AdminClient, AdminRefused
 
@@ -31,6 +30,7 @@ class Strategy:
 @dataclass(slots=True)
 class Summary:
     opened: int = 0
+    """Buys and sells; on a netting account some of them reduce a position."""
     partly_closed: int = 0
     closed: int = 0
     refused: int = 0
@@ -40,7 +40,7 @@ class Summary:
         return self.opened + self.partly_closed + self.closed
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Held:
     position: str
     volume_e8: int
@@ -55,7 +55,6 @@ class StrategyPlayer:
         self._terminal = terminal
         self._strategy = strategy
         self._random = random.Random(f"{seed}:{login}")  # noqa: S311 - must be repeatable
-        self._held: list[_Held] = []
 
     async def play(self, wait: Wait, *, trades: int | None = None, until: Callable[[], bool] | None = None) -> Summary:
         """Trade until `trades` attempts were made or `until` says so. `wait` passes the holding times, in seconds."""
@@ -68,15 +67,21 @@ class StrategyPlayer:
 
     async def close_all(self) -> None:
         """Go flat, as far as the server lets us."""
-        for held in list(self._held):
+        for held in await self._positions():
             await self._close(held, held.volume_e8)
 
+    async def _positions(self) -> list[_Held]:
+        """What the account holds now: the server, a dealer or another of our trades may have changed it."""
+        found = await self._terminal.positions(self.login)
+        return [_Held(position["Position"], int(position["VolumeExt"])) for position in found]
+
     async def _trade(self) -> None:
-        full = len(self._held) >= self._strategy.open_positions
-        if not self._held or (not full and self._random.random() < 0.5):
+        positions = await self._positions()
+        full = len(positions) >= self._strategy.open_positions
+        if not positions or (not full and self._random.random() < 0.5):
             await self._open()
             return
-        held = self._random.choice(self._held)
+        held = self._random.choice(positions)
         volume_e8 = held.volume_e8
         if volume_e8 > LOT_STEP_E8 and self._random.random() < self._strategy.partial_close_part:
             volume_e8 = self._random.randrange(LOT_STEP_E8, volume_e8, LOT_STEP_E8)
@@ -89,34 +94,21 @@ class StrategyPlayer:
         largest = parse_scaled(self._strategy.largest_volume, 8)
         volume_e8 = self._random.randrange(smallest, largest + 1, LOT_STEP_E8)
         try:
-            deal = await send(self.login, symbol, format_scaled(volume_e8, 8))
+            await send(self.login, symbol, format_scaled(volume_e8, 8))
         except AdminRefused:
             self.summary.refused += 1
             return
-        self._held.append(_Held(deal["PositionID"], volume_e8))
         self.summary.opened += 1
-
-    async def _look_up(self, held: _Held) -> None:
-        """Somebody else closed a part of a position: learn what is left of it."""
-        for position in await self._terminal.positions(self.login):
-            if position["Position"] == held.position:
-                held.volume_e8 = int(position["VolumeExt"])
 
     async def _close(self, held: _Held, volume_e8: int) -> None:
         try:
             await self._terminal.close_position(self.login, held.position, format_scaled(volume_e8, 8))
-        except AdminRefused as refusal:
+        except AdminRefused:
             self.summary.refused += 1
-            if refusal.retcode == Retcode.POSITION_CLOSED:  # by the server, or by a dealer
-                self._held.remove(held)
-            elif refusal.retcode == Retcode.INVALID_CLOSE_VOLUME:  # in part
-                await self._look_up(held)
             return
-        held.volume_e8 -= volume_e8
-        if held.volume_e8:
+        if volume_e8 < held.volume_e8:
             self.summary.partly_closed += 1
         else:
-            self._held.remove(held)
             self.summary.closed += 1
 
 
