@@ -51,6 +51,14 @@ class Symbols:
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         return SPEC
 
+    def at_hand(self, label: int, trading_server_id: int) -> dict[str, SymbolSpec]:
+        return {SPEC.name: SPEC}
+
+
+class Rates:
+    async def conversion_e8(self, label: int, trading_server_id: int, source: str, target: str) -> int:
+        return E8
+
 
 @dataclass
 class States:
@@ -90,7 +98,9 @@ def new_desk(masters: int) -> Desk:
     """Knows the followers of so many masters."""
     account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * CHILDREN, dtype=np.int64)
     states = States(account_ids, np.tile(equities(), masters))
-    return Desk(Symbols(), states, Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, catch_up_seconds=0))
+    return Desk(
+        Symbols(), states, Rates(), Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, catch_up_seconds=0)
+    )
 
 
 async def open_masters(engine: AsyncEngine, count: int) -> list[Master]:

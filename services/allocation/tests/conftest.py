@@ -89,6 +89,14 @@ class StubSymbols:
 
 
 @dataclass
+class StubRates:
+    rates_e8: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    async def conversion_e8(self, label: int, trading_server_id: int, source: str, target: str) -> int:
+        return E8 if source == target else self.rates_e8.get((source, target), 0)
+
+
+@dataclass
 class StubStates:
     """The equities that a test sets, observed whenever it says."""
 
@@ -111,15 +119,45 @@ class StubStates:
         )
 
 
+@dataclass(frozen=True)
+class SentBatch:
+    """An order batch as platform-groups gets it, all columns side by side."""
+
+    request_id: uuid.UUID
+    source_id: str
+    kind: AllocationKind
+    reference_price_e8: int
+    not_after_time: datetime | None
+    symbols: tuple[str, ...]
+    symbol_rows: np.ndarray
+    item_ids: np.ndarray
+    account_ids: np.ndarray
+    volumes_e8: np.ndarray
+    position_tickets: np.ndarray
+    stop_losses_e8: np.ndarray
+    take_profits_e8: np.ndarray
+    max_slippages_e8: np.ndarray
+
+    @property
+    def child_symbols(self) -> list[str]:
+        return [self.symbols[row] for row in self.symbol_rows]
+
+
+def sent(batch: OrderBatch) -> SentBatch:
+    own = ("request_id", "source_id", "kind", "reference_price_e8", "not_after_time")
+    orders = {name: getattr(batch.orders, name) for name in type(batch.orders).__slots__}
+    return SentBatch(**{name: getattr(batch, name) for name in own}, **orders)
+
+
 @dataclass
 class StubOrders:
-    batches: list[OrderBatch] = field(default_factory=list)
+    batches: list[SentBatch] = field(default_factory=list)
     refusals: list[DomainError] = field(default_factory=list)
 
     async def submit(self, batch: OrderBatch) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
-        self.batches.append(batch)
+        self.batches.append(sent(batch))
 
 
 def key(label: int = LABEL) -> RequestKey:
@@ -133,6 +171,7 @@ class House:
     accounts: StubAccounts
     symbols: StubSymbols
     states: StubStates
+    rates: StubRates
     orders: StubOrders
     desk: Desk
     waiting: list[Allocation] = field(default_factory=list)
@@ -246,7 +285,7 @@ class House:
         self.waiting += allocations
         self.at_hand.update(at_hand)
 
-    async def dispatch(self) -> list[OrderBatch]:
+    async def dispatch(self) -> list[SentBatch]:
         """Sends what was decided since the last time. Returns the batches."""
         waiting, self.waiting[:] = list(self.waiting), []
         before = len(self.orders.batches)
@@ -262,12 +301,12 @@ class House:
             )
         return self.orders.batches[before:]
 
-    async def fill(self, batch: OrderBatch, *, first_position: int = 0, lots: dict[int, float] | None = None) -> None:
+    async def fill(self, batch: SentBatch, *, first_position: int = 0, lots: dict[int, float] | None = None) -> None:
         """Results of a batch: everything is filled, but of some items only so many lots (0: rejected)."""
         limits = {item: round(volume * E8) for item, volume in (lots or {}).items()}
         await self.tell(orders_updated(batch, first_position, limits))
 
-    async def tell_missed(self, batch: OrderBatch) -> None:
+    async def tell_missed(self, batch: SentBatch) -> None:
         """Results of a batch of opens: no order left a trace on the server."""
         message = orders_updated(batch, 0, dict.fromkeys(batch.item_ids.tolist(), 0))
         set_column(message.orders, "states", [trading_pb2.ORDER_STATE_EXPIRED] * batch.item_ids.size)
@@ -278,7 +317,7 @@ class House:
         self.desk.limits = replace(self.desk.limits, catch_up_seconds=seconds)
 
     @staticmethod
-    def without_first(batch: OrderBatch) -> OrderBatch:
+    def without_first(batch: SentBatch) -> SentBatch:
         return replace(
             batch, item_ids=batch.item_ids[1:], account_ids=batch.account_ids[1:], volumes_e8=batch.volumes_e8[1:]
         )
@@ -289,7 +328,7 @@ class House:
             self.engine, self.orders, LABEL, allocation_id, catch_up=self.desk.limits.catch_up, clock=self.clock
         )
 
-    async def tell_some(self, batch: OrderBatch, items: list[int], first_position: int) -> None:
+    async def tell_some(self, batch: SentBatch, items: list[int], first_position: int) -> None:
         """Results of some items of a batch only: filled."""
         rows = np.isin(batch.item_ids, items)
         part = replace(
@@ -354,7 +393,7 @@ def deals_observed(deals: Iterable[tuple], observed_time: datetime) -> events_pb
     return message
 
 
-def orders_updated(batch: OrderBatch, first_position: int, limits: dict[int, int]) -> events_pb2.OrdersUpdated:
+def orders_updated(batch: SentBatch, first_position: int, limits: dict[int, int]) -> events_pb2.OrdersUpdated:
     is_close = batch.kind is AllocationKind.CLOSE
     message = events_pb2.OrdersUpdated(
         source_id=batch.source_id,
@@ -389,6 +428,7 @@ def orders_updated(batch: OrderBatch, first_position: int, limits: dict[int, int
 @pytest.fixture
 async def house(engine_for, clock) -> House:
     states, symbols = StubStates(clock), StubSymbols()
-    desk = Desk(symbols, states, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, catch_up_seconds=0))
+    rates = StubRates()
+    desk = Desk(symbols, states, rates, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, catch_up_seconds=0))
     engine = await engine_for("apportion.allocation.storage")
-    return House(engine, clock, StubAccounts(), symbols, states, StubOrders(), desk)
+    return House(engine, clock, StubAccounts(), symbols, states, rates, StubOrders(), desk)

@@ -133,8 +133,7 @@ class TestMasters:
         [
             ({"account_type": 2, "method": 4}, "ACCOUNT_TYPE_NOT_AVAILABLE"),
             ({"account_type": 1, "method": 4}, "METHOD_NOT_ALLOWED"),
-            ({"method": 1}, "METHOD_NOT_AVAILABLE"),
-            ({"rounding": 5}, "METHOD_NOT_AVAILABLE"),
+            ({"method": 5, "rounding": 5}, "ROUNDING_NOT_ALLOWED"),
             ({"rounding": 1}, "ROUNDING_NOT_ALLOWED"),
             ({"account_id": 101}, "ACCOUNT_KIND_MISMATCH"),
             ({"account_id": 999}, "NOT_FOUND"),

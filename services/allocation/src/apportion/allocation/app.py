@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.adapters.account_states import WeatherStates
 from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders
+from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.operations.desk import Desk
@@ -45,7 +46,9 @@ async def build(settings: AllocationSettings, roles: set[str]) -> AsyncIterator[
         background = await stack.enter_async_context(Background())
         symbols = PlatformSymbols(platform, settings.call_seconds, refresh_seconds=settings.symbol_seconds)
         background.spawn("symbols", symbols.run)
-        desk = Desk(symbols, WeatherStates(redis, background), settings.limits)
+        desk = Desk(
+            symbols, WeatherStates(redis, background), WeatherRates(redis, background, symbols), settings.limits
+        )
         loops = _loops(settings, engine, redis, platform, desk, clock) if WORK in roles else {}
         server = _server(settings, tls, engine, platform, desk, clock) if SERVE in roles else None
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)

@@ -39,10 +39,10 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         async def hook() -> None:
             orders = {}
             for opened in followed.opened:
-                if opened.subscriptions is not None and opened.columns is not None:
+                if opened.subscriptions is not None and opened.columns is not None and opened.routes is not None:
                     desk.remember(opened.subscriptions)
                     orders[opened.allocation.allocation_id] = child_orders(
-                        opened.allocation, opened.columns, opened.subscriptions.account_ids
+                        opened.allocation, opened.columns, opened.routes
                     )
             dispatch(followed.allocations, orders)
 
@@ -62,7 +62,7 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
                 ids,
                 master,
                 master_deals(deals, account_id),
-                observed_time=deals.observed_time,
+                observed=deals.observation,
                 now=clock.now(),
             )
             followed.allocations += done.allocations

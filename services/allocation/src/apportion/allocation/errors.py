@@ -12,7 +12,6 @@ DomainError
 ├── CONFLICT
 │   └── (shared) VersionConflict
 └── PRECONDITION
-    ├── MethodNotAvailable      METHOD_NOT_AVAILABLE
     ├── AccountTypeNotAvailable ACCOUNT_TYPE_NOT_AVAILABLE
     ├── MethodNotAllowed        METHOD_NOT_ALLOWED
     ├── RoundingNotAllowed      ROUNDING_NOT_ALLOWED
@@ -85,14 +84,6 @@ class SubscriptionExists(DomainError):
     cure = "Update the subscription that exists."
 
 
-class MethodNotAvailable(DomainError):
-    """The allocation method or rounding policy is known, but this version does not compute it yet."""
-
-    kind = Kind.PRECONDITION
-    reason = "METHOD_NOT_AVAILABLE"
-    cure = "Choose COPY_BY_EQUITY, RATIO_MULTIPLIER or DIVIDE_BY_EQUITY, with a rounding policy other than CARRY."
-
-
 class AccountTypeNotAvailable(DomainError):
     """The account type is known, but this version does not run it yet."""
 
@@ -114,7 +105,7 @@ class RoundingNotAllowed(DomainError):
 
     kind = Kind.PRECONDITION
     reason = "ROUNDING_NOT_ALLOWED"
-    cure = "Dividing methods: NEAREST_LARGEST or LARGEST_REMAINDER; copying methods: NEAREST or DOWN."
+    cure = "Dividing methods: NEAREST_LARGEST, LARGEST_REMAINDER, CARRY (not EQUAL_RISK); others: NEAREST, DOWN, CARRY."
 
 
 class AccountKindMismatch(DomainError):

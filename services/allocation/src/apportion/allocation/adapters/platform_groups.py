@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import grpc
-import structlog
+import numpy as np
 
 from apportion.allocation.domain.accounts import Account, AccountKind
 from apportion.allocation.domain.allocations import AllocationKind
@@ -16,7 +16,10 @@ from apportion.api.platform_groups.v1 import (
 )
 from apportion.rpc import call_options, set_column, to_timestamp
 
-log = structlog.get_logger()
+PURPOSES = {
+    AllocationKind.OPEN: trading_pb2.ORDER_PURPOSE_OPEN,
+    AllocationKind.CLOSE: trading_pb2.ORDER_PURPOSE_CLOSE,
+}
 
 
 class PlatformAccounts:
@@ -53,18 +56,26 @@ class PlatformOrders:
 
     async def submit(self, batch: OrderBatch) -> None:
         """Durably accepted when it returns; items that were known before are no second orders."""
-        is_close = batch.kind is AllocationKind.CLOSE
+        orders = batch.orders
         request = trading_pb2.SubmitOrdersRequest(
             request_id=str(batch.request_id),
             source_id=batch.source_id,
             ordering_key=batch.ordering_key,
-            purpose=trading_pb2.ORDER_PURPOSE_CLOSE if is_close else trading_pb2.ORDER_PURPOSE_OPEN,
-            symbols=[batch.symbol],
+            purpose=PURPOSES[batch.kind],
+            symbols=orders.symbols,
         )
-        set_column(request, "item_ids", batch.item_ids)
-        set_column(request, "account_ids", batch.account_ids)
-        set_column(request, "volumes_e8", batch.volumes_e8)
-        set_column(request, "position_tickets", batch.position_tickets)
+        set_column(request, "item_ids", orders.item_ids)
+        set_column(request, "account_ids", orders.account_ids)
+        set_column(request, "volumes_e8", orders.volumes_e8)
+        set_column(request, "position_tickets", orders.position_tickets)
+        if len(orders.symbols) > 1:
+            set_column(request, "symbol_indexes", orders.symbol_rows)
+        set_column(request, "stop_losses_e8", orders.stop_losses_e8)
+        set_column(request, "take_profits_e8", orders.take_profits_e8)
+        if orders.max_slippages_e8.size:
+            limited = orders.max_slippages_e8 > 0
+            set_column(request, "reference_prices_e8", np.where(limited, batch.reference_price_e8, 0))
+            set_column(request, "max_slippages_e8", orders.max_slippages_e8)
         if batch.not_after_time is not None:
             request.not_after_time.CopyFrom(to_timestamp(batch.not_after_time))
         await self._stub.SubmitOrders(request, **call_options(batch.label, self._call_seconds))

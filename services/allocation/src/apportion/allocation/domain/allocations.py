@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, Family, RoundingPolicy
 from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS, Figures
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
@@ -52,6 +52,9 @@ class MasterTrade:
     price_e8: int
     server_time_ms: int
     """Raw server time of the deal, in the server's zone; 0 where it is not known."""
+    stop_loss_e8: int = 0
+    """0: none."""
+    take_profit_e8: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Allocation:
     """Rows with a volume."""
     skipped_count: int
     volume_sum_e8: int
-    """Of the children, signed."""
+    """Of the children's magnitudes, in the direction of the master's trade."""
     decide_time: datetime
     not_after_time: datetime | None
     """Opens only: orders that could not be sent by then are given up."""
@@ -90,6 +93,24 @@ class Allocation:
     """Of an open, as are the next two: the scalars of `OpenInputs` that its method computed with."""
     conversion_e8: int = 0
     currency_digits: int = 2
+    point_e8: int = 0
+    """Of the symbol's price: what one point is."""
+
+    @property
+    def is_dividing(self) -> bool:
+        return FAMILIES[self.method] is Family.DIVIDING
+
+    @property
+    def master_volume_e8(self) -> int:
+        """Signed. A deriving method makes the master's volume the sum of the children's, whatever the trade carried."""
+        derives = self.kind is AllocationKind.OPEN and FAMILIES[self.method] is Family.DERIVING
+        return self.volume_sum_e8 if derives else self.trade.volume_e8
+
+    @property
+    def unallocated_volume_e8(self) -> int:
+        """Magnitude of what nobody could take of a divided trade."""
+        divides = self.kind is AllocationKind.OPEN and self.wave == 0 and self.is_dividing
+        return abs(self.trade.volume_e8) - abs(self.volume_sum_e8) if divides else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,32 +5,72 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from apportion.allocation.domain.allocations import NO_COLUMN, Allocation, AllocationColumns, AllocationKind
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind
+from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.child_trades import child_trade_ids
+from apportion.allocation.domain.open_inputs import NO_COLUMN
 from apportion.money import Int64Array
 
 
 @dataclass(frozen=True, slots=True)
 class ChildOrders:
-    """Columns of one length."""
+    """Columns of one length; where one is empty, no order has such a figure."""
 
     item_ids: Int64Array
     account_ids: Int64Array
+    symbols: tuple[str, ...]
+    symbol_rows: NDArray[np.intp]
+    """Index into `symbols`."""
     volumes_e8: Int64Array
     """Signed: above 0 buys."""
     position_tickets: Int64Array
-    """Of closes; empty for opens."""
+    """Of closes."""
+    stop_losses_e8: Int64Array
+    take_profits_e8: Int64Array
+    max_slippages_e8: Int64Array
+    """Of opens: how much worse than the master's price; 0: no limit."""
+
+    def of(self, rows: slice) -> ChildOrders:
+        """Some of the orders."""
+        return ChildOrders(
+            self.item_ids[rows],
+            self.account_ids[rows],
+            self.symbols,
+            self.symbol_rows[rows],
+            *(
+                column[rows]
+                for column in (
+                    self.volumes_e8,
+                    self.position_tickets,
+                    self.stop_losses_e8,
+                    self.take_profits_e8,
+                    self.max_slippages_e8,
+                )
+            ),
+        )
 
 
-def child_orders(allocation: Allocation, columns: AllocationColumns, account_ids: Int64Array) -> ChildOrders:
-    """The orders of the rows that have a volume and, for a close, a position; `account_ids` are those of all rows."""
+def child_orders(allocation: Allocation, columns: AllocationColumns, routes: ChildRoutes) -> ChildOrders:
+    """The orders of the rows that have a volume and, for a close, a position; `routes` are those of all rows."""
     closes = allocation.kind is AllocationKind.CLOSE
     rows = np.flatnonzero((columns.volumes_e8 > 0) & (columns.position_tickets != 0) if closes else columns.volumes_e8)
-    sign = 1 if allocation.trade.volume_e8 > 0 else -1
+    ids = columns.child_trade_ids[rows] if columns.names_children else child_trade_ids(allocation.allocation_id, rows)
+    routes, volumes_e8, trade = routes.of(rows), columns.volumes_e8[rows], allocation.trade
+    losses, profits, slippages = NO_COLUMN, NO_COLUMN, NO_COLUMN
+    if not closes:
+        if trade.stop_loss_e8 or trade.take_profit_e8:
+            losses, profits = routes.stops_e8(trade.stop_loss_e8, trade.take_profit_e8)
+        slippages = routes.max_slippages_e8(allocation.point_e8)
     return ChildOrders(
-        columns.child_trade_ids[rows] if columns.names_children else child_trade_ids(allocation.allocation_id, rows),
-        account_ids[rows],
-        sign * columns.volumes_e8[rows],
-        columns.position_tickets[rows] if closes else NO_COLUMN,
+        item_ids=ids,
+        account_ids=routes.account_ids,
+        symbols=routes.symbols,
+        symbol_rows=routes.symbol_rows,
+        volumes_e8=(-routes.directions if closes else routes.directions) * volumes_e8,
+        position_tickets=columns.position_tickets[rows] if closes else NO_COLUMN,
+        stop_losses_e8=losses,
+        take_profits_e8=profits,
+        max_slippages_e8=slippages if slippages.any() else NO_COLUMN,
     )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from apportion.allocation.domain.grids import SymbolGrid
 
+PRICE_DIGITS = 8
+"""Prices are counted in 1e-8."""
+
 
 @dataclass(frozen=True, slots=True)
 class SymbolSpec:
@@ -18,3 +21,12 @@ class SymbolSpec:
     base_currency_code: str
     profit_currency_code: str
     margin_currency_code: str
+
+    @property
+    def point_e8(self) -> int:
+        """What one point of its price is."""
+        return int(10 ** (PRICE_DIGITS - self.digits))
+
+    def trades_like(self, other: SymbolSpec) -> bool:
+        """Whether a volume and a price of the one mean the same of the other."""
+        return (self.grid, self.contract_size, self.digits) == (other.grid, other.contract_size, other.digits)

@@ -8,12 +8,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
-from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.errors import VolumeStep, ZeroBase
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.get_allocation import ChildPage, get_allocation, page_of_set
+from apportion.allocation.operations.gather_inputs import TradeToOpen
+from apportion.allocation.operations.get_allocation import ChildPage, get_allocation, page_of
 from apportion.allocation.operations.get_master import get_master
 from apportion.allocation.storage.masters import load_deciding
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
@@ -43,32 +42,36 @@ async def allocate_trade(
     Raises NotFound, SymbolUnknown, VolumeStep, ZeroBase or DealConflict.
     """
     label, trade = command.key.label, command.trade
-    server_id = await _trading_server(engine, desk, label, command.master_id)
-    grid = (await desk.symbols.spec(label, server_id, trade.symbol)).grid
-    if not grid.holds(trade.volume_e8):
-        raise VolumeStep(volume_e8=trade.volume_e8, step_e8=grid.step_e8)
+    server_id = await trading_server_of(engine, desk, label, command.master_id)
+    opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
+    check_volume(opening)
     async with transaction(engine) as tx:
         stored = await claim_request(tx, command.key, AllocatedTrade, now=now)
         if stored is None:
-            opened = await _open(tx, desk, command, grid, now=now)
+            opened = await _open(tx, desk, command, opening, now=now)
             stored = AllocatedTrade(opened.allocation.allocation_id)
             await store_answer(tx, command.key, stored)
         else:
             opened = None
-    if opened is None or opened.subscriptions is None or opened.columns is None:
+    if opened is None or opened.subscriptions is None or opened.columns is None or opened.routes is None:
         return await get_allocation(engine, label, stored.allocation_id, first=0, limit=limit)
     desk.remember(opened.subscriptions)
-    return opened.allocation, page_of_set(opened.subscriptions, opened.columns, slice(limit)) if limit else None
+    return opened.allocation, page_of(opened.routes, opened.columns, slice(limit)) if limit else None
+
+
+def check_volume(opening: TradeToOpen) -> None:
+    """Raises VolumeStep."""
+    grid, volume_e8 = opening.spec.grid, opening.trade.volume_e8
+    if not grid.holds(volume_e8):
+        raise VolumeStep(volume_e8=volume_e8, step_e8=grid.step_e8)
 
 
 async def _open(
-    tx: AsyncConnection, desk: Desk, command: AllocateTrade, grid: SymbolGrid, *, now: datetime
+    tx: AsyncConnection, desk: Desk, command: AllocateTrade, opening: TradeToOpen, *, now: datetime
 ) -> OpenedTrade:
     master, ids = await load_deciding(tx, command.key.label, command.master_id)
     try:
-        return await decide_open_trade(
-            tx, desk, ids, master, command.trade, grid, blanket_reason=SkipReason.NONE, refuse_zero_base=True, now=now
-        )
+        return await decide_open_trade(tx, desk, ids, master, opening, by_command=True, now=now)
     except (ZeroBase, OverflowError):
         # A deal that is known is answered from the store even when it could not be decided any more.
         known = await find_opened(tx, master, command.trade)
@@ -77,7 +80,7 @@ async def _open(
         return OpenedTrade(known)
 
 
-async def _trading_server(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> int:
+async def trading_server_of(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> int:
     """Where a master trades, which never changes. Raises NotFound."""
     server_id = desk.trading_servers.get((label, master_id))
     if server_id is None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
@@ -15,6 +16,7 @@ from apportion.allocation.domain.allocations import (
     DispatchState,
     MasterTrade,
 )
+from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.operations.event_payloads import decision_event
@@ -38,6 +40,8 @@ from apportion.allocation.storage.child_trades import (
 from apportion.allocation.storage.master_positions import load_position
 from apportion.money import Int64Array
 
+NO_FLAGS: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
 
 async def decide_close_trade(
     tx: AsyncConnection, ids: AllocationIds, master: Master, trade: MasterTrade, *, now: datetime
@@ -58,13 +62,23 @@ async def decide_close_trade(
     before_e8 = abs(position.open_volume_e8)
     closed_e8 = min(abs(trade.volume_e8), before_e8)
     children = await load_following(tx, master.master_id, trade.position_ticket)
-    inputs = CloseInputs(opening.method, opening.grid, closed_e8, before_e8, children.volumes_e8)
+    routes = await load_routes(tx, children.child_trade_ids)
+    small_rests = np.array([profile.close_small_rest for profile in routes.profiles], dtype=np.bool_)
+    inputs = CloseInputs(
+        method=opening.method,
+        grid=opening.grid,
+        closed_e8=closed_e8,
+        before_e8=before_e8,
+        open_volumes_e8=children.volumes_e8,
+        close_small_rests=small_rests[routes.profile_rows] if small_rests.any() else small_rests[:0],
+    )
     closing_e8 = decide_close(inputs)
     ordered_e8 = np.where(children.position_tickets != 0, closing_e8, 0)
     await retarget(tx, children.child_trade_ids, children.volumes_e8 - closing_e8, ordered_e8)
     closed_signed_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
     header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
-    return await _store(tx, ids, master, header, children, closing_e8, closed_signed_e8)
+    columns = _columns(children, closing_e8, inputs.close_small_rests)
+    return await _store(tx, ids, master, header, routes, columns, closed_signed_e8)
 
 
 async def follow_up_closes(
@@ -90,7 +104,9 @@ async def follow_up_closes(
     wave = await next_wave(tx, master.master_id, deal_ticket, AllocationKind.CLOSE)
     await add_closing(tx, children.child_trade_ids, children.volumes_e8)
     header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
-    return await _store(tx, AllocationIds(), master, header, children, children.volumes_e8, None)
+    routes = await load_routes(tx, children.child_trade_ids)
+    columns = _columns(children, children.volumes_e8, NO_FLAGS)
+    return await _store(tx, AllocationIds(), master, header, routes, columns, None)
 
 
 def _header(
@@ -125,24 +141,32 @@ def _header(
     )
 
 
+def _columns(
+    children: FollowingChildren, closing_e8: Int64Array, close_small_rests: NDArray[np.bool_]
+) -> AllocationColumns:
+    return AllocationColumns(
+        volumes_e8=closing_e8,
+        reasons=np.zeros(closing_e8.shape, dtype=np.int8),
+        bases=children.volumes_e8,
+        child_trade_ids=children.child_trade_ids,
+        position_tickets=children.position_tickets,
+        close_small_rests=close_small_rests,
+    )
+
+
 async def _store(
     tx: AsyncConnection,
     ids: AllocationIds,
     master: Master,
     header: Allocation,
-    children: FollowingChildren,
-    closing_e8: Int64Array,
+    routes: ChildRoutes,
+    columns: AllocationColumns,
     position_change_e8: int | None,
 ) -> Allocation:
     step_e8 = header.grid.step_e8
-    reasons = np.zeros(closing_e8.shape, dtype=np.int8)
-    columns = AllocationColumns(
-        closing_e8, reasons, children.volumes_e8, children.child_trade_ids, children.position_tickets
-    )
-    unit_e8 = step_e8 if not (closing_e8 % step_e8).any() else 1
-    routes = await load_routes(tx, children.child_trade_ids)
+    unit_e8 = step_e8 if not (columns.volumes_e8 % step_e8).any() else 1
     allocation = replace(header, allocation_id=await ids.next(tx))
-    event = decision_event(master, allocation, routes.subscription_ids, routes.account_ids, columns)
+    event = decision_event(master, allocation, routes, columns)
     if not await store_allocation(
         tx, allocation, columns, event, unit_e8=unit_e8, position_change_e8=position_change_e8
     ):

@@ -9,32 +9,35 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
-    NO_COLUMN,
     Allocation,
     AllocationColumns,
     AllocationKind,
     DispatchState,
     MasterTrade,
 )
+from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
 from apportion.allocation.domain.child_trades import MAX_CHILDREN
-from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.gates import has_zero_base
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.opening import Decision, OpenInputs, decide_open, has_zero_base
-from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.open_inputs import NO_COLUMN, OpenInputs
+from apportion.allocation.domain.opening import Decision, decide_open
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.event_payloads import decision_event
+from apportion.allocation.operations.gather_inputs import TradeToOpen, gather_inputs
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation, store_allocation
+from apportion.allocation.storage.carries import save_carries
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedTrade:
-    """A stored decision; `subscriptions` and `columns` are None when it was stored before, not now."""
+    """A stored decision; the others are None when it was stored before, not now."""
 
     allocation: Allocation
     subscriptions: SubscriptionSet | None = None
     columns: AllocationColumns | None = None
+    routes: ChildRoutes | None = None
 
 
 async def decide_open_trade(
@@ -42,45 +45,43 @@ async def decide_open_trade(
     desk: Desk,
     ids: AllocationIds,
     master: Master,
-    trade: MasterTrade,
-    grid: SymbolGrid,
+    opening: TradeToOpen,
     *,
-    blanket_reason: SkipReason,
-    refuse_zero_base: bool,
+    by_command: bool,
     now: datetime,
 ) -> OpenedTrade:
     """Stores the decision with its inputs and its event; the same deal again is answered from the store.
 
-    The master's row must be locked. `blanket_reason` keeps everybody out, and so does a halt of the master; nobody is
-    left out of the result. Raises DealConflict for known deals with other figures; ZeroBase, when that is wanted.
+    The master's row must be locked. Nobody is left out of the result. Raises DealConflict for known deals with other
+    figures. A command is refused (ZeroBase) where nobody has a figure to divide by; and where the method derives the
+    master's volume, that is what his position changes by, while a deal has happened as it has.
     """
     subscriptions = await desk.subscriptions(tx, master)
     if len(subscriptions) > MAX_CHILDREN:
         raise OverflowError(f"master {master.master_id} has more than {MAX_CHILDREN} subscriptions")
-    master_basis, bases = await desk.bases(master, subscriptions, now)
-    inputs = OpenInputs(
-        method=master.method,
-        rounding=master.rounding,
-        grid=grid,
-        master_volume_e8=trade.volume_e8,
-        master_basis=master_basis,
-        subscriptions=subscriptions,
-        bases=bases,
-        blanket_reason=SkipReason.PAUSED_BY_RISK if master.halted else blanket_reason,
-    )
-    if refuse_zero_base and has_zero_base(inputs):
-        raise ZeroBase(master_id=master.master_id, master_basis=master_basis)
+    inputs = await gather_inputs(tx, desk, master, subscriptions, opening, now)
+    if by_command and has_zero_base(inputs):
+        raise ZeroBase(master_id=master.master_id, master_basis=inputs.master_basis)
     decision = decide_open(inputs)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
-    allocation_id = await ids.next(tx)
-    allocation = _header(allocation_id, master, trade, inputs, decision, now=now, not_after_time=not_after_time)
-    columns = AllocationColumns(decision.steps * grid.step_e8, decision.reasons, bases, NO_COLUMN, NO_COLUMN)
-    event = decision_event(master, allocation, subscriptions.subscription_ids, subscriptions.account_ids, columns)
-    if await store_allocation(tx, allocation, columns, event, unit_e8=grid.step_e8, position_change_e8=trade.volume_e8):
-        return OpenedTrade(allocation, subscriptions, columns)
-    stored = await find_opened(tx, master, trade)
+    allocation = opened_allocation(await ids.next(tx), master, opening, inputs, decision, now, not_after_time)
+    columns = columns_of(inputs, decision)
+    routes = routes_of_set(subscriptions, opening.trade.symbol, buys=opening.trade.volume_e8 > 0)
+    is_new = await store_allocation(
+        tx,
+        allocation,
+        columns,
+        decision_event(master, allocation, routes, columns),
+        unit_e8=inputs.grid.step_e8,
+        position_change_e8=allocation.master_volume_e8 if by_command else opening.trade.volume_e8,
+    )
+    if is_new:
+        if decision.carries_e8.size:
+            await save_carries(tx, subscriptions, opening.trade.symbol, decision.carries_e8)
+        return OpenedTrade(allocation, subscriptions, columns, routes)
+    stored = await find_opened(tx, master, opening.trade)
     if stored is None:
-        raise LookupError(f"deal {trade.deal_ticket} of master {master.master_id} is stored and cannot be found")
+        raise LookupError(f"deal {opening.trade.deal_ticket} of master {master.master_id} is stored and not found")
     return OpenedTrade(stored)
 
 
@@ -90,30 +91,46 @@ async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -
     if stored is None:
         return None
     known = stored.trade
-    told = (trade.position_ticket, trade.symbol, trade.volume_e8, trade.price_e8)
-    if (known.position_ticket, known.symbol, known.volume_e8, known.price_e8) != told:
+    told = (trade.position_ticket, trade.symbol, trade.price_e8)
+    is_same = (known.position_ticket, known.symbol, known.price_e8) == told
+    if not is_same or trade.volume_e8 not in (known.volume_e8, stored.master_volume_e8):
         raise DealConflict(deal_ticket=trade.deal_ticket, allocation_id=stored.allocation_id)
     return stored
 
 
-def _header(
+def columns_of(inputs: OpenInputs, decision: Decision) -> AllocationColumns:
+    """What is stored of a decision: its result and the columns it was computed from."""
+    return AllocationColumns(
+        volumes_e8=decision.steps * inputs.grid.step_e8,
+        reasons=decision.reasons,
+        bases=inputs.bases,
+        child_trade_ids=NO_COLUMN,
+        position_tickets=NO_COLUMN,
+        gate_reasons=inputs.gate_reasons,
+        caps_e8=inputs.caps_e8,
+        figures=inputs.figures,
+        carries_e8=decision.carries_e8,
+    )
+
+
+def opened_allocation(
     allocation_id: int,
     master: Master,
-    trade: MasterTrade,
+    opening: TradeToOpen,
     inputs: OpenInputs,
     decision: Decision,
-    *,
     now: datetime,
     not_after_time: datetime,
 ) -> Allocation:
+    """The row of an opening decision."""
     child_count = int(np.count_nonzero(decision.steps))
-    sign = 1 if trade.volume_e8 > 0 else -1
+    sign = 1 if opening.trade.volume_e8 > 0 else -1
     return Allocation(
         allocation_id=allocation_id,
         label=master.label,
         master_id=master.master_id,
         kind=AllocationKind.OPEN,
-        trade=trade,
+        trade=opening.trade,
         wave=0,
         before_volume_e8=0,
         method=inputs.method,
@@ -131,4 +148,8 @@ def _header(
         not_after_time=not_after_time,
         dispatch_state=DispatchState.PENDING if child_count else DispatchState.DONE,
         dispatch_time=None if child_count else now,
+        contract_size=inputs.contract_size,
+        conversion_e8=inputs.conversion_e8,
+        currency_digits=inputs.currency_digits,
+        point_e8=opening.spec.point_e8,
     )

@@ -6,19 +6,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.alignment import Alignment, align
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import BASES, Basis
-from apportion.allocation.domain.opening import UNKNOWN_BASIS
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.allocation.operations.ports import States, Symbols
+from apportion.allocation.operations.ports import Rates, States, Symbols
 from apportion.allocation.operations.reopen_missed import CatchUp
 from apportion.allocation.storage.subscription_sets import load_set, make_set
-from apportion.money import Int64Array
 
 KEPT_SETS = 256
 
@@ -32,7 +28,7 @@ class Limits:
     open_seconds: float
     """Orders of an open must be sent this long after its decision."""
     deal_seconds: float
-    """A master's deal that was observed longer ago is not followed any more."""
+    """A master's deal that is older, by its server's clock, is not followed any more."""
     catch_up_seconds: float
     """A child whose order was provably not executed is opened again this long after the decision; 0: never."""
 
@@ -47,6 +43,7 @@ class Desk:
 
     symbols: Symbols
     states: States
+    rates: Rates
     limits: Limits
     trading_servers: dict[tuple[int, int], int] = field(default_factory=dict)
     """By label and master: known ones, which never change."""
@@ -69,24 +66,17 @@ class Desk:
             forgotten, _ = self._sets.popitem(last=False)
             self._alignments.pop(forgotten, None)
 
-    async def bases(self, master: Master, subscriptions: SubscriptionSet, now: datetime) -> tuple[int, Int64Array]:
-        """The figure of the master and of each subscription that the master's method computes with.
-
-        (0, empty) where it uses none; UNKNOWN_BASIS where the state is missing or older than `stale_seconds`.
-        """
-        if BASES[master.method] is Basis.NONE:
-            return 0, np.empty(0, dtype=np.int64)
-        states = await self.states.newest(master.trading_server_id)
+    async def fresh_states(self, trading_server_id: int, now: datetime) -> AccountStates | None:
+        """None where nothing was heard of the server for `stale_seconds`."""
+        states = await self.states.newest(trading_server_id)
         if states is None or (now - states.observed_time).total_seconds() > self.limits.stale_seconds:
-            return UNKNOWN_BASIS, np.full(len(subscriptions), UNKNOWN_BASIS)
-        return self._equity(states, master.account_id), self._equities(states, subscriptions)
+            return None
+        return states
 
-    def _equity(self, states: AccountStates, account_id: int) -> int:
-        return int(align(states.account_ids, np.array([account_id])).pick(states.equities_minor)[0])
-
-    def _equities(self, states: AccountStates, subscriptions: SubscriptionSet) -> Int64Array:
+    def aligned(self, states: AccountStates, subscriptions: SubscriptionSet) -> Alignment:
+        """Where the subscriptions' accounts stand among those of their server; kept while neither changes."""
         alignment = self._alignments.get(subscriptions.master_id)
         if alignment is None or not alignment.fits(states.account_ids, subscriptions.account_ids):
             alignment = align(states.account_ids, subscriptions.account_ids)
             self._alignments[subscriptions.master_id] = alignment
-        return alignment.pick(states.equities_minor)
+        return alignment

@@ -18,7 +18,7 @@ from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
 from apportion.allocation.storage.allocations import load_allocation, load_columns, save_dispatch
 from apportion.allocation.storage.child_trades import cancel_pending, load_routes
 from apportion.allocation.storage.masters import load_master
-from apportion.allocation.storage.subscription_sets import load_set
+from apportion.allocation.storage.subscription_sets import load_set_routes
 from apportion.errors import DomainError
 from apportion.runtime import Clock
 from apportion.storage import transaction
@@ -125,11 +125,8 @@ async def _give_up(
 async def _stored_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOrders:
     columns = await load_columns(tx, allocation.allocation_id)
     if columns.names_children:
-        return child_orders(allocation, columns, (await load_routes(tx, columns.child_trade_ids)).account_ids)
-    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-    if subscriptions is None:
-        raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
-    return child_orders(allocation, columns, subscriptions.account_ids)
+        return child_orders(allocation, columns, await load_routes(tx, columns.child_trade_ids))
+    return child_orders(allocation, columns, await load_set_routes(tx, allocation))
 
 
 def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: slice) -> OrderBatch:
@@ -140,11 +137,8 @@ def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: 
         source_id=source_id,
         ordering_key=master.account_id,
         kind=allocation.kind,
-        symbol=allocation.trade.symbol,
-        item_ids=children.item_ids[rows],
-        account_ids=children.account_ids[rows],
-        volumes_e8=children.volumes_e8[rows],
-        position_tickets=children.position_tickets[rows],
+        orders=children.of(rows),
+        reference_price_e8=allocation.trade.price_e8,
         not_after_time=allocation.not_after_time,
     )
 

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
+from numpy.typing import NDArray
 
-from apportion.allocation.domain.allocations import Allocation, AllocationColumns
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind
+from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.masters import Master
 from apportion.api.allocation.v1 import allocations_pb2, events_pb2
 from apportion.money import Int64Array
@@ -26,18 +28,11 @@ def decided_id(allocation_id: int) -> UUID:
     return uuid5(NAMESPACE_URL, f"apportion/allocation/{allocation_id}/decided")
 
 
-def decision_event(
-    master: Master,
-    allocation: Allocation,
-    subscription_ids: Int64Array,
-    account_ids: Int64Array,
-    columns: AllocationColumns,
-) -> NewEvent:
-    """AllocationDecided; the columns, which are in the order of the ids, only where they fit into one message."""
+def decision_event(master: Master, allocation: Allocation, routes: ChildRoutes, columns: AllocationColumns) -> NewEvent:
+    """AllocationDecided; the columns, which are in the order of the routes, only where they fit into one message."""
     message = events_pb2.AllocationDecided(allocation=allocation_message(allocation))
     if allocation.row_count <= CHUNK_ROWS:
-        children = children_message(allocation, subscription_ids, account_ids, columns.volumes_e8, columns.reasons)
-        message.children.CopyFrom(children)
+        message.children.CopyFrom(children_message(allocation, routes, columns.volumes_e8, columns.reasons))
     return NewEvent(
         label=master.label,
         aggregate_type=ALLOCATIONS,
@@ -73,7 +68,9 @@ def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
         deal_ticket=trade.deal_ticket,
         position_ticket=trade.position_ticket,
         symbol=trade.symbol,
-        master_volume_e8=trade.volume_e8,
+        master_volume_e8=allocation.master_volume_e8,
+        requested_volume_e8=0 if allocation.master_volume_e8 == trade.volume_e8 else trade.volume_e8,
+        unallocated_volume_e8=allocation.unallocated_volume_e8,
         price_e8=trade.price_e8,
         method=allocation.method,  # type: ignore[arg-type]  # the numbers are the same
         rounding=allocation.rounding,  # type: ignore[arg-type]
@@ -91,12 +88,13 @@ def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
 
 
 def children_message(
-    allocation: Allocation, subscription_ids: Int64Array, account_ids: Int64Array, volumes_e8: Int64Array, reasons: Any
+    allocation: Allocation, routes: ChildRoutes, volumes_e8: Int64Array, reasons: NDArray[np.int8]
 ) -> allocations_pb2.ChildColumns:
-    """Columns of children; `volumes_e8` are magnitudes, the message has them signed."""
+    """Columns of children; `volumes_e8` are magnitudes, the message has them signed: above 0 buys."""
+    signs = -routes.directions if allocation.kind is AllocationKind.CLOSE else routes.directions
     message = allocations_pb2.ChildColumns()
-    set_column(message, "subscription_ids", subscription_ids)
-    set_column(message, "account_ids", account_ids)
-    set_column(message, "volumes_e8", volumes_e8 if allocation.trade.volume_e8 > 0 else -volumes_e8)
-    set_column(message, "skip_reasons", np.asarray(reasons, dtype=np.int32))
+    set_column(message, "subscription_ids", routes.subscription_ids)
+    set_column(message, "account_ids", routes.account_ids)
+    set_column(message, "volumes_e8", signs * volumes_e8)
+    set_column(message, "skip_reasons", reasons.astype(np.int32))
     return message

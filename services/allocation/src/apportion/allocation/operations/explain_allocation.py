@@ -10,7 +10,7 @@ from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.domain.explaining import ChildExplanation, explain_close, explain_open, explain_reopening
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
-from apportion.allocation.storage.subscription_sets import load_set
+from apportion.allocation.storage.subscription_sets import load_set_of
 from apportion.storage import transaction
 
 
@@ -36,8 +36,5 @@ async def explain_allocation(
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
             agrees, children = explain_reopening(allocation, columns, routes.subscription_ids, routes.logins, rows)
         else:
-            subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-            if subscriptions is None:
-                raise LookupError(f"allocation {allocation_id} has lost its subscription set")
-            agrees, children = explain_open(allocation, columns, subscriptions, rows)
+            agrees, children = explain_open(allocation, columns, await load_set_of(tx, allocation), rows)
     return Explanation(allocation, agrees, children)

@@ -13,14 +13,17 @@ from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.symbols import PRICE_DIGITS, SymbolSpec
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.decide_close_trade import decide_close_trade
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.gather_inputs import TradeToOpen
 from apportion.allocation.storage.allocations import AllocationIds
 from apportion.allocation.storage.master_positions import load_position
 
-NO_GRID = SymbolGrid(step_e8=1, min_e8=1, max_e8=1)
+SECOND_MS = 1_000
+UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=1), PRICE_DIGITS, 0, "", "", "")
 
 
 class DealEntry(enum.IntEnum):
@@ -36,6 +39,21 @@ class DealEntry(enum.IntEnum):
 class MasterDeal:
     entry: DealEntry
     trade: MasterTrade
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """When deals were read."""
+
+    time: datetime
+    """By our clock."""
+    server_time_ms: int
+    """Raw server time when the server was asked."""
+
+    def age_ms(self, trade: MasterTrade, now: datetime) -> int:
+        """How long ago a trade happened: by its server's clock until it was read, by ours since."""
+        before_ms = self.server_time_ms - trade.server_time_ms if self.server_time_ms and trade.server_time_ms else 0
+        return max(before_ms, 0) + int((now - self.time).total_seconds() * SECOND_MS)
 
 
 @dataclass(slots=True)
@@ -54,16 +72,14 @@ async def follow_master_deals(
     master: Master,
     deals: Sequence[MasterDeal],
     *,
-    observed_time: datetime,
+    observed: Observation,
     now: datetime,
 ) -> Followed:
     """Decides on each deal in ticket order. A reversal is two decisions: a close of all, and an open of the rest.
 
-    Opens of deals that were observed too long ago are stored with everybody left out (TOO_LATE); a symbol that the
-    server no longer offers leaves everybody out too. Raises DealConflict, which parks the master's deals.
+    Opens of deals that are too old are stored with everybody left out (TOO_LATE); a symbol that the server no longer
+    offers leaves everybody out too. Raises DealConflict.
     """
-    too_late = (now - observed_time).total_seconds() > desk.limits.deal_seconds
-    blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
     followed = Followed()
     for deal in deals:
         opening = deal.trade
@@ -75,7 +91,7 @@ async def follow_master_deals(
             await _close(tx, ids, master, opening, followed, now=now)
             continue
         if opening.volume_e8:
-            await _open(tx, desk, ids, master, opening, blanket_reason, followed, now=now)
+            await _open(tx, desk, ids, master, opening, observed.age_ms(opening, now), followed, now=now)
     return followed
 
 
@@ -85,18 +101,19 @@ async def _open(
     ids: AllocationIds,
     master: Master,
     trade: MasterTrade,
-    blanket_reason: SkipReason,
+    age_ms: int,
     followed: Followed,
     *,
     now: datetime,
 ) -> None:
+    too_late = age_ms > desk.limits.deal_seconds * SECOND_MS
+    blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
     try:
-        grid = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol).grid
+        spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
     except SymbolUnknown:
-        grid, blanket_reason = NO_GRID, SkipReason.SYMBOL_UNMAPPED
-    opened = await decide_open_trade(
-        tx, desk, ids, master, trade, grid, blanket_reason=blanket_reason, refuse_zero_base=False, now=now
-    )
+        spec, blanket_reason = replace(UNKNOWN_SYMBOL, name=trade.symbol), SkipReason.SYMBOL_UNMAPPED
+    opening = TradeToOpen(trade, spec, age_ms, blanket_reason)
+    opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.subscriptions is not None:
         followed.opened.append(opened)
         followed.allocations.append(opened.allocation)

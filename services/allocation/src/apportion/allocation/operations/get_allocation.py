@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
-from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
-from apportion.allocation.storage.subscription_sets import load_set
+from apportion.allocation.storage.subscription_sets import load_set_routes
 from apportion.money import Int64Array
 from apportion.storage import transaction
 
@@ -21,8 +21,7 @@ from apportion.storage import transaction
 class ChildPage:
     """Columns of one length in login order; volumes are magnitudes."""
 
-    subscription_ids: Int64Array
-    account_ids: Int64Array
+    routes: ChildRoutes
     volumes_e8: Int64Array
     reasons: NDArray[np.int8]
 
@@ -40,18 +39,10 @@ async def _children(tx: AsyncConnection, allocation: Allocation, rows: slice) ->
     columns = await load_columns(tx, allocation.allocation_id)
     if columns.names_children:
         routes = await load_routes(tx, columns.child_trade_ids[rows])
-        return ChildPage(routes.subscription_ids, routes.account_ids, columns.volumes_e8[rows], columns.reasons[rows])
-    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-    if subscriptions is None:
-        raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
-    return page_of_set(subscriptions, columns, rows)
+        return ChildPage(routes, columns.volumes_e8[rows], columns.reasons[rows])
+    return page_of(await load_set_routes(tx, allocation), columns, rows)
 
 
-def page_of_set(subscriptions: SubscriptionSet, columns: AllocationColumns, rows: slice) -> ChildPage:
-    """Children of a first open: places in its subscription set."""
-    return ChildPage(
-        subscriptions.subscription_ids[rows],
-        subscriptions.account_ids[rows],
-        columns.volumes_e8[rows],
-        columns.reasons[rows],
-    )
+def page_of(routes: ChildRoutes, columns: AllocationColumns, rows: slice) -> ChildPage:
+    """Some of the children; the routes are those of all."""
+    return ChildPage(routes.of(rows), columns.volumes_e8[rows], columns.reasons[rows])

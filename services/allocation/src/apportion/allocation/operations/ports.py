@@ -10,8 +10,8 @@ from uuid import UUID
 
 from apportion.allocation.domain.accounts import Account, AccountStates
 from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.symbols import SymbolSpec
-from apportion.money import Int64Array
 
 
 class Accounts(Protocol):
@@ -56,7 +56,7 @@ class States(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OrderBatch:
-    """At most 5 000 child orders of one allocation: columns of one length."""
+    """At most 5 000 child orders of one allocation."""
 
     label: int
     request_id: UUID
@@ -64,13 +64,9 @@ class OrderBatch:
     """With an item id it names an order for ever."""
     ordering_key: int
     kind: AllocationKind
-    symbol: str
-    item_ids: Int64Array
-    account_ids: Int64Array
-    volumes_e8: Int64Array
-    """Signed: above 0 buys."""
-    position_tickets: Int64Array
-    """Of closes; empty for opens."""
+    orders: ChildOrders
+    reference_price_e8: int
+    """What slippage is measured from."""
     not_after_time: datetime | None
 
 

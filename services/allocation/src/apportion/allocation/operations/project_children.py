@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apportion.allocation.domain.child_trades import ChildTradeState, child_trade_ids
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.allocations import claim_projection, list_unprojected, load_allocation, load_columns
-from apportion.allocation.storage.subscription_sets import load_set
+from apportion.allocation.storage.subscription_sets import load_set_routes
 from apportion.storage import copy_rows, transaction
 
 BATCH = 20
@@ -32,11 +32,8 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
         return
     allocation = await load_allocation(tx, label, allocation_id)
     columns = await load_columns(tx, allocation_id)
-    subscriptions = await load_set(tx, allocation.master_id, allocation.set_version)
-    if subscriptions is None:
-        raise LookupError(f"allocation {allocation_id} has lost its subscription set")
     rows = np.flatnonzero(columns.volumes_e8)
-    volumes_e8 = columns.volumes_e8[rows]
+    routes, volumes_e8 = (await load_set_routes(tx, allocation)).of(rows), columns.volumes_e8[rows]
     await copy_rows(
         tx,
         tables.child_trades,
@@ -45,13 +42,13 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
             "label": label,
             "allocation_id": allocation_id,
             "master_id": allocation.master_id,
-            "subscription_id": subscriptions.subscription_ids[rows],
-            "account_id": subscriptions.account_ids[rows],
-            "symbol": allocation.trade.symbol,
+            "subscription_id": routes.subscription_ids,
+            "account_id": routes.account_ids,
+            "symbol": routes.symbol_column,
             "master_position_ticket": allocation.trade.position_ticket,
             "state": int(ChildTradeState.PENDING),
             "reason": "",
-            "direction": 1 if allocation.trade.volume_e8 > 0 else -1,
+            "direction": routes.directions,
             "volume_e8": volumes_e8,
             "target_volume_e8": volumes_e8,
             "filled_volume_e8": 0,

@@ -83,7 +83,7 @@ async def reopen_missed(
     step_e8 = stored.grid.step_e8
     unit_e8 = step_e8 if not (volumes_e8 % step_e8).any() else 1
     routes = await load_routes(tx, wanted_ids)
-    event = decision_event(master, stored, routes.subscription_ids, routes.account_ids, columns)
+    event = decision_event(master, stored, routes, columns)
     if not await store_allocation(tx, stored, columns, event, unit_e8=unit_e8, position_change_e8=None):
         raise AssertionError("two follow-ups of one decision in spite of its children's locks")
     await claim_projection(tx, stored.allocation_id, now)  # its children have their rows

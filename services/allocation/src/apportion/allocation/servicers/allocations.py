@@ -109,4 +109,4 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
 def _columns(allocation: Allocation, page: ChildPage | None) -> allocations_pb2.ChildColumns | None:
     if page is None:
         return None
-    return children_message(allocation, page.subscription_ids, page.account_ids, page.volumes_e8, page.reasons)
+    return children_message(allocation, page.routes, page.volumes_e8, page.reasons)

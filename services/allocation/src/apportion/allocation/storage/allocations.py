@@ -20,12 +20,13 @@ from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.storage import tables
+from apportion.allocation.storage.figures import pack_figures, unpack_figures
 from apportion.allocation.storage.packing import WIDE_BYTES, pack, pack_sparse, unpack, unpack_sparse
 from apportion.errors import NotFound
 from apportion.storage import NewEvent, event_arguments, event_clause, fetch_arrays
 
 ROWS = tables.allocations
-COLUMNAR = frozenset({"volumes", "reasons", "bases", "child_trade_ids", "position_tickets"})
+COLUMNAR = frozenset({"volumes", "reasons", "bases", "figures", "child_trade_ids", "position_tickets"})
 HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
 GIVEN = tuple(column.name for column in ROWS.columns if column.name != "projected_time")
 SEQUENCE = "allocations_allocation_id_seq"
@@ -148,6 +149,7 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
         ROWS.c.reasons,
         ROWS.c.basis_bytes,
         ROWS.c.bases,
+        ROWS.c.figures,
         ROWS.c.child_trade_ids,
         ROWS.c.position_tickets,
     ).where(ROWS.c.allocation_id == allocation_id)
@@ -158,6 +160,7 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
         bases=unpack(row.basis_bytes, row.bases),
         child_trade_ids=unpack(WIDE_BYTES, row.child_trade_ids),
         position_tickets=unpack(WIDE_BYTES, row.position_tickets),
+        **unpack_figures(row.figures),
     )
 
 
@@ -273,6 +276,12 @@ def _header_values(allocation: Allocation) -> dict[str, Any]:
         "not_after_time": allocation.not_after_time,
         "dispatch_state": allocation.dispatch_state,
         "dispatch_time": allocation.dispatch_time,
+        "contract_size": allocation.contract_size,
+        "conversion_e8": allocation.conversion_e8,
+        "currency_digits": allocation.currency_digits,
+        "point_e8": allocation.point_e8,
+        "stop_loss_e8": trade.stop_loss_e8,
+        "take_profit_e8": trade.take_profit_e8,
     }
 
 
@@ -290,6 +299,7 @@ def _column_values(columns: AllocationColumns, unit_e8: int) -> dict[str, Any]:
         "reasons": reasons,
         "basis_bytes": basis_bytes,
         "bases": bases,
+        "figures": pack_figures(columns),
         "child_trade_ids": columns.child_trade_ids.astype("<i8").tobytes(),
         "position_tickets": columns.position_tickets.astype("<i8").tobytes(),
     }
@@ -297,7 +307,14 @@ def _column_values(columns: AllocationColumns, unit_e8: int) -> dict[str, Any]:
 
 def _allocation(row: Row[Any]) -> Allocation:
     trade = MasterTrade(
-        row.deal_ticket, row.position_ticket, row.symbol, row.master_volume_e8, row.price_e8, row.server_time_ms
+        row.deal_ticket,
+        row.position_ticket,
+        row.symbol,
+        row.master_volume_e8,
+        row.price_e8,
+        row.server_time_ms,
+        row.stop_loss_e8,
+        row.take_profit_e8,
     )
     sign = 1 if row.master_volume_e8 > 0 else -1
     return Allocation(
@@ -323,4 +340,8 @@ def _allocation(row: Row[Any]) -> Allocation:
         not_after_time=row.not_after_time,
         dispatch_state=DispatchState(row.dispatch_state),
         dispatch_time=row.dispatch_time,
+        contract_size=row.contract_size,
+        conversion_e8=row.conversion_e8,
+        currency_digits=row.currency_digits,
+        point_e8=row.point_e8,
     )

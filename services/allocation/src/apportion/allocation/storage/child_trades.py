@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
+from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
 from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
@@ -130,14 +132,23 @@ LIST = text(
     """
 )
 ROUTES = """
-    SELECT string_agg(int8send(c.subscription_id), '') AS subscription_ids,
-           string_agg(int8send(c.account_id), '') AS account_ids,
-           string_agg(int8send(c.account_login), '') AS logins
-    FROM (SELECT c.subscription_id, c.account_id, s.account_login
-          FROM unnest($1::bigint[]) WITH ORDINALITY AS n (child_trade_id, ordinal)
-          JOIN child_trades AS c USING (child_trade_id) JOIN subscriptions AS s USING (subscription_id)
-          ORDER BY n.ordinal) AS c
+    WITH routed AS (
+        SELECT n.ordinal, c.subscription_id, c.account_id, c.direction, c.symbol, s.account_login, s.copy_settings_id
+        FROM unnest($1::bigint[]) WITH ORDINALITY AS n (child_trade_id, ordinal)
+        JOIN child_trades AS c USING (child_trade_id) JOIN subscriptions AS s USING (subscription_id)
+    ), names AS (SELECT array_agg(DISTINCT symbol) AS symbols FROM routed)
+    SELECT symbols,
+           string_agg(int8send(subscription_id), '' ORDER BY ordinal) AS subscription_ids,
+           string_agg(int8send(account_id), '' ORDER BY ordinal) AS account_ids,
+           string_agg(int8send(account_login), '' ORDER BY ordinal) AS logins,
+           string_agg(int8send(array_position(symbols, symbol) - 1), '' ORDER BY ordinal) AS symbol_rows,
+           string_agg(int8send(direction), '' ORDER BY ordinal) AS directions,
+           string_agg(int8send(copy_settings_id), '' ORDER BY ordinal) AS settings_ids
+    FROM routed, names GROUP BY symbols
 """
+
+
+ROUTE_COLUMNS = ("subscription_ids", "account_ids", "logins", "symbol_rows", "directions", "settings_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +159,6 @@ class FollowingChildren:
     position_tickets: Int64Array
     """0 while its open order has no result: there is nothing to close yet."""
     volumes_e8: Int64Array
-
-
-@dataclass(frozen=True, slots=True)
-class ChildRoutes:
-    """Whose the children are: columns of one length."""
-
-    subscription_ids: Int64Array
-    account_ids: Int64Array
-    logins: Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +213,16 @@ async def list_excess_positions(tx: AsyncConnection, *, limit: int) -> list[tupl
 
 
 async def load_routes(tx: AsyncConnection, child_trade_ids: Int64Array) -> ChildRoutes:
-    """In the order of the ids given, which must exist."""
-    (row,) = await fetch_arrays(tx, ROUTES, child_trade_ids)
+    """In the order of the ids given, which must exist; settings are those of now."""
+    rows = await fetch_arrays(tx, ROUTES, child_trade_ids)
+    columns = {name: from_aggregate(rows[0][name] if rows else None) for name in ROUTE_COLUMNS}
+    settings_ids, profile_rows = np.unique(columns.pop("settings_ids"), return_inverse=True)
+    settings = await load_settings(tx, settings_ids.tolist())
     return ChildRoutes(
-        from_aggregate(row["subscription_ids"]), from_aggregate(row["account_ids"]), from_aggregate(row["logins"])
+        **columns,
+        symbols=tuple(rows[0]["symbols"]) if rows else (),
+        profiles=tuple(settings[settings_id] for settings_id in settings_ids.tolist()),
+        profile_rows=profile_rows,
     )
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
@@ -66,6 +68,20 @@ async def load_set(tx: AsyncConnection, master_id: int, set_version: int) -> Sub
         return None
     columns = {name: _unpack(getattr(row, name), dtype, row.row_count) for name, dtype in COLUMNS.items()}
     return await _set(tx, master_id, set_version, columns)
+
+
+async def load_set_of(tx: AsyncConnection, allocation: Allocation) -> SubscriptionSet:
+    """The set that a first opening decision was made with."""
+    found = await load_set(tx, allocation.master_id, allocation.set_version)
+    if found is None:
+        raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
+    return found
+
+
+async def load_set_routes(tx: AsyncConnection, allocation: Allocation) -> ChildRoutes:
+    """Whose the rows of a first opening decision are, and what they trade."""
+    trade = allocation.trade
+    return routes_of_set(await load_set_of(tx, allocation), trade.symbol, buys=trade.volume_e8 > 0)
 
 
 async def make_set(tx: AsyncConnection, master_id: int, set_version: int) -> SubscriptionSet:

@@ -180,6 +180,13 @@ allocations = Table(
     smallint("dispatch_state"),  # 1 pending, 2 started, 3 done, 4 cancelled
     timestamptz("dispatch_time", nullable=True),
     timestamptz("projected_time", nullable=True),  # when its child_trades rows were made
+    bigint("contract_size", server_default="0"),  # 0, as the next: not known, or not needed
+    bigint("conversion_e8", server_default="0"),
+    smallint("currency_digits", server_default="2"),
+    bigint("point_e8", server_default="0"),
+    bigint("stop_loss_e8", server_default="0"),  # of the master's trade; 0: none
+    bigint("take_profit_e8", server_default="0"),
+    bytea("figures", server_default=""),  # MessagePack of further columns, empty without any
     PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),
     UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
@@ -211,6 +218,19 @@ allocations = Table(
     Index("allocations_label_idx", "label", "allocation_id"),
     Index("allocations_undispatched_idx", "allocation_id", postgresql_where=text("dispatch_state < 3")),
     Index("allocations_unprojected_idx", "allocation_id", postgresql_where=text("projected_time IS NULL AND kind = 1")),
+)
+
+# What subscriptions are owed from rounding by the CARRY policy.
+carries = Table(
+    "carries",
+    metadata,
+    bigint("master_id"),
+    string("symbol"),
+    bytea("subscription_ids"),  # int64, sorted
+    bytea("carries_e8"),  # int64: above 0 is owed
+    PrimaryKeyConstraint("master_id", "symbol", name="carries_pkey"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="carries_master_fkey"),
+    CheckConstraint("octet_length(subscription_ids) = octet_length(carries_e8)", name="carries_length_check"),
 )
 
 master_positions = Table(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
 from apportion.allocation.domain.allocations import AllocationKind, MasterTrade
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.operations.dispatch_allocation import allocation_of_source
-from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal
+from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.storage.child_trades import OrderResults
 from apportion.allocation.storage.closing_deals import ClosingDeals
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
@@ -37,7 +36,7 @@ class ObservedDeals:
     """The trades of a DealsObserved, balance operations left out."""
 
     message: events_pb2.DealsObserved
-    observed_time: datetime
+    observation: Observation
     rows: Int64Array
     account_ids: Int64Array
     """Of `rows`."""
@@ -52,8 +51,8 @@ def traded_symbols(payload: bytes) -> tuple[int, list[str]]:
 def parse_deals(payload: bytes) -> ObservedDeals:
     message = events_pb2.DealsObserved.FromString(payload)
     rows = np.flatnonzero(column(message.actions) == events_pb2.DEAL_ACTION_TRADE)
-    observed_time = from_timestamp(message.observed_time, "observed_time")
-    return ObservedDeals(message, observed_time, rows, column(message.account_ids)[rows])
+    observation = Observation(from_timestamp(message.observed_time, "observed_time"), message.server_time_ms)
+    return ObservedDeals(message, observation, rows, column(message.account_ids)[rows])
 
 
 def master_deals(deals: ObservedDeals, account_id: int) -> list[MasterDeal]:
@@ -68,6 +67,8 @@ def master_deals(deals: ObservedDeals, account_id: int) -> list[MasterDeal]:
             volume_e8=message.volumes_e8[row],
             price_e8=message.prices_e8[row],
             server_time_ms=message.server_times_ms[row],
+            stop_loss_e8=message.stop_losses_e8[row] if message.stop_losses_e8 else 0,
+            take_profit_e8=message.take_profits_e8[row] if message.take_profits_e8 else 0,
         )
         found.append(MasterDeal(DealEntry(message.entries[row]), trade))
     return sorted(found, key=lambda deal: deal.trade.deal_ticket)

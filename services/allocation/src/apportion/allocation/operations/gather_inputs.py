@@ -1,0 +1,130 @@
+"""Gather what an opening decision depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.accounts import AccountStates
+from apportion.allocation.domain.alignment import align
+from apportion.allocation.domain.allocations import MasterTrade
+from apportion.allocation.domain.copy_rules import Holdings, caps_e8, child_symbols, gate_reasons, limits_holdings
+from apportion.allocation.domain.gates import MASTER_BASED
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import BASES, AllocationMethod, Basis, Figure, needs
+from apportion.allocation.domain.open_inputs import NO_COLUMN, UNKNOWN_BASIS, Figures, OpenInputs
+from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.allocation.domain.symbols import SymbolSpec
+from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.storage.allocations import list_unprojected_of_master
+from apportion.allocation.storage.carries import load_carries
+from apportion.allocation.storage.holdings import load_held_e8, load_holdings
+from apportion.money import Int64Array, currency_digits
+
+
+@dataclass(frozen=True, slots=True)
+class TradeToOpen:
+    """A master's trade and what is known of it."""
+
+    trade: MasterTrade
+    spec: SymbolSpec
+    age_ms: int = 0
+    """How old it was when we decide, by its server's clock."""
+    blanket_reason: SkipReason = SkipReason.NONE
+    """Keeps everybody out."""
+
+
+async def gather_inputs(
+    tx: AsyncConnection, desk: Desk, master: Master, subscriptions: SubscriptionSet, opening: TradeToOpen, now: datetime
+) -> OpenInputs:
+    """Only the figures that the master's method and the subscriptions' settings ask for. A halt keeps everybody out."""
+    trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
+    needed = needs(master.method, master.rounding)
+    holdings = await _holdings(tx, master, subscriptions, needed, now)
+    states = await desk.fresh_states(master.trading_server_id, now) if needed - {Figure.CARRY} else None
+    bases, master_basis = _bases(desk, master, subscriptions, states)
+    conversion_e8 = 0
+    if Figure.PRICE in needed:
+        conversion_e8 = await desk.rates.conversion_e8(
+            master.label, master.trading_server_id, spec.margin_currency_code, master.currency_code
+        )
+    return OpenInputs(
+        method=master.method,
+        rounding=master.rounding,
+        grid=spec.grid,
+        master_volume_e8=trade.volume_e8,
+        master_basis=master_basis,
+        subscriptions=subscriptions,
+        bases=bases,
+        blanket_reason=SkipReason.PAUSED_BY_RISK if master.halted else opening.blanket_reason,
+        gate_reasons=gate_reasons(
+            subscriptions,
+            trade.symbol,
+            buys=buys,
+            age_ms=opening.age_ms,
+            usable_symbols=_usable(desk, master, subscriptions, spec),
+            holdings=holdings,
+        ),
+        caps_e8=caps_e8(subscriptions, holdings),
+        figures=Figures(
+            margins=_figure(desk, subscriptions, states, "margins_minor") if Figure.MARGIN in needed else NO_COLUMN,
+            leverages=_figure(desk, subscriptions, states, "leverages") if Figure.LEVERAGE in needed else NO_COLUMN,
+            held_e8=await load_held_e8(tx, subscriptions, trade.symbol, buys=buys)
+            if Figure.HELD in needed
+            else NO_COLUMN,
+            carries_e8=await load_carries(tx, subscriptions, trade.symbol) if Figure.CARRY in needed else NO_COLUMN,
+        ),
+        contract_size=spec.contract_size if Figure.PRICE in needed else 0,
+        conversion_e8=conversion_e8,
+        currency_digits=currency_digits(master.currency_code),
+    )
+
+
+async def _holdings(
+    tx: AsyncConnection, master: Master, subscriptions: SubscriptionSet, needed: frozenset[Figure], now: datetime
+) -> Holdings | None:
+    """What each has open, where a limit or the method looks at it: then all decisions need their rows first."""
+    limited = limits_holdings(subscriptions)
+    if limited or Figure.HELD in needed:
+        for allocation_id in await list_unprojected_of_master(tx, master.master_id):
+            await project_allocation(tx, master.label, allocation_id, now=now)
+    return await load_holdings(tx, subscriptions) if limited else None
+
+
+def _bases(
+    desk: Desk, master: Master, subscriptions: SubscriptionSet, states: AccountStates | None
+) -> tuple[Int64Array, int]:
+    """The figure that the method divides or copies by: of each subscription, and of the master where it is compared."""
+    basis = BASES[master.method]
+    if basis is Basis.NONE:
+        return NO_COLUMN, 0
+    name = _COLUMNS[basis]
+    bases = _figure(desk, subscriptions, states, name)
+    if master.method not in MASTER_BASED and master.method is not AllocationMethod.LOT_MULTIPLIER:
+        return bases, 0
+    if states is None:
+        return bases, UNKNOWN_BASIS
+    own = align(states.account_ids, np.array([master.account_id])).pick(getattr(states, name))
+    return bases, int(own[0])
+
+
+_COLUMNS = {Basis.BALANCE: "balances_minor", Basis.EQUITY: "equities_minor", Basis.FREE_MARGIN: "free_margins_minor"}
+
+
+def _figure(desk: Desk, subscriptions: SubscriptionSet, states: AccountStates | None, column: str) -> Int64Array:
+    """A column of the account states in login order; UNKNOWN_BASIS where a state is missing or too old."""
+    if states is None:
+        return np.full(len(subscriptions), UNKNOWN_BASIS)
+    return desk.aligned(states, subscriptions).pick(getattr(states, column))
+
+
+def _usable(desk: Desk, master: Master, subscriptions: SubscriptionSet, spec: SymbolSpec) -> set[str]:
+    """The children's symbols of which a lot is what it is of the master's."""
+    known = desk.symbols.at_hand(master.label, master.trading_server_id)
+    wanted = child_symbols(subscriptions, spec.name)
+    return {name for name in wanted if name == spec.name or (name in known and known[name].trades_like(spec))}

@@ -1,0 +1,44 @@
+"""Inputs and results that few decisions have, by name in one field: MessagePack of name → (bytes a value, values)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from apportion.allocation.domain.allocations import AllocationColumns
+from apportion.allocation.domain.open_inputs import Figures
+from apportion.allocation.storage.packing import pack, unpack
+from apportion.money import Int64Array
+
+OF_FIGURES = ("margins", "leverages", "held_e8", "carries_e8")
+_decoder = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]])
+
+
+def pack_figures(columns: AllocationColumns) -> bytes:
+    """The columns that are not empty; no bytes where all are."""
+    given: dict[str, Any] = {name: getattr(columns.figures, name) for name in OF_FIGURES}
+    given |= {
+        "gate_reasons": columns.gate_reasons,
+        "caps_e8": columns.caps_e8,
+        "carries_after_e8": columns.carries_e8,
+        "close_small_rests": columns.close_small_rests,
+    }
+    packed = {name: pack(column.astype(np.int64)) for name, column in given.items() if column.size}
+    return msgspec.msgpack.encode(packed) if packed else b""
+
+
+def unpack_figures(stored: bytes) -> dict[str, Any]:
+    """The fields of `AllocationColumns` that were packed."""
+    if not stored:
+        return {}
+    packed = {name: unpack(*column) for name, column in _decoder.decode(stored).items()}
+    empty: Int64Array = np.empty(0, dtype=np.int64)
+    return {
+        "figures": Figures(**{name: packed[name] for name in OF_FIGURES if name in packed}),
+        "gate_reasons": packed.get("gate_reasons", empty).astype(np.int8),
+        "caps_e8": packed.get("caps_e8", empty),
+        "carries_e8": packed.get("carries_after_e8", empty),
+        "close_small_rests": packed.get("close_small_rests", empty).astype(np.bool_),
+    }
