@@ -81,7 +81,7 @@ EXPLAINED = {
     ),
     "carry": (
         make(M.FIXED_LOT, 1, lots=["0.04"], carries=["0.03"], rounding=RoundingPolicy.CARRY),
-        "0.04 lot + 0.03 owed = 0.04 → 0.1 lot by CARRY, step 0.1",
+        "0.04 lot = 0.04 + 0.03 owed → 0.1 lot by CARRY, step 0.1",
     ),
     "cut": (
         make(M.DIVIDE_BY_LOT, 10, lots=[5, 5], caps=[4, 9]),

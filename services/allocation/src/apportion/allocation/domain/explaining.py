@@ -10,7 +10,7 @@ import numpy as np
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.fairness import exact_shares_e8
-from apportion.allocation.domain.formulas import exact_share, formula, lots, sums_of
+from apportion.allocation.domain.formulas import exact_share, formula, lots, owed, sums_of
 from apportion.allocation.domain.methods import FAMILIES, Family
 from apportion.allocation.domain.open_inputs import OpenInputs
 from apportion.allocation.domain.opening import decide_open
@@ -91,7 +91,7 @@ def explain_open(
             stored_volume_e8=sign * int(columns.volumes_e8[row]),
             recomputed_volume_e8=sign * int(recomputed[row]),
             reason=reason,
-            text=_open_text(inputs, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
+            text=_open_text(inputs, row, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
         )
         children.append(child)
     return agrees, children
@@ -165,13 +165,13 @@ def _closed_fraction(inputs: CloseInputs) -> Fraction:
     return fraction
 
 
-def _open_text(inputs: OpenInputs, way: str, exact: Fraction, stored_e8: int, reason: SkipReason) -> str:
-    if not exact:
+def _open_text(inputs: OpenInputs, row: int, way: str, exact: Fraction, stored_e8: int, reason: SkipReason) -> str:
+    if not exact and not stored_e8:
         return f"0 lot: {reason.name}"
     why = "" if reason is SkipReason.NONE else f" ({reason.name})"
-    approx = "=" if exact.denominator == 1 else "≈"
-    rounding = f"by {inputs.rounding.name}, step {lots(inputs.grid.step_e8)}{why}"
-    return f"{way} {approx} {lots(exact.numerator // exact.denominator)} → {lots(stored_e8)} lot {rounding}"
+    equal = "=" if exact.denominator == 1 else "≈"
+    share = f"{way} {equal} {lots(exact.numerator // exact.denominator)}{owed(inputs, row)}"
+    return f"{share} → {lots(stored_e8)} lot by {inputs.rounding.name}, step {lots(inputs.grid.step_e8)}{why}"
 
 
 def _sign(allocation: Allocation) -> int:

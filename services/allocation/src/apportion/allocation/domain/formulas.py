@@ -29,13 +29,12 @@ class Sums:
     held_e8: int = 0
 
 
-def formula(inputs: OpenInputs, row: int, sums: Sums) -> str:
-    """A child's share before rounding, as its method computes it."""
-    text = _formula(inputs, row, sums)
-    if inputs.rounding is RoundingPolicy.CARRY:
-        carry_e8 = int(inputs.figures.carries_e8[row])
-        text += f" {'−' if carry_e8 < 0 else '+'} {lots(abs(carry_e8))} owed"
-    return text
+def owed(inputs: OpenInputs, row: int) -> str:
+    """What the CARRY policy adds to a share."""
+    if inputs.rounding is not RoundingPolicy.CARRY:
+        return ""
+    carry_e8 = int(inputs.figures.carries_e8[row])
+    return f" {'−' if carry_e8 < 0 else '+'} {lots(abs(carry_e8))} owed"
 
 
 def sums_of(inputs: OpenInputs, rows: Rows) -> Sums:
@@ -64,7 +63,8 @@ def lots(volume_e8: int) -> str:
     return format_amount(volume_e8, 8).rstrip("0").rstrip(".")
 
 
-def _formula(inputs: OpenInputs, row: int, sums: Sums) -> str:
+def formula(inputs: OpenInputs, row: int, sums: Sums) -> str:
+    """A child's share before rounding, as its method computes it."""
     subscriptions = inputs.subscriptions
     master = f"{lots(inputs.volume_e8)} lot"
     lot, percent = lots(int(subscriptions.lots_e8[row])), f"{lots(int(subscriptions.percents_e8[row]))} %"
