@@ -134,6 +134,8 @@ class Levels:
 
     def beyond(self, max_steps: int | Int64Array) -> tuple[Mask, int | Int64Array] | None:
         bound = max_steps * self._step
+        if int(self._units.min()) >= 0 and (self._units < bound).all():
+            return None
         under = self._units < 0
         over = (self._units > bound) | ((self._units == bound) & (self._fractions > 0))
         # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
@@ -161,6 +163,9 @@ class Levels:
             missing = self.rest - int(parts.sum())
             settle_nearest(parts, missing, self._units, self._fractions, most=max_steps, least=least_steps)
             return parts
+        if self._step == 1:
+            missing = self.rest - int(self._units.sum())
+            return self._units + greatest(missing, self._fractions, self._units)
         parts, remainders = np.divmod(self._units, self._step)
         parts += greatest(self.rest - int(parts.sum()), remainders, self._fractions, self._units)
         return parts
@@ -181,13 +186,13 @@ class Levels:
         self._units = units - self._had
 
     def _nearest(self) -> Int64Array:
+        # Half a step or more is rounded up; of an odd step the half is half a unit.
+        half_unit = self._fractions >= -(-self.weight_sum // 2)
+        if self._step == 1:
+            return self._units + half_unit
         steps, remainders = np.divmod(self._units, self._step)
-        # A remainder of units and a fraction is half a step or more.
         half = self._step // 2
-        if self._step % 2:
-            up = (remainders > half) | ((remainders == half) & (self._fractions >= -(-self.weight_sum // 2)))
-        else:
-            up = remainders >= half
+        up = (remainders > half) | ((remainders == half) & half_unit) if self._step % 2 else remainders >= half
         nearest: Int64Array = steps + up
         return nearest
 
