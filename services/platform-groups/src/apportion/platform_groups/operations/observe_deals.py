@@ -9,6 +9,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.api.platform_groups.v1 import events_pb2
+from apportion.platform_groups.domain.position_stops import Stops
+from apportion.platform_groups.domain.states import AccountKind, DealAction, DealEntry
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.storage.deals import ObservedDeal, insert_deals
 from apportion.platform_groups.storage.events import TextIndex, append_deals_observed
@@ -33,17 +35,24 @@ async def observe_deals(
     async with transaction(engine) as tx:
         await check_fence(tx, lease)
         causes = await insert_deals(tx, trading_server_id, in_order, now)
-        fresh = {
-            each.deal.deal_ticket: (each.account_id, each.deal) for each in in_order if each.deal.deal_ticket in causes
-        }
-        await insert_opened(tx, trading_server_id, fresh, now)
+        fresh = [each for each in in_order if each.deal.deal_ticket in causes]
+        await insert_opened(tx, trading_server_id, _opened_by_masters(fresh), now)
         groups: dict[tuple[int, int], list[ObservedDeal]] = defaultdict(list)
-        for each in in_order:
-            if each.deal.deal_ticket in causes:
-                groups[each.label, partition_of(each.account_id)].append(each)
+        for each in fresh:
+            groups[each.label, partition_of(each.account_id)].append(each)
         for (label, partition), members in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
             event = _event(trading_server_id, members, causes, server_time_ms, now)
             await append_deals_observed(tx, label, event, partition, new_id, now)
+
+
+def _opened_by_masters(observed: Sequence[ObservedDeal]) -> dict[int, Stops]:
+    """A position begins with the stops of its first deal."""
+    opened: dict[int, Stops] = {}
+    for each in observed:
+        deal = each.deal
+        if each.kind is AccountKind.MASTER and (deal.action, deal.entry) == (DealAction.TRADE, DealEntry.IN):
+            opened.setdefault(deal.position_ticket, Stops(each.account_id, deal.stop_loss_e8, deal.take_profit_e8))
+    return opened
 
 
 def _event(

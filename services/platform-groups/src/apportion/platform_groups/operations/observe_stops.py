@@ -39,9 +39,9 @@ async def observe_stops(
         await check_fence(tx, lease)
         known = await load_stops(tx, trading_server_id)
         changed = changed_stops(known, seen)
-        strangers = [ticket for ticket in seen if ticket not in known]
-        told = await find_opened(tx, trading_server_id, sorted({seen[ticket].account_id for ticket in strangers}))
-        begun = {ticket: seen[ticket] for ticket in strangers if ticket in told}
+        strangers = {ticket: stops for ticket, stops in seen.items() if ticket not in known}
+        told = await find_opened(tx, trading_server_id, strangers) if strangers else set()
+        begun = {ticket: stops for ticket, stops in strangers.items() if ticket in told}
         await save_stops(tx, trading_server_id, changed | begun, now)
         gone = [ticket for ticket, stops in known.items() if stops.account_id in account_ids and ticket not in seen]
         await delete_stops(tx, trading_server_id, gone, asked_time)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.platform_groups.domain.server_facts import ServerDeal
+from apportion.platform_groups.domain.states import AccountKind
 from apportion.storage.copy import fetch_arrays
 
 # A token counts only on the account that its order was for: a trader can write any comment at a terminal.
@@ -40,6 +41,7 @@ class ObservedDeal:
     deal: ServerDeal
     label: int
     account_id: int
+    kind: AccountKind
     order_token: int
     leg_token: int
 

@@ -71,21 +71,18 @@ MISSING_ACCOUNT = """
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = i.account_id AND a.label = $1) LIMIT 1
 """
 
+# A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
 STOP = f"""
     UPDATE orders o SET update_time = $3::timestamptz,
         state = CASE WHEN not_after_time < $3 THEN 7 ELSE 6 END,
-        reason = CASE WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}' ELSE '{KILL_SWITCH}' END
-    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1 AND purpose = 1
-      AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged))
-    RETURNING {RESULT_COLUMNS}
-"""
-
-# A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
-SUPERSEDE = f"""
-    UPDATE orders o SET update_time = $3::timestamptz, state = 6, reason = '{SUPERSEDED}'
-    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1 AND purpose = 3
-      AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
-                  AND m.position_ticket = o.position_ticket AND m.order_id > o.order_id)
+        reason = CASE WHEN purpose = 3 THEN '{SUPERSEDED}' WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}'
+            ELSE '{KILL_SWITCH}' END
+    WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
+      AND ((purpose = 1
+            AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged)))
+           OR (purpose = 3
+               AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
+                           AND m.position_ticket = o.position_ticket AND m.order_id > o.order_id)))
     RETURNING {RESULT_COLUMNS}
 """
 
@@ -216,8 +213,7 @@ async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) ->
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
     """Ends what may not be sent any more: opens that are too late or stopped by the kill switch, and modifications
     that a newer one replaces. Returns their result rows."""
-    stopped = await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
-    return stopped + await fetch_arrays(tx, SUPERSEDE, trading_server_id, list(shards), now)
+    return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
 
 
 async def claim_orders(

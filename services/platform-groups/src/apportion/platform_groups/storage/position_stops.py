@@ -10,51 +10,25 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.platform_groups.domain.position_stops import Stops
-from apportion.platform_groups.domain.server_facts import ServerDeal
-from apportion.platform_groups.domain.states import AccountKind, DealAction, DealEntry
 from apportion.storage.copy import fetch_arrays
 
-INSERT_OPENED = f"""
-    INSERT INTO position_stops (trading_server_id, position_ticket, account_id, stop_loss_e8, take_profit_e8,
-        update_time)
-    SELECT DISTINCT ON (d.position_ticket) $1::bigint, d.position_ticket, d.account_id, d.stop_loss_e8,
-        d.take_profit_e8, $2::timestamptz
-    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-        AS d (position_ticket, account_id, stop_loss_e8, take_profit_e8)
-    JOIN accounts a ON a.account_id = d.account_id AND a.kind = {AccountKind.MASTER:d}
-    ORDER BY d.position_ticket
-    ON CONFLICT ON CONSTRAINT position_stops_pkey DO NOTHING
-"""
-
-SAVE = """
+INSERT = """
     INSERT INTO position_stops (trading_server_id, position_ticket, account_id, stop_loss_e8, take_profit_e8,
         update_time)
     SELECT $1::bigint, s.position_ticket, s.account_id, s.stop_loss_e8, s.take_profit_e8, $2::timestamptz
     FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
         AS s (position_ticket, account_id, stop_loss_e8, take_profit_e8)
-    ON CONFLICT ON CONSTRAINT position_stops_pkey DO UPDATE SET stop_loss_e8 = excluded.stop_loss_e8,
-        take_profit_e8 = excluded.take_profit_e8, update_time = excluded.update_time
+    ON CONFLICT ON CONSTRAINT position_stops_pkey
 """
+KEEP = f"{INSERT} DO NOTHING"
+REPLACE = f"""{INSERT} DO UPDATE SET stop_loss_e8 = excluded.stop_loss_e8, take_profit_e8 = excluded.take_profit_e8,
+    update_time = excluded.update_time"""
 
 
-async def insert_opened(
-    tx: AsyncConnection, trading_server_id: int, deals: Mapping[int, tuple[int, ServerDeal]], now: datetime
-) -> None:
-    """Positions that these deals (account id and deal by ticket) opened begin with the stops of their deals."""
-    trades = [(account_id, deal) for account_id, deal in deals.values() if deal.action is DealAction.TRADE]
-    opened = [(account_id, deal) for account_id, deal in trades if deal.entry is DealEntry.IN]
-    if not opened:
-        return
-    await fetch_arrays(
-        tx,
-        INSERT_OPENED,
-        trading_server_id,
-        now,
-        [deal.position_ticket for _, deal in opened],
-        [account_id for account_id, _ in opened],
-        [deal.stop_loss_e8 for _, deal in opened],
-        [deal.take_profit_e8 for _, deal in opened],
-    )
+async def insert_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops], now: datetime) -> None:
+    """Of positions that were opened; a further deal of a known position changes nothing."""
+    if stops:
+        await _put(tx, KEEP, trading_server_id, stops, now)
 
 
 async def load_stops(tx: AsyncConnection, trading_server_id: int) -> dict[int, Stops]:
@@ -67,25 +41,20 @@ async def load_stops(tx: AsyncConnection, trading_server_id: int) -> dict[int, S
     return {row.position_ticket: Stops(row.account_id, row.stop_loss_e8, row.take_profit_e8) for row in rows}
 
 
-async def find_opened(tx: AsyncConnection, trading_server_id: int, account_ids: Sequence[int]) -> set[int]:
-    """Position tickets of these accounts whose deals were told."""
+async def find_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops]) -> set[int]:
+    """Those of these positions of which a deal was told."""
     query = text(
-        """SELECT DISTINCT position_ticket FROM deals
-        WHERE trading_server_id = :id AND account_id = ANY(CAST(:account_ids AS bigint[])) AND position_ticket > 0"""
+        """SELECT DISTINCT position_ticket FROM deals WHERE trading_server_id = :id
+        AND account_id = ANY(CAST(:account_ids AS bigint[])) AND position_ticket = ANY(CAST(:tickets AS bigint[]))"""
     )
-    return set((await tx.execute(query, {"id": trading_server_id, "account_ids": list(account_ids)})).scalars())
+    account_ids = sorted({each.account_id for each in stops.values()})
+    values = {"id": trading_server_id, "account_ids": account_ids, "tickets": list(stops)}
+    return set((await tx.execute(query, values)).scalars())
 
 
 async def save_stops(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops], now: datetime) -> None:
-    parameters: list[Any] = [
-        trading_server_id,
-        now,
-        list(stops),
-        [each.account_id for each in stops.values()],
-        [each.stop_loss_e8 for each in stops.values()],
-        [each.take_profit_e8 for each in stops.values()],
-    ]
-    await fetch_arrays(tx, SAVE, *parameters)
+    if stops:
+        await _put(tx, REPLACE, trading_server_id, stops, now)
 
 
 async def delete_stops(
@@ -97,3 +66,17 @@ async def delete_stops(
         AND position_ticket = ANY(CAST(:tickets AS bigint[])) AND update_time < :asked_time"""
     )
     await tx.execute(query, {"id": trading_server_id, "tickets": list(position_tickets), "asked_time": asked_time})
+
+
+async def _put(
+    tx: AsyncConnection, statement: str, trading_server_id: int, stops: Mapping[int, Stops], now: datetime
+) -> None:
+    parameters: list[Any] = [
+        trading_server_id,
+        now,
+        list(stops),
+        [each.account_id for each in stops.values()],
+        [each.stop_loss_e8 for each in stops.values()],
+        [each.take_profit_e8 for each in stops.values()],
+    ]
+    await fetch_arrays(tx, statement, *parameters)
