@@ -69,6 +69,7 @@ class StubAccounts:
 class StubSymbols:
     grids: dict[str, SymbolGrid] = field(default_factory=lambda: {"EURUSD": GRID})
 
+    margin_currencies: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     refusals: list[DomainError] = field(default_factory=list)
@@ -82,7 +83,8 @@ class StubSymbols:
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         if symbol not in self.grids:
             raise SymbolUnknown(symbol=symbol)
-        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:6], symbol[:3])
+        margin_currency = self.margin_currencies.get(symbol, symbol[:3])
+        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:6], margin_currency)
 
     def at_hand(self, label: int, trading_server_id: int) -> dict[str, SymbolSpec]:
         return {symbol: self.spec_at_hand(label, trading_server_id, symbol) for symbol in self.grids}
@@ -268,6 +270,8 @@ class House:
         ordered: bool = False,
         symbol: str = "EURUSD",
         observed_time: datetime | None = None,
+        stops: tuple[int, int] = (0, 0),
+        age_ms: int = 0,
     ) -> int:
         """One deal on the trading server. Returns its ticket."""
         self.ticket += 1
@@ -276,6 +280,8 @@ class House:
             deals_observed(
                 [(ticket, account_id, position, entry, round(volume_lots * E8), ordered, symbol)],
                 observed_time or self.clock.now(),
+                stops=stops,
+                age_ms=age_ms,
             )
         )
         return ticket
@@ -364,10 +370,15 @@ class House:
             return [types[topic].FromString(row.payload) for row in rows]
 
 
-def deals_observed(deals: Iterable[tuple], observed_time: datetime) -> events_pb2.DealsObserved:
+def deals_observed(
+    deals: Iterable[tuple], observed_time: datetime, *, stops: tuple[int, int] = (0, 0), age_ms: int = 0
+) -> events_pb2.DealsObserved:
     tickets, accounts, positions, entries, volumes, ordered, symbols = zip(*deals, strict=True)
     message = events_pb2.DealsObserved(
-        trading_server_id=SERVER, observed_time=to_timestamp(observed_time), symbols=["", *symbols]
+        trading_server_id=SERVER,
+        observed_time=to_timestamp(observed_time),
+        server_time_ms=1_700_000_000_000 + age_ms,
+        symbols=["", *symbols],
     )
     count = len(tickets)
     columns = {
@@ -387,6 +398,8 @@ def deals_observed(deals: Iterable[tuple], observed_time: datetime) -> events_pb
         "order_ids": [int(value) for value in ordered],
         "transfer_ids": [0] * count,
         "reasons": [0] * count,
+        "stop_losses_e8": [stops[0]] * count,
+        "take_profits_e8": [stops[1]] * count,
     }
     for name, values in columns.items():
         set_column(message, name, list(values))

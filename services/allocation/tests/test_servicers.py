@@ -444,6 +444,31 @@ class TestAllocations:
         with refused(reason):
             await client.allocate(fields.pop("master_id", master.master_id), **fields)
 
+    async def test_preview(self, client):
+        master = await self.followed_master(client)
+        request = allocations_pb2.PreviewTradeRequest(
+            master_id=master.master_id, symbol="EURUSD", volume_e8=E8, include_children=True
+        )
+        options = call_options(1, 5)
+        answer = await client.allocations.PreviewTrade(request, **options)
+        assert list(answer.children.volumes_e8) == [130_000_000, 250_000_000]
+        assert (answer.allocation.allocation_id, answer.allocation.child_count) == (0, 2)
+        assert not answer.allocation.HasField("decide_time")
+        listed = await client.allocations.ListAllocations(allocations_pb2.ListAllocationsRequest(), **options)
+        assert list(listed.allocations) == []
+        for fields, reason in (
+            ({"symbol": "NONE"}, "SYMBOL_UNKNOWN"),
+            ({"volume_e8": 1}, "VOLUME_STEP"),
+            ({"master_id": 999}, "NOT_FOUND"),
+            ({"master_id": 0}, "FIELD_INVALID"),
+        ):
+            changed = allocations_pb2.PreviewTradeRequest()
+            changed.CopyFrom(request)
+            for name, value in fields.items():
+                setattr(changed, name, value)
+            with refused(reason):
+                await client.allocations.PreviewTrade(changed, **options)
+
     async def test_zero_base(self, client, house):
         master = await self.followed_master(client, method=4)
         house.states.equities_minor.update({101: 0, 102: -5})

@@ -21,7 +21,8 @@ SETTINGS = {
     "PLATFORM_GROUPS_ALLOW_LOOPBACK_SERVERS": "true",
     # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
     "ALLOCATION_CATCH_UP_SECONDS": "120",
-    "ALLOCATION_DEAL_SECONDS": "120",
+    # By the clock of a server that is played many times faster.
+    "ALLOCATION_DEAL_SECONDS": "86400",
     "PLATFORM_GROUPS_SERVER_TIMEOUT_SECONDS": "3",
     "PLATFORM_GROUPS_ANSWER_TIMEOUT_SECONDS": "3",
 }

@@ -15,6 +15,7 @@ READS = (
     f"{API}.AllocationsService/ListAllocations",
     f"{API}.AllocationsService/ExplainAllocation",
     f"{API}.AllocationsService/ListChildTrades",
+    f"{API}.AllocationsService/PreviewTrade",
 )
 HALTS = (f"{API}.MastersService/HaltMaster", f"{API}.MastersService/ResumeMaster")
 

@@ -15,6 +15,7 @@ from apportion.allocation.operations.explain_allocation import explain_allocatio
 from apportion.allocation.operations.get_allocation import ChildPage, get_allocation
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.wire import messages
 from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
@@ -41,6 +42,19 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         allocation, page = await allocate_trade(self._engine, self._desk, command, limit=limit, now=self._clock.now())
         return allocations_pb2.AllocateTradeResponse(
             allocation=allocation_message(allocation), children=_columns(allocation, page)
+        )
+
+    async def PreviewTrade(  # noqa: N802
+        self, request: allocations_pb2.PreviewTradeRequest, context: Context
+    ) -> allocations_pb2.PreviewTradeResponse:
+        master_id, trade = messages.parse_preview_trade(request)
+        limit = CHUNK_ROWS if request.include_children else 0
+        allocation, page = await preview_trade(
+            self._engine, self._desk, caller().label, master_id, trade, limit=limit, now=self._clock.now()
+        )
+        return allocations_pb2.PreviewTradeResponse(
+            allocation=messages.render_preview(allocation),
+            children=_columns(allocation, page),
         )
 
     async def GetAllocation(  # noqa: N802

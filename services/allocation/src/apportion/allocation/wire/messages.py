@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apportion.allocation.domain.allocations import MasterTrade
+from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.child_trades import ChildTrade
 from apportion.allocation.domain.explaining import ChildExplanation
 from apportion.allocation.operations.allocate_trade import AllocateTrade
@@ -33,6 +33,22 @@ def parse_allocate_trade(request: allocations_pb2.AllocateTradeRequest) -> Alloc
         server_time_ms=0,
     )
     return AllocateTrade(key, request.master_id, trade)
+
+
+def parse_preview_trade(request: allocations_pb2.PreviewTradeRequest) -> tuple[int, MasterTrade]:
+    problems = Problems()
+    problems.positive(request.master_id, "master_id")
+    problems.text(request.symbol, "symbol", longest=SYMBOL_LENGTH)
+    problems.raise_if_any()
+    return request.master_id, MasterTrade(0, 0, request.symbol, request.volume_e8, 0, 0)
+
+
+def render_preview(allocation: Allocation) -> allocations_pb2.Allocation:
+    """Without times: it was not made."""
+    message = allocation_message(allocation)
+    message.ClearField("decide_time")
+    message.ClearField("dispatch_time")
+    return message
 
 
 def render_child_trade(child: ChildTrade) -> allocations_pb2.ChildTrade:

@@ -1,0 +1,40 @@
+"""What a trade of a master would give now, without any effect."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.allocation.domain.allocations import Allocation, MasterTrade
+from apportion.allocation.domain.child_routes import routes_of_set
+from apportion.allocation.domain.opening import decide_open
+from apportion.allocation.operations.allocate_trade import check_volume, trading_server_of
+from apportion.allocation.operations.decide_open_trade import columns_of, opened_allocation
+from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.gather_inputs import TradeToOpen, gather_inputs
+from apportion.allocation.operations.get_allocation import ChildPage, page_of
+from apportion.allocation.storage.masters import load_master
+from apportion.storage import transaction
+
+
+async def preview_trade(
+    engine: AsyncEngine, desk: Desk, label: int, master_id: int, trade: MasterTrade, *, limit: int, now: datetime
+) -> tuple[Allocation, ChildPage | None]:
+    """The decision as `allocate_trade` would make it, and its first `limit` children (0: none).
+
+    Nothing of it is stored, but the set of subscriptions that the next decision needs anyway. A master whose followers
+    have nothing to divide by gives a decision without children. Raises NotFound, SymbolUnknown or VolumeStep.
+    """
+    server_id = await trading_server_of(engine, desk, label, master_id)
+    opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
+    check_volume(opening)
+    async with transaction(engine) as tx:
+        master = await load_master(tx, label, master_id, lock="share")
+        subscriptions = await desk.subscriptions(tx, master)
+        inputs = await gather_inputs(tx, desk, master, subscriptions, opening, now)
+    desk.remember(subscriptions)
+    decision = decide_open(inputs)
+    allocation = opened_allocation(0, master, opening, inputs, decision, now, now)
+    routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
+    return allocation, page_of(routes, columns_of(inputs, decision), slice(limit)) if limit else None
