@@ -64,6 +64,7 @@ async def test_volume_ext_wins_over_volume(client, login) -> None:
     ("change", "retcode"),
     [
         ({"Volume": "50"}, "10014"),
+        ({"Volume": "0"}, "10014"),
         ({"Volume": "150"}, "10014"),
         ({"Volume": "10000100"}, "10014"),
         ({"Volume": "1000000"}, "10019"),
@@ -87,6 +88,7 @@ async def test_refusals_by_result(client, login, change, retcode) -> None:
         ({"Login": "9"}, "3"),
         ({"Type": "5"}, "3"),
         ({"Volume": "much"}, "3"),
+        ({"Action": "202", "Position": "1", "VolumeExt": "much"}, "3"),
         ({"ApiData": [{"AppID": "5000", "ID": "1"}]}, "3"),
         ({"ApiData": API_DATA * 9}, "3"),
     ],

@@ -51,6 +51,7 @@ def _parse(server: Server, session: Session, call: Call) -> MarketRequest | Modi
     login = call.integer("login")
     if login not in server.engine.ledger.users:
         raise Refused(Retcode.PARAMETERS)
+    volume_e8, api_data = _volume_e8(call), _api_data(call.raw("api_data"))
     if action == RequestAction.MODIFY_POSITION:
         return ModifyRequest(
             login=login,
@@ -68,7 +69,7 @@ def _parse(server: Server, session: Session, call: Call) -> MarketRequest | Modi
         login=login,
         symbol=server.engine.board.symbol(call.text("symbol")).name,
         side=Side(kind),
-        volume_e8=call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume") * 10_000,
+        volume_e8=volume_e8,
         position=call.integer("position", 0),
         price_sl_e8=call.scaled("price_sl", 8, 0),
         price_tp_e8=call.scaled("price_tp", 8, 0),
@@ -76,8 +77,13 @@ def _parse(server: Server, session: Session, call: Call) -> MarketRequest | Modi
         flags=call.integer("flags", 0),
         dealer=session.manager_login or 0,
         reason=Reason.DEALER,
-        api_data=_api_data(call.raw("api_data")),
+        api_data=api_data,
     )
+
+
+def _volume_e8(call: Call) -> int:
+    """`VolumeExt` wins; 0 when there is neither."""
+    return call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume", 0) * 10_000
 
 
 def _api_data(value: Any) -> ApiData:
@@ -169,7 +175,7 @@ def _echo(
 ) -> dict[str, object]:
     """The request as it was understood, with its result."""
     fill, market = _fill(server, symbol, deal)
-    volume_e8 = call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume", 0) * 10_000
+    volume_e8 = _volume_e8(call)
     return {
         "ID": str(request_id),
         "IDClient": "0",
