@@ -281,16 +281,18 @@ async def test_an_access_that_no_worker_brings_to_the_server_is_not_there_yet(pl
             request_id=platform.new_id(), account_id=account.account_id, access=access, cause="test"
         )
 
-    ask = platform.accounts.SetAccountAccess
     wish = request(accounts_pb2.ACCOUNT_ACCESS_READ_ONLY)
     for _ in range(2):
         with pytest.raises(DomainError) as caught:
-            await ask(wish, **platform.options(1.0))
+            await platform.accounts.SetAccountAccess(wish, **platform.options(1.0))
         assert caught.value.reason in {"TRADING_SERVER_UNAVAILABLE", "DEADLINE_EXCEEDED"}, "the channel asks again"
     assert (await platform.get(account.account_id)).access == accounts_pb2.ACCOUNT_ACCESS_FULL
-    await refused(ask(request(0), **platform.options()), "FIELD_INVALID")
+    await refused(platform.accounts.SetAccountAccess(request(0), **platform.options()), "FIELD_INVALID")
     await change(platform, "UPDATE accounts SET state = 3")
-    await refused(ask(request(accounts_pb2.ACCOUNT_ACCESS_FULL), **platform.options()), "ACCOUNT_NOT_OPEN")
+    await refused(
+        platform.accounts.SetAccountAccess(request(accounts_pb2.ACCOUNT_ACCESS_FULL), **platform.options()),
+        "ACCOUNT_NOT_OPEN",
+    )
 
 
 # Orders and closings.
@@ -428,8 +430,9 @@ async def test_positions_of_many_accounts_come_in_columns(platform, simulator, r
     def request(*account_ids: int) -> trading_pb2.BatchGetPositionsRequest:
         return trading_pb2.BatchGetPositionsRequest(account_ids=account_ids)
 
-    ask = platform.trading.BatchGetPositions
-    answer = await ask(request(second.account_id, idle.account_id, first.account_id), **platform.options())
+    answer = await platform.trading.BatchGetPositions(
+        request(second.account_id, idle.account_id, first.account_id), **platform.options()
+    )
     found = answer.positions
     assert list(found.account_ids) == [first.account_id] * 2 + [second.account_id] * 2
     assert list(found.position_tickets) == [
@@ -443,21 +446,31 @@ async def test_positions_of_many_accounts_come_in_columns(platform, simulator, r
     assert list(found.take_profits_e8) == [120_000_000, 0] * 2
     assert list(found.order_ids) == [0] * 4, "a trader's own comment is no token"
     assert answer.HasField("observed_time")
-    await refused(ask(request(first.account_id, 999), **platform.options()), "NOT_FOUND")
-    await refused(ask(request(first.account_id), **platform.options(label=2)), "NOT_FOUND")
+    await refused(platform.trading.BatchGetPositions(request(first.account_id, 999), **platform.options()), "NOT_FOUND")
+    await refused(
+        platform.trading.BatchGetPositions(request(first.account_id), **platform.options(label=2)), "NOT_FOUND"
+    )
     for wrong in ([], [1, 1], range(1, 5_002)):
-        await refused(ask(request(*wrong), **platform.options()), "FIELD_INVALID")
+        await refused(platform.trading.BatchGetPositions(request(*wrong), **platform.options()), "FIELD_INVALID")
     other = registration(simulator, name="other")
     server = (await platform.servers.RegisterTradingServer(other, **platform.options())).trading_server
     await change(
         platform,
         f"UPDATE accounts SET trading_server_id = {server.trading_server_id} WHERE account_id = {idle.account_id}",
     )
-    await refused(ask(request(first.account_id, idle.account_id), **platform.options()), "SERVERS_MIXED")
+    await refused(
+        platform.trading.BatchGetPositions(request(first.account_id, idle.account_id), **platform.options()),
+        "SERVERS_MIXED",
+    )
     await simulator.add_fault("disconnect", endpoint="position/get_batch", count=None)
-    await refused(ask(request(first.account_id), **platform.options()), "TRADING_SERVER_UNAVAILABLE")
+    await refused(
+        platform.trading.BatchGetPositions(request(first.account_id), **platform.options()),
+        "TRADING_SERVER_UNAVAILABLE",
+    )
     await change(platform, f"UPDATE accounts SET state = 3 WHERE account_id = {first.account_id}")
-    await refused(ask(request(first.account_id), **platform.options()), "ACCOUNT_NOT_OPEN")
+    await refused(
+        platform.trading.BatchGetPositions(request(first.account_id), **platform.options()), "ACCOUNT_NOT_OPEN"
+    )
 
 
 # Account states.
@@ -468,8 +481,9 @@ async def test_states_are_asked_of_the_server_once_a_second(platform, simulator)
     await simulator.create_accounts("demo\\forex-hedge-usd", 1, deposit="77.00")
     await simulator.buy(trader.login, "EURUSD", "1.00")
     request = accounts_pb2.GetAccountStatesRequest(trading_server_id=platform.server_id)
-    ask = platform.accounts.GetAccountStates
-    first, second = await asyncio.gather(*(ask(request, **platform.options()) for _ in range(2)))
+    first, second = await asyncio.gather(
+        *(platform.accounts.GetAccountStates(request, **platform.options()) for _ in range(2))
+    )
     states = first.states
     assert list(states.account_ids) == [trader.account_id, idle.account_id], "ours only, by account id"
     assert list(states.balances_minor) == [1_000_000, 0]
@@ -480,36 +494,41 @@ async def test_states_are_asked_of_the_server_once_a_second(platform, simulator)
     assert second == first, "one reading for both"
     await simulator.close_position(trader.login, int((await simulator.positions(trader.login))[0]["Position"]))
     request.after_account_id = trader.account_id
-    rest = await ask(request, **platform.options())
+    rest = await platform.accounts.GetAccountStates(request, **platform.options())
     assert (list(rest.states.account_ids), rest.next_after_account_id) == ([idle.account_id], 0)
     request.after_account_id = 0
 
     async def anew() -> bool:
-        return list((await ask(request, **platform.options())).states.position_flags) == [0, 0]
+        return list(
+            (await platform.accounts.GetAccountStates(request, **platform.options())).states.position_flags
+        ) == [0, 0]
 
     await eventually(anew, 5)
-    await refused(ask(request, **platform.options(label=2)), "NOT_FOUND")
+    await refused(platform.accounts.GetAccountStates(request, **platform.options(label=2)), "NOT_FOUND")
     await simulator.add_fault("disconnect", endpoint="user/account/get_batch", count=None)
 
     async def unavailable() -> bool:
         try:
-            await ask(request, **platform.options())
+            await platform.accounts.GetAccountStates(request, **platform.options())
         except DomainError as error:
             return error.reason == "TRADING_SERVER_UNAVAILABLE"
         return False
 
     await eventually(unavailable, 5)
     await simulator.clear_faults()
-    assert list((await ask(request, **platform.options())).states.account_ids) == list(states.account_ids)
+    assert list((await platform.accounts.GetAccountStates(request, **platform.options())).states.account_ids) == list(
+        states.account_ids
+    )
 
 
 async def test_a_caller_that_leaves_does_not_end_the_reading_of_others(platform, simulator) -> None:
     await platform.account()
     request = accounts_pb2.GetAccountStatesRequest(trading_server_id=platform.server_id)
     await simulator.add_fault("latency", endpoint="user/account/get_batch", seconds=0.5, count=1)
-    ask = platform.accounts.GetAccountStates
     hurried, patient = await asyncio.gather(
-        ask(request, **platform.options(0.2)), ask(request, **platform.options()), return_exceptions=True
+        platform.accounts.GetAccountStates(request, **platform.options(0.2)),
+        platform.accounts.GetAccountStates(request, **platform.options()),
+        return_exceptions=True,
     )
     assert isinstance(hurried, DomainError)
     assert len(patient.states.account_ids) == 1

@@ -19,6 +19,14 @@ from apportion.storage import transaction
 FRESH_SECONDS = 1.0
 
 
+async def get_account_states(
+    engine: AsyncEngine, fresh: FreshStates, label: int, trading_server_id: int
+) -> AccountStates:
+    """A server and all accounts on it belong to one label. Raises NotFound, TradingServerUnavailable."""
+    await get_trading_server(engine, label, trading_server_id)
+    return await fresh.newest(trading_server_id)
+
+
 class FreshStates:
     """One reading a second serves all who ask; those who ask while one is under way wait for it."""
 
@@ -28,9 +36,8 @@ class FreshStates:
         self._clock = clock
         self._readings: dict[int, tuple[float, asyncio.Task[AccountStates]]] = {}
 
-    async def get(self, label: int, trading_server_id: int) -> AccountStates:
-        """Raises NotFound, TradingServerUnavailable. A caller may leave; the reading goes on."""
-        await get_trading_server(self._engine, label, trading_server_id)
+    async def newest(self, trading_server_id: int) -> AccountStates:
+        """Raises TradingServerUnavailable. A caller may leave; the reading goes on."""
         begun_at, reading = self._readings.get(trading_server_id, (0.0, None))
         now = self._clock.monotonic()
         if reading is None or (reading.done() and (now - begun_at >= FRESH_SECONDS or reading.exception() is not None)):

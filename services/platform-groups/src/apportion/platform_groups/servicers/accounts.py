@@ -15,7 +15,7 @@ from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.operations.await_transfer import await_initial_balance
 from apportion.platform_groups.operations.create_account import create_account
 from apportion.platform_groups.operations.get_account import get_account
-from apportion.platform_groups.operations.get_account_states import FreshStates
+from apportion.platform_groups.operations.get_account_states import FreshStates, get_account_states
 from apportion.platform_groups.operations.list_accounts import list_accounts
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
 from apportion.platform_groups.operations.set_account_access import set_account_access
@@ -39,7 +39,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     snapshots: SnapshotsPort
     clock: Clock
     new_password: NewPassword
-    states: FreshStates
+    fresh: FreshStates
 
     async def CreateAccount(  # noqa: N802
         self, request: accounts_pb2.CreateAccountRequest, context: Any
@@ -97,7 +97,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def GetAccountStates(  # noqa: N802
         self, request: accounts_pb2.GetAccountStatesRequest, context: Any
     ) -> accounts_pb2.GetAccountStatesResponse:
-        states = await self.states.get(caller().label, request.trading_server_id)
+        states = await get_account_states(self.engine, self.fresh, caller().label, request.trading_server_id)
         page = states.page(request.after_account_id, STATES_PAGE_ROWS)
         last_id = int(page.rows[-1, 0]) if len(page.rows) else 0
         is_last = len(page.rows) == 0 or last_id == states.rows[-1, 0]
