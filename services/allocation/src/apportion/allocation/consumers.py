@@ -25,7 +25,7 @@ from apportion.allocation.wire.events import (
     parse_order_results,
     traded_symbols,
 )
-from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent
+from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
 from apportion.runtime import Clock
 
 Dispatch = Callable[[Iterable[Allocation], Mapping[int, ChildOrders]], None]
@@ -67,6 +67,9 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
             )
             followed.allocations += done.allocations
             followed.opened += done.opened
+            for conflict in done.conflicts:
+                part = f"deal {conflict.metadata['dealTicket']} of account {account_id}"
+                await set_aside(tx, event, part=part, error=conflict, now=clock.now())
         closing = closing_deals(deals, np.array(list(masters), dtype=np.int64))
         if closing is not None:
             await apply_child_deals(tx, event, closing, now=clock.now())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, Family, RoundingPolicy
+from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, AllocationMode, Family, RoundingPolicy
 from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS, Figures
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
@@ -22,6 +22,7 @@ __all__ = [
     "AllocationKind",
     "DispatchState",
     "MasterTrade",
+    "is_same_deal",
 ]
 
 
@@ -55,6 +56,11 @@ class MasterTrade:
     stop_loss_e8: int = 0
     """0: none."""
     take_profit_e8: int = 0
+
+
+def is_same_deal(known: MasterTrade, told: MasterTrade) -> bool:
+    """Whether a deal that is told again is what it was, but for its volume, of which a decision may take a part."""
+    return (known.position_ticket, known.symbol, known.price_e8) == (told.position_ticket, told.symbol, told.price_e8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,9 @@ class Allocation:
     currency_digits: int = 2
     point_e8: int = 0
     """Of the symbol's price: what one point is."""
+    mode: AllocationMode = AllocationMode.TRADES
+    """PROFIT: nothing is sent. The volumes of an open are what the method would have given, its rows hold artificial
+    records by their proportions; a close has no rows, its distribution has."""
 
     @property
     def is_dividing(self) -> bool:
@@ -135,6 +144,8 @@ class AllocationColumns:
     """The result of the CARRY policy: what each is owed now."""
     close_small_rests: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     """Of a close: an input, empty where nobody wants it."""
+    proportions_e9: Int64Array = field(default_factory=lambda: NO_COLUMN)
+    """Of an open in PROFIT mode: each row's part of what the trade will bring, 1e-9."""
 
     @property
     def names_children(self) -> bool:

@@ -15,10 +15,12 @@ from apportion.allocation.domain.allocations import (
     AllocationKind,
     DispatchState,
     MasterTrade,
+    is_same_deal,
 )
 from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
+from apportion.allocation.errors import DealConflict
 from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import (
@@ -50,9 +52,13 @@ async def decide_close_trade(
 
     The stored openings decide who is concerned and by which method; active or halted does not matter. Children whose
     open order has no result yet get a lower target: what fills above it is closed by `follow_up_closes`.
+    Raises DealConflict for a known deal with other figures.
     """
     position = await load_position(tx, master.master_id, trade.position_ticket)
-    if await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.CLOSE) is not None:
+    known = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.CLOSE)
+    if known is not None:
+        if not is_same_deal(known.trade, trade) or known.trade.volume_e8 != trade.volume_e8:
+            raise DealConflict(deal_ticket=trade.deal_ticket, allocation_id=known.allocation_id)
         return None
     opening = await find_opening(tx, master.master_id, trade.position_ticket)
     if opening is None or position.open_volume_e8 == 0:

@@ -14,6 +14,7 @@ from apportion.allocation.domain.allocations import (
     AllocationKind,
     DispatchState,
     MasterTrade,
+    is_same_deal,
 )
 from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
 from apportion.allocation.domain.child_trades import MAX_CHILDREN
@@ -90,10 +91,10 @@ async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -
     stored = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN)
     if stored is None:
         return None
-    known = stored.trade
-    told = (trade.position_ticket, trade.symbol, trade.price_e8)
-    is_same = (known.position_ticket, known.symbol, known.price_e8) == told
-    if not is_same or trade.volume_e8 not in (known.volume_e8, stored.master_volume_e8):
+    if not is_same_deal(stored.trade, trade) or trade.volume_e8 not in (
+        stored.trade.volume_e8,
+        stored.master_volume_e8,
+    ):
         raise DealConflict(deal_ticket=trade.deal_ticket, allocation_id=stored.allocation_id)
     return stored
 

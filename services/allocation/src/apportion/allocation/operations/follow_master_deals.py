@@ -9,17 +9,17 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion.allocation.domain.allocations import Allocation, MasterTrade
+from apportion.allocation.domain.allocations import Allocation, AllocationKind, MasterTrade
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.symbols import PRICE_DIGITS, SymbolSpec
-from apportion.allocation.errors import SymbolUnknown
+from apportion.allocation.errors import DealConflict, SymbolUnknown
 from apportion.allocation.operations.decide_close_trade import decide_close_trade
-from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade
+from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.gather_inputs import TradeToOpen
-from apportion.allocation.storage.allocations import AllocationIds
+from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
 
 SECOND_MS = 1_000
@@ -63,6 +63,8 @@ class Followed:
     allocations: list[Allocation] = field(default_factory=list)
     opened: list[OpenedTrade] = field(default_factory=list)
     """Those of the decisions whose columns are at hand."""
+    conflicts: list[DealConflict] = field(default_factory=list)
+    """Deals that were decided on before, with other figures: nothing was written for them."""
 
 
 async def follow_master_deals(
@@ -78,21 +80,43 @@ async def follow_master_deals(
     """Decides on each deal in ticket order. A reversal is two decisions: a close of all, and an open of the rest.
 
     Opens of deals that are too old are stored with everybody left out (TOO_LATE); a symbol that the server no longer
-    offers leaves everybody out too. Raises DealConflict.
+    offers leaves everybody out too. A deal that contradicts what is known of it is left out, and the others go on.
     """
     followed = Followed()
     for deal in deals:
-        opening = deal.trade
-        if deal.entry is DealEntry.IN_OUT:
-            before_e8 = (await load_position(tx, master.master_id, opening.position_ticket)).open_volume_e8
-            await _close(tx, ids, master, replace(opening, volume_e8=-before_e8), followed, now=now)
-            opening = replace(opening, volume_e8=opening.volume_e8 + before_e8)
-        elif deal.entry is not DealEntry.IN:
-            await _close(tx, ids, master, opening, followed, now=now)
-            continue
-        if opening.volume_e8:
-            await _open(tx, desk, ids, master, opening, observed.age_ms(opening, now), followed, now=now)
+        try:
+            if deal.entry is DealEntry.IN_OUT:
+                opening = await _reverse(tx, ids, master, deal.trade, followed, now=now)
+            elif deal.entry is DealEntry.IN:
+                opening = deal.trade
+            else:
+                await _close(tx, ids, master, deal.trade, followed, now=now)
+                continue
+            if opening.volume_e8:
+                await _open(tx, desk, ids, master, opening, observed.age_ms(opening, now), followed, now=now)
+        except DealConflict as conflict:
+            followed.conflicts.append(conflict)
     return followed
+
+
+async def _reverse(
+    tx: AsyncConnection, ids: AllocationIds, master: Master, trade: MasterTrade, followed: Followed, *, now: datetime
+) -> MasterTrade:
+    """Closes all of the position and returns what the deal opens in the other direction.
+
+    Both halves are looked at before the first is written. Raises DealConflict.
+    """
+    closed = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.CLOSE)
+    opened = await find_allocation(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN)
+    if closed is None and opened is None:
+        before_e8 = (await load_position(tx, master.master_id, trade.position_ticket)).open_volume_e8
+    else:
+        before_e8 = -closed.trade.volume_e8 if closed else 0
+    opening = replace(trade, volume_e8=trade.volume_e8 + before_e8)
+    await find_opened(tx, master, opening)
+    if before_e8:
+        await _close(tx, ids, master, replace(trade, volume_e8=-before_e8), followed, now=now)
+    return opening
 
 
 async def _open(
