@@ -44,7 +44,7 @@ rows = st.lists(
             "active": st.booleans(),
             "factor": st.sampled_from([0, 0, 2 * E8, 5 * E8, 7 * E8 // 3]),
             "cap": st.sampled_from([0, 3, 50, 10**9]),
-            "held": st.one_of(st.just(0), st.integers(0, 200)),
+            "held": st.builds(Fraction, st.integers(0, 200), st.sampled_from([1, 2, 5])),
             "owed": st.one_of(st.just(0), st.integers(-(10**8), 10**8)),
         }
     ),
@@ -87,7 +87,7 @@ def build(method, policy, table, grid, master_steps, *, with_caps=False, **more)
         caps_e8=column([cap * grid.step_e8 for cap in take("cap")] if with_caps else []),
         figures=Figures(
             leverages=column(take("leverage")),
-            held_e8=column([held * grid.step_e8 for held in take("held")]),
+            held_e8=column([int(held * grid.step_e8) for held in take("held")]),
             carries_e8=column(take("owed")),
         ),
         **more,
@@ -113,7 +113,7 @@ def test_dividing_equals_its_twin(table, grid, master_steps, policy, method, wit
     inputs = build(method, policy, table, grid, master_steps, with_caps=with_caps)
     had = [Fraction(0)] * len(chosen)
     if method is M.EQUAL_RISK:
-        had = [Fraction(table[i]["held"]) for i in chosen]
+        had = [table[i]["held"] for i in chosen]
     elif policy is P.CARRY:
         had = [Fraction(-table[i]["owed"], grid.step_e8) for i in chosen]
     most = [min(grid.max_steps, table[i]["cap"] if with_caps else grid.max_steps) for i in chosen]
