@@ -143,9 +143,9 @@ allocations = Table(
     identity("allocation_id"),
     bigint("label"),
     bigint("master_id"),
-    smallint("kind"),  # 1 open, 2 close
+    smallint("kind"),  # 1 open, 2 close, 3 modify
     bigint("deal_ticket"),
-    smallint("wave"),  # 0 the decision on the deal; above: what it left over
+    integer("wave"),  # 0 the decision on the deal; above: what it left over; of kind 3 a count
     bigint("position_ticket"),
     string("symbol"),
     bigint("master_volume_e8"),  # signed: above 0 bought
@@ -173,8 +173,8 @@ allocations = Table(
     bytea("reasons"),
     smallint("basis_bytes"),
     bytea("bases"),  # int8 to int64, empty when the method uses none
-    bytea("child_trade_ids"),  # int64, of closes; an open's follow from its id
-    bytea("position_tickets"),  # int64, of closes; 0: had no position yet, is not sent
+    bytea("child_trade_ids"),  # int64, of children that exist; those of a first open follow from its id
+    bytea("position_tickets"),  # int64, of the same; 0: has no position yet, of a close: is not sent
     timestamptz("decide_time"),
     timestamptz("not_after_time", nullable=True),
     smallint("dispatch_state"),  # 1 pending, 2 started, 3 done, 4 cancelled
@@ -204,13 +204,13 @@ allocations = Table(
         name="allocations_bases_check",
     ),
     CheckConstraint(
-        "octet_length(child_trade_ids) = CASE WHEN kind = 2 OR wave > 0 THEN row_count * 8 ELSE 0 END"
+        "octet_length(child_trade_ids) IN (row_count * 8, CASE WHEN kind = 1 THEN 0 ELSE row_count * 8 END)"
         " AND octet_length(position_tickets) = octet_length(child_trade_ids)",
         name="allocations_child_trade_ids_check",
     ),
     CheckConstraint("child_count + skipped_count = row_count", name="allocations_counts_check"),
     CheckConstraint(
-        "unit_sum >= 0 AND (kind = 2 OR method > 5 OR unit_sum * volume_unit_e8 <= abs(master_volume_e8))",
+        "unit_sum >= 0 AND (kind <> 1 OR method > 5 OR unit_sum * volume_unit_e8 <= abs(master_volume_e8))",
         name="allocations_sum_check",
     ),
     Index("allocations_master_idx", "master_id", "allocation_id"),
@@ -240,6 +240,8 @@ master_positions = Table(
     bigint("position_ticket"),
     bigint("open_volume_e8"),  # signed
     bigint("last_closing_deal_ticket"),  # 0: nothing closed yet
+    bigint("stop_loss_e8", server_default="0"),  # the newest; 0: none
+    bigint("take_profit_e8", server_default="0"),
     PrimaryKeyConstraint("master_id", "position_ticket", name="master_positions_pkey"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="master_positions_master_fkey"),
 )
@@ -267,6 +269,11 @@ child_trades = Table(
     bigint("open_price_e8"),
     bigint("position_ticket"),  # 0 while unknown
     timestamptz("create_time"),
+    bigint("stop_loss_e8", server_default="0"),  # as last ordered; 0: none
+    bigint("take_profit_e8", server_default="0"),
+    bigint("follow_up_id", server_default="0"),  # the decision that opens it again; 0: there is none
+    smallint("retry_count", server_default="0"),  # how often it was opened again
+    timestamptz("retry_time", nullable=True),  # when it is to be opened again; null: it is not
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
@@ -289,6 +296,7 @@ child_trades = Table(
         "master_id",
         postgresql_where=text("open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0"),
     ),
+    Index("child_trades_retry_idx", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
 )
 
 # Closing deals on subscribed accounts, each once: the truth about what of a child is open.
