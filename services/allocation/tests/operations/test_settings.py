@@ -32,6 +32,15 @@ async def reasons(house) -> list[str]:
     return [SkipReason(reason).name for reason in page.reasons.tolist()]
 
 
+async def explained(house, allocation_id: int) -> list[int]:
+    """The volumes that the explanation of a decision shows."""
+    explanation = await explain_allocation(house.engine, 1, allocation_id, first=0, limit=100)
+    assert [child.recomputed_volume_e8 for child in explanation.children] == [
+        child.stored_volume_e8 for child in explanation.children
+    ]
+    return [child.stored_volume_e8 for child in explanation.children]
+
+
 async def test_filters_maps_and_directions_in_one_decision(house):
     house.symbols.grids["EURUSD.m"] = house.symbols.grids["EURUSD"]
     house.symbols.grids["EURUSD.micro"] = SymbolGrid(E8 // 10, E8 // 10, E8)
@@ -61,6 +70,7 @@ async def test_filters_maps_and_directions_in_one_decision(house):
     assert [child.symbol for child in children] == ["EURUSD", "EURUSD.m", "EURUSD", "EURUSD"]
     (fact,) = await house.facts("allocations")
     assert list(fact.children.volumes_e8) == [E8, E8, -E8, 0, 0, 0, 0, E8 // 4]
+    assert await explained(house, fact.allocation.allocation_id) == list(fact.children.volumes_e8)
 
     await house.deal(64, -1.0, position=900, entry=OUT)
     (close,) = await house.dispatch()
@@ -68,6 +78,7 @@ async def test_filters_maps_and_directions_in_one_decision(house):
     assert close.child_symbols == batch.child_symbols
     fact = (await house.facts("allocations"))[-1]
     assert list(fact.children.volumes_e8) == [-E8, -E8, E8, -E8 // 4]
+    assert await explained(house, fact.allocation.allocation_id) == list(fact.children.volumes_e8)
 
 
 async def test_what_is_open_limits_what_comes(house):

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
+from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.formulas import exact_share, formula, lots, owed, sums_of
@@ -16,7 +17,7 @@ from apportion.allocation.domain.open_inputs import OpenInputs
 from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.money import E8, Int64Array, exact_sum
+from apportion.money import E8, exact_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,11 @@ def explain_open(
     )
     shared = exact_shares_e8(inputs, decision.reasons) > 0
     sums = sums_of(inputs, np.flatnonzero(shared))
-    sign = _sign(allocation)
+    trade = allocation.trade
+    directions = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0).directions
     children = []
     for row in rows:
+        sign = int(directions[row])
         exact = exact_share(inputs, row, sums) if shared[row] else Fraction(0)
         reason = SkipReason(int(columns.reasons[row]))
         child = ChildExplanation(
@@ -98,25 +101,21 @@ def explain_open(
 
 
 def explain_close(
-    allocation: Allocation,
-    columns: AllocationColumns,
-    subscription_ids: Int64Array,
-    logins: Int64Array,
-    rows: range,
+    allocation: Allocation, columns: AllocationColumns, routes: ChildRoutes, rows: range
 ) -> tuple[bool, list[ChildExplanation]]:
-    """As `explain_open`; `subscription_ids` and `logins` are those of `rows` only."""
+    """As `explain_open`; the routes are those of `rows` only."""
     inputs = close_inputs(allocation, columns)
     recomputed = decide_close(inputs)
-    sign = _sign(allocation)
     fraction = _closed_fraction(inputs)
     children = []
     for number, row in enumerate(rows):
         open_e8 = int(columns.bases[row])
         stored_e8 = int(columns.volumes_e8[row])
+        sign = -int(routes.directions[number])
         text = f"{lots(open_e8)} lot open × {fraction} closed by the master → {lots(stored_e8)} lot"
         child = ChildExplanation(
-            subscription_id=int(subscription_ids[number]),
-            account_login=int(logins[number]),
+            subscription_id=int(routes.subscription_ids[number]),
+            account_login=int(routes.logins[number]),
             basis=open_e8,
             ratio_e8=E8,
             exact_volume_e8=open_e8 * fraction,
@@ -130,20 +129,15 @@ def explain_close(
 
 
 def explain_reopening(
-    allocation: Allocation,
-    columns: AllocationColumns,
-    subscription_ids: Int64Array,
-    logins: Int64Array,
-    rows: range,
+    columns: AllocationColumns, routes: ChildRoutes, rows: range
 ) -> tuple[bool, list[ChildExplanation]]:
-    """Of a follow-up open: each child gets what it should have had open by then. Columns as in `explain_close`."""
-    sign = _sign(allocation)
+    """Of a follow-up open: each child gets what it should have had open by then. Routes as in `explain_close`."""
     children = []
     for number, row in enumerate(rows):
-        wanted_e8 = int(columns.bases[row])
+        wanted_e8, sign = int(columns.bases[row]), int(routes.directions[number])
         child = ChildExplanation(
-            subscription_id=int(subscription_ids[number]),
-            account_login=int(logins[number]),
+            subscription_id=int(routes.subscription_ids[number]),
+            account_login=int(routes.logins[number]),
             basis=wanted_e8,
             ratio_e8=E8,
             exact_volume_e8=Fraction(wanted_e8),
@@ -172,7 +166,3 @@ def _open_text(inputs: OpenInputs, row: int, way: str, exact: Fraction, stored_e
     equal = "=" if exact.denominator == 1 else "≈"
     share = f"{way} {equal} {lots(exact.numerator // exact.denominator)}{owed(inputs, row)}"
     return f"{share} → {lots(stored_e8)} lot by {inputs.rounding.name}, step {lots(inputs.grid.step_e8)}{why}"
-
-
-def _sign(allocation: Allocation) -> int:
-    return 1 if allocation.trade.volume_e8 > 0 else -1

@@ -31,10 +31,10 @@ async def explain_allocation(
         rows = range(allocation.row_count)[first : first + limit]
         if allocation.kind is AllocationKind.CLOSE:
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
-            agrees, children = explain_close(allocation, columns, routes.subscription_ids, routes.logins, rows)
+            agrees, children = explain_close(allocation, columns, routes, rows)
         elif columns.names_children:
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
-            agrees, children = explain_reopening(allocation, columns, routes.subscription_ids, routes.logins, rows)
+            agrees, children = explain_reopening(columns, routes, rows)
         else:
             agrees, children = explain_open(allocation, columns, await load_set_of(tx, allocation), rows)
     return Explanation(allocation, agrees, children)
