@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,7 +26,7 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with engine.connect() as connection:
             await _begin(connection)
             yield connection
-            await connection.commit()
+            await _commit(connection)
     except Exception as error:
         failure = database_failure(error)
         if failure is None:
@@ -46,3 +47,17 @@ async def _begin(connection: AsyncConnection) -> None:
     except Exception as error:  # a lost connection mostly, which must not go back to the pool
         await connection.invalidate(error)
         raise error.__cause__ or error from None
+    except asyncio.CancelledError as error:
+        # Cancelled on the way, it may have begun all the same: the driver would make each later transaction a savepoint
+        # in this one, which nobody commits.
+        await connection.invalidate(error)
+        raise
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """A commit that is cancelled on the way leaves a connection of which nobody knows whether its transaction ended."""
+    try:
+        await connection.commit()
+    except asyncio.CancelledError as error:
+        await connection.invalidate(error)
+        raise
