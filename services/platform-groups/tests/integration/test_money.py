@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from apportion.api.common.v1 import money_pb2
 from apportion.api.platform_groups.v1 import events_pb2, transfers_pb2
+from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
 BALANCE = "trade/balance"
@@ -133,6 +135,10 @@ async def test_a_batch_is_accepted_at_once_and_reported_by_events(start, simulat
             return found if ended else None
 
         states = await eventually(results, 15)
+        query = text("SELECT DISTINCT aggregate_id, partition FROM outbox WHERE aggregate_type = 'transfers'")
+        async with transaction(platform.engine) as tx:
+            aggregates = {tuple(row) for row in await tx.execute(query)}
+        assert ("7", 7) in aggregates, "the caller's key, whatever number it is"
         assert states == dict.fromkeys(range(1, 20), DONE) | {20: transfers_pb2.TRANSFER_STATE_REJECTED}
         moved = sum(100 + n for n in range(19))
         assert await balance(simulator, payee) == f"{moved // 100}.{moved % 100:02d}"
