@@ -25,8 +25,7 @@ from apportion.events import ReceivedEvent, Redis, stream_key
 from apportion.events.replay import event_message
 from apportion.events.stream_reader import StreamReader
 from apportion.runtime import SystemClock
-from apportion.storage import create_engine
-from apportion.storage.migrations import migrate
+from apportion.storage import create_engine, migrate
 from apportion.testing.polling import eventually
 
 ROUNDS = 5

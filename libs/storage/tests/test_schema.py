@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from sqlalchemy import (
     BigInteger,
@@ -18,8 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.storage import infrastructure_tables, transaction
-from apportion.storage.schema import SchemaMismatch, check_schema, check_version
+from apportion.storage import SchemaMismatch, check_version, infrastructure_tables, transaction
+from apportion.testing.schema import check_schema
 
 
 @pytest.fixture
@@ -82,3 +85,9 @@ async def test_a_newer_schema_serves_the_release_before(engine: AsyncEngine) -> 
     async with transaction(engine) as tx:
         await tx.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     await check_version(engine, "storage_sample")
+
+
+def test_a_running_service_does_not_load_alembic():
+    """It is 10 MiB, which only those who migrate have a use for."""
+    program = "import sys, apportion.storage; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

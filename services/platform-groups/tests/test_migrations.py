@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from apportion.platform_groups.storage.tables import metadata
-from apportion.storage import check_schema, create_engine, migrate, newest_version, schema_version
+from apportion.storage import create_engine, migrate, newest_version, schema_version
+from apportion.testing.schema import check_schema
 
 SCHEMA = "apportion.platform_groups.storage"
 

@@ -5,7 +5,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from apportion.fees.storage.tables import metadata
-from apportion.storage import check_schema, transaction
+from apportion.storage import transaction
+from apportion.testing.schema import check_schema
 
 SCHEMA = "apportion.fees.storage"
 

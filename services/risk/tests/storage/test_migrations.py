@@ -6,7 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from apportion.risk.storage.tables import metadata
-from apportion.storage import check_schema, transaction
+from apportion.storage import transaction
+from apportion.testing.schema import check_schema
 
 
 async def refused(engine, statement: str) -> str:

@@ -9,7 +9,6 @@ from apportion.storage.database import housekeeping, open_database
 from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine, ping
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
 from apportion.storage.infrastructure import create_infrastructure, infrastructure_tables
-from apportion.storage.migrations import migrate, newest_version, schema_version
 from apportion.storage.outbox import (
     PARTITIONS,
     EventTooLarge,
@@ -21,7 +20,7 @@ from apportion.storage.outbox import (
 )
 from apportion.storage.pages import NEWEST_FIRST, Page, page_size
 from apportion.storage.request_ids import claim_request, store_answer
-from apportion.storage.schema import SchemaMismatch, check_schema, check_version
+from apportion.storage.schema import SchemaMismatch, check_version, migrate, newest_version, schema_version
 from apportion.storage.transaction import transaction
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "SchemaMismatch",
     "append_event",
     "check_durability",
-    "check_schema",
     "check_version",
     "claim_request",
     "constraint_errors",

@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.storage.engine import create_migration_engine
 
@@ -23,11 +23,8 @@ class MigrationLocked(Exception):
     """Another process has been migrating this database for longer than we wait."""
 
 
-async def migrate(url: str, package: str) -> None:
-    """Brings the database to the newest migration in `<package>.migrations`, each in a transaction of its own.
-
-    Processes that start together take turns; those that come later find nothing to do.
-    """
+async def upgrade(url: str, package: str) -> None:
+    """`migrate`. Raises MigrationLocked."""
     engine = create_migration_engine(url)
     try:
         with as_file(files(package) / "migrations") as folder:
@@ -36,24 +33,6 @@ async def migrate(url: str, package: str) -> None:
                 await connection.run_sync(_upgrade, folder)
     finally:
         await engine.dispose()
-
-
-async def schema_version(engine: AsyncEngine) -> str | None:
-    """The newest migration that was run here, None for an empty database."""
-    async with engine.connect() as connection:
-        if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
-            return None
-        version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-        return version
-
-
-def newest_version(package: str) -> str:
-    """The newest migration that `<package>.migrations` has."""
-    with as_file(files(package) / "migrations") as folder:
-        head = _scripts(folder).get_current_head()
-    if head is None:
-        raise LookupError(f"{package} has no migrations")
-    return head
 
 
 def _scripts(folder: Path) -> ScriptDirectory:

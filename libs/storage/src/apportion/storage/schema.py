@@ -1,65 +1,54 @@
-"""Whether the database has the schema that this release was written for."""
+"""How new the schema of a database is, and how new it has to be."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from importlib.resources import files
 
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, MetaData, inspect
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.storage.migrations import newest_version, schema_version
-
-VERSION_TABLE = "alembic_version"
+MIGRATION = re.compile(r"(\d{4})_\w+\.py")
+"""Revisions are numbers of one width, so their texts have their order, and a migration's file begins with its own."""
 
 
 class SchemaMismatch(Exception):
-    """The live schema is not the declared one; the message lists each difference."""
+    """The live schema is not the one that this release needs; the message says where."""
+
+
+async def migrate(url: str, package: str) -> None:
+    """Brings the database to the newest migration in `<package>.migrations`, each in a transaction of its own.
+
+    Processes that start together take turns; those that come later find nothing to do.
+    """
+    from apportion.storage.migrations import upgrade  # Alembic: 10 MiB that a running service has no use for
+
+    await upgrade(url, package)
 
 
 async def check_version(engine: AsyncEngine, package: str) -> None:
     """Raises SchemaMismatch for a database without the newest migration of `<package>.migrations`.
 
     A newer database is fine: migrations only expand, and the release before has to live with them during a roll-out.
-    Revisions are numbers of one width, so their texts have their order.
     """
     found, needed = await schema_version(engine), newest_version(package)
     if found is None or found < needed:
         raise SchemaMismatch(f"the schema is at {found or 'nothing'}, this release needs {needed}: run migrate")
 
 
-async def check_schema(engine: AsyncEngine, metadata: MetaData) -> None:
-    """Raises SchemaMismatch unless tables, columns, types, nullability, keys, indexes and the names of check
-    constraints in the database equal those in `metadata`. Triggers, exclusion constraints and the texts of checks are
-    not compared.
-    """
+async def schema_version(engine: AsyncEngine) -> str | None:
+    """The newest migration that was run here, None for an empty database."""
     async with engine.connect() as connection:
-        differences = await connection.run_sync(_differences, metadata)
-    if differences:
-        raise SchemaMismatch("; ".join(differences))
+        if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
+            return None
+        version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        return version
 
 
-def _differences(connection: Connection, metadata: MetaData) -> list[str]:
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": _is_ours})
-    found = [_describe(difference) for difference in compare_metadata(context, metadata)]
-    inspector = inspect(connection)
-    for table in metadata.sorted_tables:
-        if not inspector.has_table(table.name, schema=table.schema):
-            continue
-        declared = {str(check.name) for check in table.constraints if isinstance(check, CheckConstraint)}
-        live = {str(check["name"]) for check in inspector.get_check_constraints(table.name, schema=table.schema)}
-        found += [f"missing check {table.name}.{name}" for name in sorted(declared - live)]
-        found += [f"undeclared check {table.name}.{name}" for name in sorted(live - declared)]
-    return found
-
-
-def _is_ours(_item: Any, name: str | None, type_: str, _reflected: bool, _compare_to: Any) -> bool:
-    return not (type_ == "table" and name == VERSION_TABLE)
-
-
-def _describe(difference: Any) -> str:
-    """Alembic says what would make the database equal to the metadata: `add_index` means that it is missing."""
-    if isinstance(difference, list):
-        return "; ".join(_describe(part) for part in difference)
-    return " ".join(str(part) for part in difference if part is not None and not isinstance(part, dict))
+def newest_version(package: str) -> str:
+    """The newest migration that `<package>.migrations` has."""
+    found = [MIGRATION.fullmatch(entry.name) for entry in (files(package) / "migrations").iterdir()]
+    versions = [match[1] for match in found if match]
+    if not versions:
+        raise LookupError(f"{package} has no migrations")
+    return max(versions)
