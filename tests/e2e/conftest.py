@@ -16,6 +16,8 @@ from apportion.devstack.scene import Scene, open_scene
 INVESTOR_COUNT = 9
 # The suite plays one seed, `make soak` many.
 SEEDS = range(1, 1 + int(os.environ.get("APPORTION_SEEDS", "1")))
+# Set: what a module with a failed test leaves behind (databases, logs, the server's state) is kept.
+KEEPS_FAILED = bool(os.environ.get("APPORTION_KEEP_FAILED"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -34,12 +36,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A temporary folder that PostgreSQL, which does not run as root, may pass; pytest's own are closed."""
     made = Path(tempfile.mkdtemp(prefix="apportion-e2e-"))
     made.chmod(0o711)
+    failed_before = request.session.testsfailed
     yield made
-    shutil.rmtree(made, ignore_errors=True)
+    if not KEEPS_FAILED or request.session.testsfailed == failed_before:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,7 @@ from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
 from apportion.allocation.storage.allocations import load_allocation
 from apportion.allocation.storage.child_trades import OrderResults, apply_close_results, apply_open_results
-from apportion.allocation.storage.closing_deals import match_deals
+from apportion.allocation.storage.closing_deals import exclude_deals, match_deals
 from apportion.allocation.storage.master_positions import load_position
 from apportion.allocation.storage.masters import load_master
 from apportion.events import ReceivedEvent
@@ -46,6 +46,7 @@ async def apply_order_results(
     reopened = await reopen_missed(tx, master, allocation, results.missed_ids, catch_up, now)
     if reopened is not None:
         results = results.without(reopened.child_trade_ids)
+    await exclude_deals(tx, event.label)
     positions = await apply_open_results(tx, event.label, results)
     await announce_closes(tx, event, await match_deals(tx, event.label, positions), now=now)
     closing = await follow_up_closes(tx, master, allocation.trade.position_ticket, now=now)

@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.money import Int64Array
-from apportion.storage import fetch_arrays
+from apportion.storage import PARTITIONS, fetch_arrays
 
+# A deal and the result that tells whose it is may be booked at the same moment, each by a transaction that cannot see
+# the other's row: then both would leave the match to the other. So deals of a partition of accounts exclude results,
+# which share all partitions among themselves.
+EXCLUDE_RESULTS = """
+    SELECT pg_advisory_xact_lock(hashtextextended('closing deals', $1 * $3 + p))
+    FROM (SELECT DISTINCT a % $3 AS p FROM unnest($2::bigint[]) AS a ORDER BY p) AS partitions
+"""
+EXCLUDE_DEALS = """
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('closing deals', $1 * $2 + p))
+    FROM generate_series(0, $2::bigint - 1) AS p
+"""
 KEEP = """
     INSERT INTO closing_deals
         (label, account_id, deal_ticket, position_ticket, volume_e8, price_e8, server_time_ms, ordered)
@@ -71,8 +82,16 @@ class ClosingDeals:
     ordered: NDArray[np.bool_]
 
 
+async def exclude_deals(tx: AsyncConnection, label: int) -> None:
+    """Until the end of the transaction no deal is stored. Before children get their positions, and after masters and
+    positions are locked.
+    """
+    await fetch_arrays(tx, EXCLUDE_DEALS, label, PARTITIONS)
+
+
 async def keep_deals(tx: AsyncConnection, label: int, deals: ClosingDeals) -> list[tuple[int, int]]:
     """Stores those on subscribed accounts that are new. Returns their (account, position ticket)."""
+    await fetch_arrays(tx, EXCLUDE_RESULTS, label, deals.account_ids, PARTITIONS)
     rows = await fetch_arrays(
         tx,
         KEEP,
