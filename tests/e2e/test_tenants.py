@@ -15,6 +15,7 @@ from apportion.devstack.day import Day
 from apportion.devstack.ledger import read_ledger
 from apportion.devstack.scene import Scene
 from apportion.errors import DomainError, Kind
+from apportion.money import E8
 from apportion.testing.methods import REPLAY, Method, all_methods
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("tenants")]
@@ -58,6 +59,8 @@ async def _list(own: Clients, foreign: Clients, method: Method, ids: dict[str, i
 async def _name(own: Clients, foreign: Clients, method: Method, ids: dict[str, int]) -> None:
     """By its id, another's thing is not there; a write may be refused before that is seen."""
     request = method.filled(ids, request_id("foreign", method) if method.writes else "")
+    if method.descriptor.name == "PreviewTrade":
+        request.symbol, request.volume_e8 = "EURUSD", E8  # type: ignore[attr-defined]
     if not method.writes and method.descriptor.name not in EMPTY:
         await own.call(_callable(own, method), request)
     with pytest.raises(DomainError) as refused:
