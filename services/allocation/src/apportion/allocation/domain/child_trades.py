@@ -46,6 +46,10 @@ class ChildTrade:
     open_price_e8: int
     position_ticket: int
     create_time: datetime
+    master_position_ticket: int
+    account_login: int
+    proportion_e9: int
+    """Of an artificial record: its part of the master's profit; 0: a trade."""
 
 
 def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array:

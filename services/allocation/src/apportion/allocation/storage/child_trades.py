@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_routes import ChildRoutes
-from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
+from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
 from apportion.money import Int64Array
@@ -112,25 +112,6 @@ WANT_AGAIN = """
            string_agg(int8send(volume_e8), '' ORDER BY child_trade_id) AS volumes_e8
     FROM wanted
 """
-COLUMNS = """
-    c.child_trade_id, c.allocation_id, c.master_id, c.subscription_id, c.account_id, c.symbol, c.reason,
-    c.position_ticket,
-    CASE WHEN c.state = 1 AND a.dispatch_time IS NOT NULL THEN 2 ELSE c.state END AS state,
-    c.direction * c.volume_e8 AS volume_e8, c.direction * c.filled_volume_e8 AS filled_volume_e8,
-    c.direction * c.open_volume_e8 AS open_volume_e8, c.open_price_e8, c.create_time
-"""
-LIST = text(
-    f"""
-    SELECT {COLUMNS}
-    FROM child_trades AS c JOIN allocations AS a USING (allocation_id)
-    WHERE c.label = :label AND c.child_trade_id < :before
-      AND (:master_id = 0 OR c.master_id = :master_id)
-      AND (:allocation_id = 0 OR c.allocation_id = :allocation_id)
-      AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
-      AND (NOT :only_open OR c.open_volume_e8 > 0)
-    ORDER BY c.child_trade_id DESC LIMIT :limit
-    """
-)
 ROUTES = """
     WITH routed AS (
         SELECT n.ordinal, c.subscription_id, c.account_id, c.direction, c.symbol, s.account_login, s.copy_settings_id
@@ -173,6 +154,7 @@ class OrderResults:
     filled_volumes_e8: Int64Array
     prices_e8: Int64Array
     position_tickets: Int64Array
+    order_ids: Int64Array
 
     def without(self, child_trade_ids: Int64Array) -> OrderResults:
         """The results of all other children."""
@@ -185,6 +167,7 @@ class OrderResults:
             self.filled_volumes_e8[rows],
             self.prices_e8[rows],
             self.position_tickets[rows],
+            self.order_ids[rows],
         )
 
     @property
@@ -278,39 +261,8 @@ async def cancel_pending(tx: AsyncConnection, child_trade_ids: Int64Array, reaso
     await fetch_arrays(tx, CANCEL, child_trade_ids, reason)
 
 
-async def list_child_trades(
-    tx: AsyncConnection,
-    label: int,
-    *,
-    master_id: int,
-    allocation_id: int,
-    subscription_id: int,
-    only_open: bool,
-    before: int,
-    limit: int,
-) -> list[ChildTrade]:
-    """Newest first, from the one older than `before`; 0 is no filter."""
-    rows = await tx.execute(
-        LIST,
-        {
-            "label": label,
-            "master_id": master_id,
-            "allocation_id": allocation_id,
-            "subscription_id": subscription_id,
-            "only_open": only_open,
-            "before": before,
-            "limit": limit,
-        },
-    )
-    return [_child_trade(row) for row in rows]
-
-
 async def _load_children(tx: AsyncConnection, query: Any, master_id: int, position_ticket: int) -> FollowingChildren:
     row = (await tx.execute(query, {"master_id": master_id, "position_ticket": position_ticket})).one()
     return FollowingChildren(
         from_aggregate(row.child_trade_ids), from_aggregate(row.position_tickets), from_aggregate(row.volumes_e8)
     )
-
-
-def _child_trade(row: Row[Any]) -> ChildTrade:
-    return ChildTrade(**{**row._mapping, "state": ChildTradeState(row.state)})

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
-from apportion.allocation.domain.child_trades import ChildTrade
 from apportion.allocation.domain.explaining import ChildExplanation
 from apportion.allocation.operations.allocate_trade import AllocateTrade
 from apportion.allocation.operations.event_payloads import allocation_message
 from apportion.allocation.operations.explain_allocation import Explanation
 from apportion.api.allocation.v1 import allocations_pb2
-from apportion.rpc import Problems, request_key, to_timestamp
+from apportion.rpc import Problems, request_key
 
 SYMBOL_LENGTH = 32
 
@@ -51,25 +50,6 @@ def render_preview(allocation: Allocation) -> allocations_pb2.Allocation:
     return message
 
 
-def render_child_trade(child: ChildTrade) -> allocations_pb2.ChildTrade:
-    return allocations_pb2.ChildTrade(
-        child_trade_id=child.child_trade_id,
-        allocation_id=child.allocation_id,
-        master_id=child.master_id,
-        subscription_id=child.subscription_id,
-        account_id=child.account_id,
-        symbol=child.symbol,
-        state=child.state,  # type: ignore[arg-type]
-        reason=child.reason,
-        volume_e8=child.volume_e8,
-        filled_volume_e8=child.filled_volume_e8,
-        open_volume_e8=child.open_volume_e8,
-        open_price_e8=child.open_price_e8,
-        position_ticket=child.position_ticket,
-        create_time=to_timestamp(child.create_time),
-    )
-
-
 def render_explanation(explanation: Explanation) -> allocations_pb2.ExplainAllocationResponse:
     allocation = explanation.allocation
     return allocations_pb2.ExplainAllocationResponse(
@@ -96,6 +76,7 @@ def _render_explanations(children: Sequence[ChildExplanation]) -> list[allocatio
             recomputed_volume_e8=child.recomputed_volume_e8,
             skip_reason=child.reason,  # type: ignore[arg-type]
             text=child.text,
+            proportion_e9=child.proportion_e9,
         )
         for child in children
     ]

@@ -1,0 +1,165 @@
+"""Masters' positions with their children summed up, in one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.master_trades import MasterTradeRow
+from apportion.allocation.domain.methods import AllocationMethod
+from apportion.allocation.domain.mismatch import MasterTradeFacts
+from apportion.money import INT64_MAX
+
+# Where anything is open; or all, from the newest opening on, so that a page ends the search.
+OPEN = """
+    (
+        SELECT master_id, position_ticket FROM master_positions
+        WHERE open_volume_e8 <> 0 AND (:master_id = 0 OR master_id = :master_id)
+        UNION
+        SELECT master_id, master_position_ticket FROM child_trades
+        WHERE open_volume_e8 > 0 AND state <> 8 AND (:master_id = 0 OR master_id = :master_id)
+    )
+"""
+ALL = """
+    (
+        SELECT master_id, position_ticket FROM allocations AS a
+        WHERE label = :label AND kind = 1 AND wave = 0 AND (:master_id = 0 OR master_id = :master_id)
+          AND allocation_id < :before
+          AND NOT EXISTS (
+              SELECT FROM allocations AS b
+              WHERE b.master_id = a.master_id AND b.position_ticket = a.position_ticket AND b.kind = 1 AND b.wave = 0
+                AND b.allocation_id < a.allocation_id)
+        ORDER BY allocation_id DESC
+    )
+"""
+# Volumes as magnitudes. What a child of which not all was opened should have by now is its part of what the master has
+# open; that of others is their target. After a reversal only openings in the new direction count.
+TRADES = """
+    SELECT p.master_id, p.position_ticket, o.*, k.*, abs(p.open_volume_e8) AS open_volume_e8
+    FROM {shown} AS shown
+    JOIN master_positions AS p USING (master_id, position_ticket)
+    JOIN masters AS m ON m.master_id = p.master_id AND m.label = :label
+    CROSS JOIN LATERAL (
+        SELECT min(a.allocation_id) AS first_id, min(a.decide_time) AS open_time,
+               (array_agg(sign(a.master_volume_e8)::int ORDER BY a.allocation_id DESC))[1] AS direction,
+               (array_agg(a.symbol ORDER BY a.allocation_id DESC))[1] AS symbol,
+               (array_agg(a.method ORDER BY a.allocation_id DESC))[1] AS method,
+               (array_agg(a.mode ORDER BY a.allocation_id DESC))[1] = 2 AS distributes_profit,
+               (array_agg(a.volume_step_e8 ORDER BY a.allocation_id DESC))[1] AS step_e8,
+               bool_and(a.projected_time IS NOT NULL) AS has_all_children,
+               coalesce(sum(abs(a.master_volume_e8)) FILTER (
+                   WHERE sign(a.master_volume_e8) = sign(p.open_volume_e8)), 0) AS opened_e8,
+               coalesce(min(a.allocation_id) FILTER (
+                   WHERE sign(a.master_volume_e8) = sign(p.open_volume_e8)), 0) AS book_id
+        FROM allocations AS a
+        WHERE a.master_id = p.master_id AND a.position_ticket = p.position_ticket AND a.kind = 1 AND a.wave = 0
+    ) AS o
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS child_count,
+               count(*) FILTER (WHERE c.open_volume_e8 > 0) AS open_child_count,
+               count(*) FILTER (WHERE c.state IN (5, 6)) AS rejected_child_count,
+               coalesce(sum(c.open_volume_e8), 0)::bigint AS actual_volume_e8,
+               coalesce(sum(CASE
+                   WHEN c.is_short AND c.allocation_id >= o.book_id AND o.opened_e8 > 0
+                   THEN div(c.volume_e8::numeric * abs(p.open_volume_e8), o.opened_e8)
+                   WHEN c.is_short THEN 0 ELSE c.target_volume_e8 END), 0)::bigint AS expected_volume_e8,
+               count(*) FILTER (WHERE c.is_short AND c.allocation_id >= o.book_id) AS short_child_count,
+               count(*) FILTER (
+                   WHERE c.state IN (3, 4, 7) AND c.open_volume_e8 < c.target_volume_e8) AS early_child_count,
+               count(*) FILTER (
+                   WHERE c.open_volume_e8 > 0
+                     AND c.direction * d.server_volume_e8 < c.direction * d.book_volume_e8) AS missing_child_count,
+               count(*) FILTER (
+                   WHERE c.direction * d.server_volume_e8 > c.direction * d.book_volume_e8
+                      OR (c.open_volume_e8 > c.target_volume_e8 AND c.closing_volume_e8 = 0)) AS extra_child_count
+        FROM (
+            SELECT *, filled_volume_e8 < volume_e8 AND state <> 1 AS is_short FROM child_trades
+            WHERE master_id = p.master_id AND master_position_ticket = p.position_ticket AND state <> 8
+        ) AS c
+        LEFT JOIN deviations AS d ON d.account_id = c.account_id AND d.position_ticket = c.position_ticket
+            AND d.label = c.label AND c.position_ticket <> 0 AND d.confirmed
+    ) AS k
+    WHERE o.first_id < :before AND (NOT :only_mismatched OR ({alarming}))
+    ORDER BY o.first_id DESC LIMIT :limit
+"""
+# As `master_mismatches` finds anything that is not normal.
+ALARMING = """
+    NOT o.distributes_profit AND (
+        k.missing_child_count > 0 OR k.extra_child_count > 0
+        OR (p.open_volume_e8 <> 0 AND (k.short_child_count > 0 OR (o.method <= 5 AND k.early_child_count > 0)))
+        OR (o.method <= 5 AND o.has_all_children AND abs(p.open_volume_e8) - k.expected_volume_e8 >= o.step_e8))
+"""
+FACTS = tuple(name for name in MasterTradeFacts.__slots__ if name != "method")
+COUNT_ALARMING = """
+    SELECT (
+        SELECT count(*) FROM ({trades}) AS alarming JOIN masters AS m USING (master_id)
+        WHERE m.trading_server_id = :trading_server_id
+    ) AS master_trades, (
+        SELECT count(*) FROM child_trades AS c
+        JOIN masters AS m ON m.master_id = c.master_id AND m.trading_server_id = :trading_server_id
+        LEFT JOIN master_positions AS p ON p.master_id = c.master_id AND p.position_ticket = c.master_position_ticket
+        WHERE c.label = :label AND c.open_volume_e8 > 0 AND (
+            (c.state <> 8 AND coalesce(p.open_volume_e8, 0) = 0)
+            OR EXISTS (SELECT FROM left_accounts AS l WHERE l.account_id = c.account_id)
+            OR EXISTS (
+                SELECT FROM deviations AS d
+                WHERE d.account_id = c.account_id AND d.position_ticket = c.position_ticket AND d.confirmed))
+    ) AS child_trades, (
+        SELECT count(*) FROM deviations
+        WHERE label = :label AND trading_server_id = :trading_server_id AND book_volume_e8 = 0 AND confirmed
+    ) AS foreign_positions
+"""
+LIST_OPEN, LIST_ALL = (text(TRADES.format(shown=shown, alarming=ALARMING)) for shown in (OPEN, ALL))
+
+COUNT = text(COUNT_ALARMING.format(trades=TRADES.format(shown=OPEN, alarming=ALARMING)))
+
+
+async def list_master_trades(
+    tx: AsyncConnection,
+    label: int,
+    *,
+    master_id: int,
+    with_closed: bool,
+    only_mismatched: bool,
+    before: int,
+    limit: int,
+) -> list[MasterTradeRow]:
+    """Newest first, those with an id below `before`; master 0: of all masters. Without `with_closed` those of which
+    the master or a child has anything open.
+    """
+    rows = await tx.execute(
+        LIST_ALL if with_closed else LIST_OPEN,
+        {
+            "label": label,
+            "master_id": master_id,
+            "only_mismatched": only_mismatched,
+            "before": before,
+            "limit": limit,
+        },
+    )
+    return [_trade(row) for row in rows]
+
+
+async def count_alarming(tx: AsyncConnection, label: int, trading_server_id: int) -> dict[str, int]:
+    """Rows with a mismatch that is not normal, by their kind; children that were not opened count with their master."""
+    values = {"label": label, "trading_server_id": trading_server_id, "master_id": 0, "only_mismatched": True}
+    row = (await tx.execute(COUNT, values | {"before": INT64_MAX, "limit": INT64_MAX})).one()
+    return {str(kind): count for kind, count in row._mapping.items()}
+
+
+def _trade(row: Row[Any]) -> MasterTradeRow:
+    method = AllocationMethod(row.method)
+    return MasterTradeRow(
+        first_allocation_id=row.first_id,
+        master_id=row.master_id,
+        position_ticket=row.position_ticket,
+        symbol=row.symbol,
+        direction=row.direction,
+        child_count=row.child_count,
+        open_child_count=row.open_child_count,
+        rejected_child_count=row.rejected_child_count,
+        open_time=row.open_time,
+        facts=MasterTradeFacts(method=method, **{name: getattr(row, name) for name in FACTS}),
+    )
