@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
@@ -236,7 +237,9 @@ class House:
         command = EndSubscription(key(), subscription.subscription_id, policy)
         return await end_subscription(self.engine, command, now=self.clock.now())
 
-    async def tell(self, payload: events_pb2.DealsObserved | events_pb2.OrdersUpdated) -> None:
+    async def tell(
+        self, payload: events_pb2.DealsObserved | events_pb2.StopsObserved | events_pb2.OrdersUpdated
+    ) -> None:
         """Hands an event to its handler as the consumer does, then runs what it wants done after the commit."""
         self.event_count += 1
         event = ReceivedEvent(
@@ -286,6 +289,15 @@ class House:
         )
         return ticket
 
+    async def move_stops(self, account_id: int, position: int, stop_loss: float, take_profit: float) -> None:
+        """The position of a master has other stops now."""
+        message = events_pb2.StopsObserved(trading_server_id=SERVER, observed_time=to_timestamp(self.clock.now()))
+        set_column(message, "account_ids", [account_id])
+        set_column(message, "position_tickets", [position])
+        set_column(message, "stop_losses_e8", [round(stop_loss * E8)])
+        set_column(message, "take_profits_e8", [round(take_profit * E8)])
+        await self.tell(message)
+
     def hand_over(self, allocations: Iterable[Allocation], at_hand: Mapping[int, ChildOrders]) -> None:
         """As the dispatcher takes decisions; a test sends them when it wants."""
         self.waiting += allocations
@@ -311,6 +323,22 @@ class House:
         """Results of a batch: everything is filled, but of some items only so many lots (0: rejected)."""
         limits = {item: round(volume * E8) for item, volume in (lots or {}).items()}
         await self.tell(orders_updated(batch, first_position, limits))
+
+    async def tell_modified(self, batch: SentBatch, reasons: dict[int, str] | None = None) -> None:
+        """Results of a batch of modifications: done, but those of some items refused with a reason."""
+        message = events_pb2.OrdersUpdated(source_id=batch.source_id, purpose=PURPOSES[batch.kind])
+        orders, refused = message.orders, reasons or {}
+        items, count = batch.item_ids.tolist(), batch.item_ids.size
+        orders.reasons.extend(["", *refused.values()])
+        done, not_done = trading_pb2.ORDER_STATE_FILLED, trading_pb2.ORDER_STATE_REJECTED
+        set_column(orders, "item_ids", items)
+        set_column(orders, "account_ids", batch.account_ids)
+        set_column(orders, "states", [not_done if item in refused else done for item in items])
+        set_column(orders, "reason_indexes", [[*refused].index(item) + 1 if item in refused else 0 for item in items])
+        set_column(orders, "position_tickets", batch.position_tickets)
+        for name in ("order_ids", "volumes_e8", "filled_volumes_e8", "prices_e8"):
+            set_column(orders, name, [0] * count)
+        await self.tell(message)
 
     async def tell_missed(self, batch: SentBatch) -> None:
         """Results of a batch of opens: no order left a trace on the server."""
@@ -408,10 +436,7 @@ def deals_observed(
 
 def orders_updated(batch: SentBatch, first_position: int, limits: dict[int, int]) -> events_pb2.OrdersUpdated:
     is_close = batch.kind is AllocationKind.CLOSE
-    message = events_pb2.OrdersUpdated(
-        source_id=batch.source_id,
-        purpose=trading_pb2.ORDER_PURPOSE_CLOSE if is_close else trading_pb2.ORDER_PURPOSE_OPEN,
-    )
+    message = events_pb2.OrdersUpdated(source_id=batch.source_id, purpose=PURPOSES[batch.kind])
     volumes, items = batch.volumes_e8.tolist(), batch.item_ids.tolist()
     filled = [
         (1 if volume > 0 else -1) * min(abs(volume), limits.get(item, abs(volume)))

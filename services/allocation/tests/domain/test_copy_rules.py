@@ -78,7 +78,7 @@ def test_routes():
 def test_stops_and_slippage():
     rows = [FREE, CopySettings(reverse=True, max_slippage_points=7), CopySettings(ignore_stops=True)]
     routes = routes_of_set(subscription_set(4, settings=[*rows, FREE]), "EURUSD", buys=True)
-    losses, profits = routes.stops_e8(109, 113)
+    losses, profits = routes.stops_e8(109, 113, buys=True)
     assert (losses.tolist(), profits.tolist()) == ([109, 113, 0, 109], [113, 109, 0, 113])
     assert routes.max_slippages_e8(1_000).tolist() == [0, 7_000, 0, 0]
 

@@ -15,14 +15,17 @@ from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
+from apportion.allocation.operations.modify_stops import change_stops
 from apportion.allocation.storage.masters import load_deciding_of_accounts
 from apportion.allocation.wire.events import (
     DEALS,
     ORDERS,
+    STOPS,
     closing_deals,
     master_deals,
     parse_deals,
     parse_order_results,
+    parse_stops,
     traded_symbols,
 )
 from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
@@ -75,6 +78,23 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
             await apply_child_deals(tx, event, closing, now=clock.now())
         return after_commit(followed)
 
+    async def stops_observed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+        changed = parse_stops(event.payload)
+        masters, _ = await load_deciding_of_accounts(tx, event.label, {stops.account_id for stops in changed})
+        decided = [
+            await change_stops(
+                tx,
+                masters[stops.account_id],
+                stops.position_ticket,
+                stops.stop_loss_e8,
+                stops.take_profit_e8,
+                now=clock.now(),
+            )
+            for stops in sorted(changed, key=lambda stops: (stops.account_id, stops.position_ticket))
+            if stops.account_id in masters
+        ]
+        return after_commit(Followed([allocation for allocation in decided if allocation is not None]))
+
     async def orders_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         parsed = parse_order_results(event.payload)
         if parsed is None:
@@ -83,7 +103,7 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
             Followed(await apply_order_results(tx, event, *parsed, catch_up=desk.limits.catch_up, now=clock.now()))
         )
 
-    return {DEALS: deals_observed, ORDERS: orders_updated}
+    return {DEALS: deals_observed, STOPS: stops_observed, ORDERS: orders_updated}
 
 
 def preparations(desk: Desk) -> Mapping[str, Preparation]:

@@ -6,8 +6,8 @@ import grpc
 import numpy as np
 
 from apportion.allocation.domain.accounts import Account, AccountKind
-from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.operations.ports import OrderBatch
+from apportion.allocation.wire.events import KINDS
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
@@ -16,10 +16,7 @@ from apportion.api.platform_groups.v1 import (
 )
 from apportion.rpc import call_options, set_column, to_timestamp
 
-PURPOSES = {
-    AllocationKind.OPEN: trading_pb2.ORDER_PURPOSE_OPEN,
-    AllocationKind.CLOSE: trading_pb2.ORDER_PURPOSE_CLOSE,
-}
+PURPOSES = {kind: purpose for purpose, kind in KINDS.items()}
 
 
 class PlatformAccounts:

@@ -29,6 +29,8 @@ __all__ = [
 class AllocationKind(enum.IntEnum):
     OPEN = 1
     CLOSE = 2
+    MODIFY = 3
+    """New stop losses and take profits of children. No volume changes."""
 
 
 class DispatchState(enum.IntEnum):
@@ -74,7 +76,8 @@ class Allocation:
     trade: MasterTrade
     wave: int
     """0: the decision on the deal. Above: a later decision on what that one left over: children that were missed
-    and are opened again, or closed although their first close did not reach them."""
+    and are opened again, or closed although their first close did not reach them. Of modifications: the how-manieth of
+    the master's position; its ticket is their deal ticket."""
     before_volume_e8: int
     """Of a close: what the master had open before it."""
     method: AllocationMethod
@@ -86,7 +89,7 @@ class Allocation:
     halt_epoch: int
     row_count: int
     child_count: int
-    """Rows with a volume."""
+    """Rows with a volume, of a modification all rows."""
     skipped_count: int
     volume_sum_e8: int
     """Of the children's magnitudes, in the direction of the master's trade."""
@@ -132,9 +135,9 @@ class AllocationColumns:
     bases: Int64Array
     """The figure of each child that the method used (for a close: its open volume); empty where it used none."""
     child_trade_ids: Int64Array
-    """Of a close and of a follow-up open. A first open's are computed from its id; empty then."""
+    """Of children that exist. Those of a first open are computed from its id; empty then."""
     position_tickets: Int64Array
-    """Of a close: 0 where the child had no position yet at the decision, so that nothing is sent. Follow-up open: 0."""
+    """Of the same children: 0 where one had no position yet at the decision, so that no close is sent for it."""
 
     gate_reasons: NDArray[np.int8] = field(default_factory=lambda: NO_REASONS)
     """Of an open, as are the next three: inputs of the decision; empty where there were none."""
@@ -144,6 +147,9 @@ class AllocationColumns:
     """The result of the CARRY policy: what each is owed now."""
     close_small_rests: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     """Of a close: an input, empty where nobody wants it."""
+    stop_losses_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
+    """Of a modification, as is the next: what each child gets; 0: none."""
+    take_profits_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
     proportions_e9: Int64Array = field(default_factory=lambda: NO_COLUMN)
     """Of an open in PROFIT mode: each row's part of what the trade will bring, 1e-9."""
 

@@ -24,9 +24,9 @@ class ChildOrders:
     symbol_rows: NDArray[np.intp]
     """Index into `symbols`."""
     volumes_e8: Int64Array
-    """Signed: above 0 buys."""
+    """Signed: above 0 buys. Not of modifications."""
     position_tickets: Int64Array
-    """Of closes."""
+    """Of closes and modifications."""
     stop_losses_e8: Int64Array
     take_profits_e8: Int64Array
     max_slippages_e8: Int64Array
@@ -53,24 +53,39 @@ class ChildOrders:
 
 
 def child_orders(allocation: Allocation, columns: AllocationColumns, routes: ChildRoutes) -> ChildOrders:
-    """The orders of the rows that have a volume and, for a close, a position; `routes` are those of all rows."""
-    closes = allocation.kind is AllocationKind.CLOSE
-    rows = np.flatnonzero((columns.volumes_e8 > 0) & (columns.position_tickets != 0) if closes else columns.volumes_e8)
+    """The orders of a decision: of the rows that have a volume and, for a close, a position; of all for a modification.
+
+    `routes` are those of all rows.
+    """
+    kind, trade = allocation.kind, allocation.trade
+    rows = _rows_to_send(kind, columns)
     ids = columns.child_trade_ids[rows] if columns.names_children else child_trade_ids(allocation.allocation_id, rows)
-    routes, volumes_e8, trade = routes.of(rows), columns.volumes_e8[rows], allocation.trade
-    losses, profits, slippages = NO_COLUMN, NO_COLUMN, NO_COLUMN
-    if not closes:
+    routes = routes.of(rows)
+    volumes_e8, losses, profits, slippages = NO_COLUMN, NO_COLUMN, NO_COLUMN, NO_COLUMN
+    if kind is AllocationKind.MODIFY:
+        losses, profits = columns.stop_losses_e8[rows], columns.take_profits_e8[rows]
+    else:
+        signs = routes.directions if kind is AllocationKind.OPEN else -routes.directions
+        volumes_e8 = signs * columns.volumes_e8[rows]
+    if kind is AllocationKind.OPEN:
         if trade.stop_loss_e8 or trade.take_profit_e8:
-            losses, profits = routes.stops_e8(trade.stop_loss_e8, trade.take_profit_e8)
+            losses, profits = routes.stops_e8(trade.stop_loss_e8, trade.take_profit_e8, buys=trade.volume_e8 > 0)
         slippages = routes.max_slippages_e8(allocation.point_e8)
     return ChildOrders(
         item_ids=ids,
         account_ids=routes.account_ids,
         symbols=routes.symbols,
         symbol_rows=routes.symbol_rows,
-        volumes_e8=(-routes.directions if closes else routes.directions) * volumes_e8,
-        position_tickets=columns.position_tickets[rows] if closes else NO_COLUMN,
+        volumes_e8=volumes_e8,
+        position_tickets=NO_COLUMN if kind is AllocationKind.OPEN else columns.position_tickets[rows],
         stop_losses_e8=losses,
         take_profits_e8=profits,
         max_slippages_e8=slippages if slippages.any() else NO_COLUMN,
     )
+
+
+def _rows_to_send(kind: AllocationKind, columns: AllocationColumns) -> NDArray[np.intp]:
+    if kind is AllocationKind.MODIFY:
+        return np.arange(columns.child_trade_ids.size)
+    wanted = columns.volumes_e8 > 0
+    return np.flatnonzero(wanted & (columns.position_tickets != 0) if kind is AllocationKind.CLOSE else wanted)

@@ -47,11 +47,15 @@ class ChildRoutes:
             self.profile_rows[rows],
         )
 
-    def stops_e8(self, stop_loss_e8: int, take_profit_e8: int) -> tuple[Int64Array, Int64Array]:
-        """(stop losses, take profits) when the master has these; 0: none. Reversed children have them swapped."""
-        pairs = np.array([_stops(settings, stop_loss_e8, take_profit_e8) for settings in self.profiles], dtype=np.int64)
-        spread = pairs.reshape(-1, 2)[self.profile_rows]
-        return spread[:, 0], spread[:, 1]
+    @property
+    def copies_stops(self) -> NDArray[np.bool_]:
+        """Whose settings ask for the master's stops."""
+        return ~np.array([settings.ignore_stops for settings in self.profiles], dtype=np.bool_)[self.profile_rows]
+
+    def stops_e8(self, stop_loss_e8: int, take_profit_e8: int, *, buys: bool) -> tuple[Int64Array, Int64Array]:
+        """(stop losses, take profits) when the master, who has bought or sold, has these; 0: none."""
+        losses, profits = mirrored_stops_e8(self.directions, stop_loss_e8, take_profit_e8, buys=buys)
+        return losses * self.copies_stops, profits * self.copies_stops
 
     def max_slippages_e8(self, point_e8: int) -> Int64Array:
         """How much worse than its master's price each may open; 0: no limit."""
@@ -81,7 +85,9 @@ def _symbols(names: Sequence[str], rows: NDArray[np.intp]) -> tuple[tuple[str, .
     return symbols, np.array([symbols.index(name) for name in names], dtype=np.intp)[rows]
 
 
-def _stops(settings: CopySettings, stop_loss_e8: int, take_profit_e8: int) -> tuple[int, int]:
-    if settings.ignore_stops:
-        return 0, 0
-    return (take_profit_e8, stop_loss_e8) if settings.reverse else (stop_loss_e8, take_profit_e8)
+def mirrored_stops_e8(
+    directions: Int64Array, stop_loss_e8: int, take_profit_e8: int, *, buys: bool
+) -> tuple[Int64Array, Int64Array]:
+    """(stop losses, take profits) of positions in these directions: against the master's, the two are swapped."""
+    same = directions == (1 if buys else -1)
+    return np.where(same, stop_loss_e8, take_profit_e8), np.where(same, take_profit_e8, stop_loss_e8)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
-from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
+from apportion.allocation.domain.child_routes import ChildRoutes, mirrored_stops_e8, routes_of_set
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.formulas import exact_share, formula, lots, owed, sums_of
@@ -148,6 +148,37 @@ def explain_reopening(
         )
         children.append(child)
     return np.array_equal(columns.bases, columns.volumes_e8), children
+
+
+def explain_stops(
+    allocation: Allocation, columns: AllocationColumns, routes: ChildRoutes, rows: range
+) -> tuple[bool, list[ChildExplanation]]:
+    """Of a modification: whether all stops follow from the master's, and those of some rows. Routes of all rows."""
+    trade = allocation.trade
+    losses, profits = mirrored_stops_e8(
+        routes.directions, trade.stop_loss_e8, trade.take_profit_e8, buys=trade.volume_e8 > 0
+    )
+    children = [
+        ChildExplanation(
+            subscription_id=int(routes.subscription_ids[row]),
+            account_login=int(routes.logins[row]),
+            basis=0,
+            ratio_e8=E8,
+            exact_volume_e8=Fraction(0),
+            stored_volume_e8=0,
+            recomputed_volume_e8=0,
+            reason=SkipReason.NONE,
+            text=_stops_text(int(columns.stop_losses_e8[row]), int(columns.take_profits_e8[row])),
+        )
+        for row in rows
+    ]
+    agrees = np.array_equal(losses, columns.stop_losses_e8) and np.array_equal(profits, columns.take_profits_e8)
+    return agrees, children
+
+
+def _stops_text(stop_loss_e8: int, take_profit_e8: int) -> str:
+    prices = (lots(price_e8) if price_e8 else "none" for price_e8 in (stop_loss_e8, take_profit_e8))
+    return "stop loss {}, take profit {}, as its master has them".format(*prices)
 
 
 def _closed_fraction(inputs: CloseInputs) -> Fraction:

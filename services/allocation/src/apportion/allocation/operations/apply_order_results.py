@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.operations.announce_closes import announce_closes
 from apportion.allocation.operations.decide_close_trade import follow_up_closes
+from apportion.allocation.operations.modify_stops import follow_up_stops
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
 from apportion.allocation.storage.allocations import load_allocation
+from apportion.allocation.storage.child_stops import apply_modify_results
 from apportion.allocation.storage.child_trades import OrderResults, apply_close_results, apply_open_results
 from apportion.allocation.storage.closing_deals import exclude_deals, match_deals
 from apportion.allocation.storage.master_positions import load_position
@@ -32,16 +34,20 @@ async def apply_order_results(
     """Books fills and refusals of one allocation's orders. Returns further decisions to be sent, where needed.
 
     A fill makes a child known by its position: deals that closed it and were read earlier are booked now. What was
-    filled although the master has closed meanwhile is closed at once. What was provably not executed is opened again
-    while it is young enough (`catch_up`).
+    filled although the master has closed meanwhile is closed at once; where he has moved his stops meanwhile, they are
+    sent after it. What was provably not executed is opened again while it is young enough (`catch_up`).
     """
     if kind is AllocationKind.CLOSE:
         await apply_close_results(tx, event.label, results)
         return []
+    if kind is AllocationKind.MODIFY:
+        await apply_modify_results(tx, event.label, results)
+        return []
     allocation = await load_allocation(tx, event.label, allocation_id)
     master = await load_master(tx, event.label, allocation.master_id, lock="share")
+    trade = allocation.trade
     # The position before its children, as the decision of a close locks them.
-    await load_position(tx, master.master_id, allocation.trade.position_ticket)
+    position = await load_position(tx, master.master_id, trade.position_ticket)
     await project_allocation(tx, event.label, allocation_id, now=now)
     reopened = await reopen_missed(tx, master, allocation, results.missed_ids, catch_up, now)
     if reopened is not None:
@@ -49,5 +55,8 @@ async def apply_order_results(
     await exclude_deals(tx, event.label)
     positions = await apply_open_results(tx, event.label, results)
     await announce_closes(tx, event, await match_deals(tx, event.label, positions), now=now)
-    closing = await follow_up_closes(tx, master, allocation.trade.position_ticket, now=now)
-    return [decision for decision in (reopened and reopened.allocation, closing) if decision]
+    closing = await follow_up_closes(tx, master, trade.position_ticket, now=now)
+    modifying = None
+    if position.stops_e8 != (trade.stop_loss_e8, trade.take_profit_e8):
+        modifying = await follow_up_stops(tx, master, trade.position_ticket, position, now=now)
+    return [decision for decision in (reopened and reopened.allocation, closing, modifying) if decision]

@@ -15,7 +15,12 @@ from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.operations.ports import OrderBatch, Orders
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
-from apportion.allocation.storage.allocations import load_allocation, load_columns, save_dispatch
+from apportion.allocation.storage.allocations import (
+    list_unsent_modifications,
+    load_allocation,
+    load_columns,
+    save_dispatch,
+)
 from apportion.allocation.storage.child_trades import cancel_pending, load_routes
 from apportion.allocation.storage.masters import load_master
 from apportion.allocation.storage.subscription_sets import load_set_routes
@@ -42,14 +47,17 @@ async def dispatch_allocation(
 
     Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
     and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
-    and `catch_up` allows, decided anew. Closes are never given up. `children` are the orders where the decision was
-    just made and they are at hand; None: they are read from the store, which gives the same.
+    and `catch_up` allows, decided anew. Closes and modifications are never given up, and modifications of one position
+    are sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they
+    are read from the store, which gives the same.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
     start = await _start(engine, label, allocation_id, 0, catch_up, clock)
     if start is None:
         return
     master, allocation = start
+    for earlier_id in await _earlier(engine, allocation):
+        await dispatch_allocation(engine, orders, label, earlier_id, catch_up=catch_up, clock=clock)
     if children is None:
         async with transaction(engine) as tx:
             children = await _stored_orders(tx, allocation)
@@ -60,7 +68,7 @@ async def dispatch_allocation(
         try:
             await orders.submit(_batch(master, allocation, children, rows))
         except DomainError as error:
-            if error.kind.is_transient or allocation.kind is AllocationKind.CLOSE:
+            if error.kind.is_transient or allocation.kind is not AllocationKind.OPEN:
                 raise
             log.warning("open_refused", allocation_id=allocation_id, reason=error.reason, message=error.message)
             async with transaction(engine) as tx:
@@ -68,6 +76,14 @@ async def dispatch_allocation(
             return
     async with transaction(engine) as tx:
         await save_dispatch(tx, allocation_id, DispatchState.DONE, clock.now())
+
+
+async def _earlier(engine: AsyncEngine, allocation: Allocation) -> list[int]:
+    """The modifications of the same position that must be at platform-groups first, where the newest wins."""
+    if allocation.kind is not AllocationKind.MODIFY:
+        return []
+    async with transaction(engine) as tx:
+        return await list_unsent_modifications(tx, allocation)
 
 
 async def _start(
@@ -93,7 +109,7 @@ def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> SkipReaso
     Once sending has begun, an answer may be lost and the orders accepted: they are handed over again, whatever the
     time, and platform-groups, which knows, says what is too late.
     """
-    if allocation.kind is AllocationKind.CLOSE:
+    if allocation.kind is not AllocationKind.OPEN:
         return SkipReason.NONE
     if master.halted or master.halt_epoch != allocation.halt_epoch:
         return SkipReason.PAUSED_BY_RISK

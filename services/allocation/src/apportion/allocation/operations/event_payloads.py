@@ -81,6 +81,8 @@ def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
         decide_time=to_timestamp(allocation.decide_time),
         server_time_ms=trade.server_time_ms,
         wave=allocation.wave,
+        stop_loss_e8=trade.stop_loss_e8,
+        take_profit_e8=trade.take_profit_e8,
     )
     if allocation.dispatch_time is not None:
         message.dispatch_time.CopyFrom(to_timestamp(allocation.dispatch_time))

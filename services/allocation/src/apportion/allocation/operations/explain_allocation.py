@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
-from apportion.allocation.domain.explaining import ChildExplanation, explain_close, explain_open, explain_reopening
+from apportion.allocation.domain.explaining import (
+    ChildExplanation,
+    explain_close,
+    explain_open,
+    explain_reopening,
+    explain_stops,
+)
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.subscription_sets import load_set_of
@@ -32,6 +38,9 @@ async def explain_allocation(
         if allocation.kind is AllocationKind.CLOSE:
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
             agrees, children = explain_close(allocation, columns, routes, rows)
+        elif allocation.kind is AllocationKind.MODIFY:
+            routes = await load_routes(tx, columns.child_trade_ids)
+            agrees, children = explain_stops(allocation, columns, routes, rows)
         elif columns.names_children:
             routes = await load_routes(tx, columns.child_trade_ids[rows.start : rows.stop])
             agrees, children = explain_reopening(columns, routes, rows)

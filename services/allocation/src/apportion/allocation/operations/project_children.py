@@ -34,6 +34,8 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
     columns = await load_columns(tx, allocation_id)
     rows = np.flatnonzero(columns.volumes_e8)
     routes, volumes_e8 = (await load_set_routes(tx, allocation)).of(rows), columns.volumes_e8[rows]
+    trade = allocation.trade
+    losses, profits = routes.stops_e8(trade.stop_loss_e8, trade.take_profit_e8, buys=trade.volume_e8 > 0)
     await copy_rows(
         tx,
         tables.child_trades,
@@ -45,7 +47,7 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
             "subscription_id": routes.subscription_ids,
             "account_id": routes.account_ids,
             "symbol": routes.symbol_column,
-            "master_position_ticket": allocation.trade.position_ticket,
+            "master_position_ticket": trade.position_ticket,
             "state": int(ChildTradeState.PENDING),
             "reason": "",
             "direction": routes.directions,
@@ -57,5 +59,7 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
             "open_price_e8": 0,
             "position_ticket": 0,
             "create_time": allocation.decide_time,
+            "stop_loss_e8": losses,
+            "take_profit_e8": profits,
         },
     )

@@ -31,6 +31,9 @@ HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
 GIVEN = tuple(column.name for column in ROWS.columns if column.name != "projected_time")
 SEQUENCE = "allocations_allocation_id_seq"
 DRAW = f"SELECT nextval('{SEQUENCE}') AS allocation_id"
+# A position has the stops of the deal that opened it; one that adds to it replaces those it names.
+NEWEST = """CASE WHEN excluded.last_closing_deal_ticket <> 0 THEN p.{0}
+                           WHEN p.open_volume_e8 = 0 OR excluded.{0} <> 0 THEN excluded.{0} ELSE p.{0} END"""
 # On the path of every deal: the decision, the master's position and the event in one round trip, as the driver takes
 # it. A decision that is there already changes no position and is not told again.
 STORE = f"""
@@ -38,14 +41,18 @@ STORE = f"""
         INSERT INTO allocations ({", ".join(GIVEN)}) OVERRIDING SYSTEM VALUE
         VALUES ({", ".join(f"${number}" for number in range(1, len(GIVEN) + 1))})
         ON CONFLICT ON CONSTRAINT allocations_deal_key DO NOTHING
-        RETURNING allocation_id, master_id, position_ticket, CASE kind WHEN 2 THEN deal_ticket ELSE 0 END AS closing
+        RETURNING allocation_id, master_id, position_ticket, CASE kind WHEN 2 THEN deal_ticket ELSE 0 END AS closing,
+                  stop_loss_e8, take_profit_e8
     ), moved AS (
-        INSERT INTO master_positions AS p (master_id, position_ticket, open_volume_e8, last_closing_deal_ticket)
-        SELECT master_id, position_ticket, ${len(GIVEN) + 1}::bigint, closing FROM stored
+        INSERT INTO master_positions AS p
+            (master_id, position_ticket, open_volume_e8, last_closing_deal_ticket, stop_loss_e8, take_profit_e8)
+        SELECT master_id, position_ticket, ${len(GIVEN) + 1}::bigint, closing, stop_loss_e8, take_profit_e8 FROM stored
         WHERE ${len(GIVEN) + 1} IS NOT NULL
         ON CONFLICT ON CONSTRAINT master_positions_pkey DO UPDATE
         SET open_volume_e8 = p.open_volume_e8 + excluded.open_volume_e8,
-            last_closing_deal_ticket = greatest(p.last_closing_deal_ticket, excluded.last_closing_deal_ticket)
+            last_closing_deal_ticket = greatest(p.last_closing_deal_ticket, excluded.last_closing_deal_ticket),
+            stop_loss_e8 = {NEWEST.format("stop_loss_e8")},
+            take_profit_e8 = {NEWEST.format("take_profit_e8")}
     ), {event_clause(len(GIVEN) + 2, "stored")}
     SELECT FROM stored
 """
@@ -186,6 +193,22 @@ async def list_undispatched(tx: AsyncConnection, *, before: datetime, limit: int
         .limit(limit)
     )
     return [(row.label, row.allocation_id) for row in await tx.execute(query)]
+
+
+async def list_unsent_modifications(tx: AsyncConnection, modification: Allocation) -> list[int]:
+    """Ids of the modifications of the same position that were decided before and are not sent, in their order."""
+    query = (
+        select(ROWS.c.allocation_id)
+        .where(
+            ROWS.c.master_id == modification.master_id,
+            ROWS.c.position_ticket == modification.trade.position_ticket,
+            ROWS.c.kind == AllocationKind.MODIFY,
+            ROWS.c.dispatch_state < DispatchState.DONE,
+            ROWS.c.allocation_id < modification.allocation_id,
+        )
+        .order_by(ROWS.c.allocation_id)
+    )
+    return list((await tx.execute(query)).scalars())
 
 
 async def list_unprojected(tx: AsyncConnection, *, limit: int) -> list[tuple[int, int]]:

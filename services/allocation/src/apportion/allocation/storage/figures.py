@@ -24,6 +24,8 @@ def pack_figures(columns: AllocationColumns) -> bytes:
         "caps_e8": columns.caps_e8,
         "carries_after_e8": columns.carries_e8,
         "close_small_rests": columns.close_small_rests,
+        "stop_losses_e8": columns.stop_losses_e8,
+        "take_profits_e8": columns.take_profits_e8,
     }
     packed = {name: pack(column.astype(np.int64)) for name, column in given.items() if column.size}
     return msgspec.msgpack.encode(packed) if packed else b""
@@ -41,4 +43,6 @@ def unpack_figures(stored: bytes) -> dict[str, Any]:
         "caps_e8": packed.get("caps_e8", empty),
         "carries_e8": packed.get("carries_after_e8", empty),
         "close_small_rests": packed.get("close_small_rests", empty).astype(np.bool_),
+        "stop_losses_e8": packed.get("stop_losses_e8", empty),
+        "take_profits_e8": packed.get("take_profits_e8", empty),
     }

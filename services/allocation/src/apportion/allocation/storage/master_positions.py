@@ -9,8 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOAD = text(
     """
-    SELECT open_volume_e8, last_closing_deal_ticket FROM master_positions
+    SELECT open_volume_e8, last_closing_deal_ticket, stop_loss_e8, take_profit_e8 FROM master_positions
     WHERE master_id = :master_id AND position_ticket = :position_ticket FOR UPDATE
+    """
+)
+
+SAVE_STOPS = text(
+    """
+    UPDATE master_positions SET stop_loss_e8 = :stop_loss_e8, take_profit_e8 = :take_profit_e8
+    WHERE master_id = :master_id AND position_ticket = :position_ticket AND open_volume_e8 <> 0
     """
 )
 
@@ -19,14 +26,30 @@ LOAD = text(
 class MasterPosition:
     open_volume_e8: int
     """Signed."""
-    last_closing_deal_ticket: int
+    last_closing_deal_ticket: int = 0
+    stop_loss_e8: int = 0
+    """As it was told last; 0: none."""
+    take_profit_e8: int = 0
+
+    @property
+    def stops_e8(self) -> tuple[int, int]:
+        return self.stop_loss_e8, self.take_profit_e8
 
 
 async def load_position(tx: AsyncConnection, master_id: int, position_ticket: int) -> MasterPosition:
     """Locked until the commit; nothing open when the position was never seen."""
     key = {"master_id": master_id, "position_ticket": position_ticket}
     row = (await tx.execute(LOAD, key)).one_or_none()
-    return MasterPosition(0, 0) if row is None else MasterPosition(row.open_volume_e8, row.last_closing_deal_ticket)
+    return MasterPosition(0) if row is None else MasterPosition(**row._mapping)
+
+
+async def save_stops(
+    tx: AsyncConnection, master_id: int, position_ticket: int, stop_loss_e8: int, take_profit_e8: int
+) -> bool:
+    """False when nothing of the position is open; nothing is written then."""
+    values = {"stop_loss_e8": stop_loss_e8, "take_profit_e8": take_profit_e8}
+    key = {"master_id": master_id, "position_ticket": position_ticket}
+    return (await tx.execute(SAVE_STOPS, values | key)).rowcount == 1
 
 
 async def count_open_positions(tx: AsyncConnection, master_id: int) -> int:

@@ -23,7 +23,13 @@ FINAL_STATES = {
     trading_pb2.ORDER_STATE_REJECTED: ChildTradeState.REJECTED,
     trading_pb2.ORDER_STATE_EXPIRED: ChildTradeState.EXPIRED,
 }
+KINDS = {
+    trading_pb2.ORDER_PURPOSE_OPEN: AllocationKind.OPEN,
+    trading_pb2.ORDER_PURPOSE_CLOSE: AllocationKind.CLOSE,
+    trading_pb2.ORDER_PURPOSE_MODIFY: AllocationKind.MODIFY,
+}
 DEALS = events_pb2.DealsObserved.DESCRIPTOR.full_name
+STOPS = events_pb2.StopsObserved.DESCRIPTOR.full_name
 ORDERS = events_pb2.OrdersUpdated.DESCRIPTOR.full_name
 CLOSING_ENTRIES = (DealEntry.OUT, DealEntry.OUT_BY)
 # Values of FINAL_STATES by order state, 0 where it is none.
@@ -74,6 +80,23 @@ def master_deals(deals: ObservedDeals, account_id: int) -> list[MasterDeal]:
     return sorted(found, key=lambda deal: deal.trade.deal_ticket)
 
 
+@dataclass(frozen=True, slots=True)
+class PositionStops:
+    """What a master's position has now; 0: none."""
+
+    account_id: int
+    position_ticket: int
+    stop_loss_e8: int
+    take_profit_e8: int
+
+
+def parse_stops(payload: bytes) -> list[PositionStops]:
+    """In the order of the event."""
+    message = events_pb2.StopsObserved.FromString(payload)
+    columns = message.account_ids, message.position_tickets, message.stop_losses_e8, message.take_profits_e8
+    return [PositionStops(*row) for row in zip(*columns, strict=True)]
+
+
 def closing_deals(deals: ObservedDeals, except_account_ids: Int64Array) -> ClosingDeals | None:
     """The deals that closed something on other accounts than the masters'; None when there are none.
 
@@ -105,7 +128,6 @@ def parse_order_results(payload: bytes) -> tuple[int, AllocationKind, OrderResul
     rows = np.flatnonzero(states)
     if not rows.size:
         return None
-    is_close = message.purpose == trading_pb2.ORDER_PURPOSE_CLOSE
     results = OrderResults(
         child_trade_ids=column(orders.item_ids)[rows],
         states=states[rows],
@@ -115,4 +137,4 @@ def parse_order_results(payload: bytes) -> tuple[int, AllocationKind, OrderResul
         prices_e8=column(orders.prices_e8)[rows],
         position_tickets=column(orders.position_tickets)[rows],
     )
-    return allocation_id, AllocationKind.CLOSE if is_close else AllocationKind.OPEN, results
+    return allocation_id, KINDS[message.purpose], results
