@@ -14,6 +14,8 @@ from tests.bench import allocation, calls, codec, gateway, kernel, streams, suit
 from tests.bench.measure import Row
 from tests.bench.servers import Servers
 
+from apportion.runtime.allocator import keep_big_blocks
+
 GROUPS: Mapping[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "kernel": kernel.rows,
     "codec": codec.rows,
@@ -66,6 +68,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     console = Console()
+    keep_big_blocks()  # as the services do
     console.print(table_of(uvloop.run(measure(names, console))))
 
 

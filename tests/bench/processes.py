@@ -11,6 +11,8 @@ from typing import Any
 
 import uvloop
 
+from apportion.runtime.allocator import keep_big_blocks
+
 SERVER_CORE = 0
 CLIENT_CORE = 1
 
@@ -51,6 +53,7 @@ def _run(serve: Serve, pipe: Any, *arguments: object) -> None:
         await asyncio.Event().wait()
 
     _pin(SERVER_CORE)
+    keep_big_blocks()
     uvloop.run(main())
 
 

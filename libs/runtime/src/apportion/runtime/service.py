@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from apportion.errors import DomainError
 from apportion.runtime import logs, telemetry
+from apportion.runtime.allocator import keep_big_blocks
 from apportion.runtime.app import ServiceApp
 from apportion.runtime.metrics import OperationsEndpoint
 from apportion.runtime.ready_file import ReadyFile
@@ -171,6 +172,7 @@ def _run(main: Awaitable[None]) -> int:
             return EXIT_FAILED
         return 0
 
+    keep_big_blocks()
     return uvloop.run(guarded())
 
 
