@@ -25,6 +25,8 @@ GROUPS: Mapping[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "events": streams.rows,
     "suite": suite.rows,
 }
+LOG_COLUMNS = 180
+"""How wide the table is where nobody looks at a terminal."""
 STYLES = {"very good": "green", "between": "yellow", "FAIL": "bold red"}
 
 
@@ -68,6 +70,8 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_COLUMNS)
     keep_big_blocks()  # as the services do
     console.print(table_of(uvloop.run(measure(names, console))))
 
