@@ -18,6 +18,7 @@ from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
+from apportion.allocation.domain.child_listing import ChildFilters
 from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
@@ -34,6 +35,7 @@ from apportion.allocation.operations.end_subscription import EndSubscription, en
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.allocation.operations.project_children import project_children
+from apportion.allocation.storage.child_listing import FIRST
 from apportion.api.allocation.v1 import events_pb2 as facts_pb2
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.errors import DomainError, NotFound
@@ -275,18 +277,19 @@ class House:
         observed_time: datetime | None = None,
         stops: tuple[int, int] = (0, 0),
         age_ms: int = 0,
+        money: tuple[int, int, int] = (0, 0, 0),
     ) -> int:
-        """One deal on the trading server. Returns its ticket."""
+        """One deal on the trading server, with its profit, swap and commission. Returns its ticket."""
         self.ticket += 1
         ticket = ticket or self.ticket
-        await self.tell(
-            deals_observed(
-                [(ticket, account_id, position, entry, round(volume_lots * E8), ordered, symbol)],
-                observed_time or self.clock.now(),
-                stops=stops,
-                age_ms=age_ms,
-            )
+        message = deals_observed(
+            [(ticket, account_id, position, entry, round(volume_lots * E8), ordered, symbol)],
+            observed_time or self.clock.now(),
+            stops=stops,
+            age_ms=age_ms,
         )
+        message.profits_minor[:], message.swaps_minor[:], message.commissions_minor[:] = ([part] for part in money)
+        await self.tell(message)
         return ticket
 
     async def move_stops(self, account_id: int, position: int, stop_loss: float, take_profit: float) -> None:
@@ -379,14 +382,8 @@ class House:
             pass
 
     async def children(self, **filters: object) -> list:
-        page = await list_child_trades(
-            self.engine,
-            LABEL,
-            **{"master_id": 0, "allocation_id": 0, "subscription_id": 0, "only_open": False, **filters},
-            before=INT64_MAX,
-            limit=1_000,
-        )
-        return page[::-1]
+        rows = await list_child_trades(self.engine, LABEL, ChildFilters(**filters), behind=FIRST, limit=1_000)
+        return [row.child for row in reversed(rows)]
 
     async def facts(self, topic: str) -> list:
         """The payloads in the outbox of a topic, in order."""

@@ -14,7 +14,7 @@ from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.opening import decide_open
-from apportion.allocation.domain.pl_mode import E9, distribute_minor, nominal_volumes_e8, proportions_e9
+from apportion.allocation.domain.pl_mode import E9, distribute_minor, nominal_volume_e8, proportions_e9, virtual_volumes_e8
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import E8
 
@@ -99,9 +99,9 @@ class TestProportions:
             proportions_e9(make(M.FIXED_LOT, 1, lots=[1]), NOBODY_OUT[:1])
 
     def test_nominal_volumes_are_cut_down_to_a_hundredth_of_a_lot(self):
-        shown = nominal_volumes_e8(-lots("1.29"), column([E9 // 2, E9 // 3]))
-        # 0.645 and 0.4299…
-        assert shown.tolist() == [lots("0.64"), lots("0.42")]
+        virtual = virtual_volumes_e8(-lots("1.29"), column([E9 // 2, E9 // 3])).tolist()
+        assert virtual == [lots("0.645"), 42_999_999]
+        assert [nominal_volume_e8(-volume_e8) for volume_e8 in virtual] == [-lots("0.64"), -lots("0.42")]
 
 
 class TestDistribution:

@@ -24,7 +24,7 @@ STATES = f"{V1}AccountsService/GetAccountStates"
 
 PEERS: Peers = {
     "operator": (f"{V1}*", REPLAY),
-    "allocation": (*ORDERS, STATES, *READ_ACCOUNTS, *READ_SERVERS, REPLAY),
+    "allocation": (*ORDERS, f"{V1}TransfersService/BatchTransferFunds", STATES, *READ_ACCOUNTS, *READ_SERVERS, REPLAY),
     "fees": (f"{V1}TransfersService/*", *READ_ACCOUNTS, REPLAY),
     "risk": (
         f"{V1}TradingService/CloseAllPositions",

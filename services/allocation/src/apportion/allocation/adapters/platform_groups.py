@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 import numpy as np
 
 from apportion.allocation.domain.accounts import Account, AccountKind
+from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.allocation.wire.events import KINDS
 from apportion.api.platform_groups.v1 import (
@@ -14,7 +17,7 @@ from apportion.api.platform_groups.v1 import (
     trading_pb2,
     trading_pb2_grpc,
 )
-from apportion.rpc import call_options, set_column, to_timestamp
+from apportion.rpc import call_options, column, from_timestamp, set_column, to_timestamp
 
 PURPOSES = {kind: purpose for purpose, kind in KINDS.items()}
 
@@ -76,3 +79,28 @@ class PlatformOrders:
         if batch.not_after_time is not None:
             request.not_after_time.CopyFrom(to_timestamp(batch.not_after_time))
         await self._stub.SubmitOrders(request, **call_options(batch.label, self._call_seconds))
+
+
+class PlatformPositions:
+    """Open positions over gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel, call_seconds: float) -> None:
+        self._stub = trading_pb2_grpc.TradingServiceStub(channel)
+        self._call_seconds = call_seconds
+
+    async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
+        """All open positions of these accounts, which are on one server, or a DomainError: never a part."""
+        request = trading_pb2.BatchGetPositionsRequest()
+        set_column(request, "account_ids", account_ids)
+        answer = await self._stub.BatchGetPositions(request, **call_options(label, self._call_seconds))
+        positions = answer.positions
+        return PositionReport(
+            observed_time=from_timestamp(answer.observed_time, "observed_time"),
+            account_ids=column(positions.account_ids),
+            position_tickets=column(positions.position_tickets),
+            symbols=[positions.symbols[index] for index in positions.symbol_indexes],
+            volumes_e8=column(positions.volumes_e8),
+            open_prices_e8=column(positions.open_prices_e8),
+            order_ids=column(positions.order_ids),
+            floating_minor=column(positions.profits_minor) + column(positions.swaps_minor),
+        )

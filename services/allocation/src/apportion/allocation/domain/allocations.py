@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.allocation.domain.deal_money import NO_MONEY, DealMoney
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, AllocationMode, Family, RoundingPolicy
 from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS, Figures
@@ -58,6 +59,8 @@ class MasterTrade:
     stop_loss_e8: int = 0
     """0: none."""
     take_profit_e8: int = 0
+    money: DealMoney = NO_MONEY
+    """What the deal booked on the master's account; it is not stored with the decision, but distributed."""
 
 
 def is_same_deal(known: MasterTrade, told: MasterTrade) -> bool:

@@ -12,9 +12,10 @@ from apportion.allocation.domain.child_routes import ChildRoutes, mirrored_stops
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.formulas import exact_share, formula, lots, owed, sums_of
-from apportion.allocation.domain.methods import FAMILIES, Family
+from apportion.allocation.domain.methods import FAMILIES, AllocationMode, Family
 from apportion.allocation.domain.open_inputs import OpenInputs
 from apportion.allocation.domain.opening import decide_open
+from apportion.allocation.domain.pl_mode import proportions_e9
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.money import E8, exact_sum
@@ -33,6 +34,8 @@ class ChildExplanation:
     recomputed_volume_e8: int
     reason: SkipReason
     text: str
+    proportion_e9: int = 0
+    """Of an artificial record, as it is stored."""
 
 
 def open_inputs(allocation: Allocation, columns: AllocationColumns, subscriptions: SubscriptionSet) -> OpenInputs:
@@ -76,6 +79,9 @@ def explain_open(
         and np.array_equal(decision.reasons, columns.reasons)
         and np.array_equal(decision.carries_e8, columns.carries_e8)
     )
+    records = columns.proportions_e9
+    if allocation.mode is AllocationMode.PROFIT:
+        agrees = agrees and np.array_equal(proportions_e9(inputs, decision.reasons), records)
     shared = exact_shares_e8(inputs, decision.reasons) > 0
     sums = sums_of(inputs, np.flatnonzero(shared))
     trade = allocation.trade
@@ -95,6 +101,7 @@ def explain_open(
             recomputed_volume_e8=sign * int(recomputed[row]),
             reason=reason,
             text=_open_text(inputs, row, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
+            proportion_e9=int(records[row]) if records.size else 0,
         )
         children.append(child)
     return agrees, children

@@ -36,18 +36,23 @@ def proportions_e9(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Int64Array:
     return proportions
 
 
-def nominal_volumes_e8(volume_e8: int, proportions: Int64Array) -> Int64Array:
-    """What the artificial records show: the magnitude of a volume × each proportion, cut down to 0.01 lot."""
-    hundredths: Int64Array = mul_div_floor(proportions, abs(volume_e8), E9 * NOMINAL_STEP_E8)
-    return hundredths * NOMINAL_STEP_E8
+def virtual_volumes_e8(volume_e8: int, proportions: Int64Array) -> Int64Array:
+    """What the artificial records stand for: the magnitude of a volume × each proportion, cut down to 1e-8 lot."""
+    return mul_div_floor(proportions, abs(volume_e8), E9)
 
 
-def distribute_minor(total_minor: int, proportions: Int64Array, rule: RoundingPolicy) -> Int64Array:
-    """A signed amount by proportions (1e-9) to the minor unit, by NEAREST_LARGEST or LARGEST_REMAINDER.
+def nominal_volume_e8(virtual_e8: int) -> int:
+    """What a record shows of its signed virtual volume: cut down to 0.01 lot."""
+    magnitude_e8 = abs(virtual_e8) // NOMINAL_STEP_E8 * NOMINAL_STEP_E8
+    return magnitude_e8 if virtual_e8 > 0 else -magnitude_e8
+
+
+def distribute_minor(total_minor: int, proportions: Int64Array, rule: RoundingPolicy, *, whole: int = E9) -> Int64Array:
+    """A signed amount by proportions (parts of `whole`) to the minor unit, by NEAREST_LARGEST or LARGEST_REMAINDER.
 
     The parts add up to the total, and where the proportions add up to less than 1, so much of it stays with nobody.
     """
-    spare = E9 - exact_sum(proportions)
+    spare = whole - exact_sum(proportions)
     if spare < 0:
         raise ValueError("proportions add up to more than 1")
     split = nearest_largest if rule is RoundingPolicy.NEAREST_LARGEST else largest_remainder

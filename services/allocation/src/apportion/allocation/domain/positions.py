@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+import numpy as np
 
 from apportion.money import Int64Array
 
@@ -29,3 +31,5 @@ class PositionReport:
     open_prices_e8: Int64Array
     order_ids: Int64Array
     """Of platform-groups; 0: opened by somebody else."""
+    floating_minor: Int64Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Floating profit and swap, in minor units of the account's currency."""

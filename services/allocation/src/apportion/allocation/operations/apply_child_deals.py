@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,4 +18,4 @@ async def apply_child_deals(tx: AsyncConnection, event: ReceivedEvent, deals: Cl
     A deal on a position that is not known to be a child's waits for the result of the child's open order.
     """
     positions = await keep_deals(tx, event.label, deals)
-    await announce_closes(tx, event, await match_deals(tx, event.label, positions), now=now)
+    await announce_closes(tx, event.label, UUID(event.event_id), await match_deals(tx, event.label, positions), now=now)

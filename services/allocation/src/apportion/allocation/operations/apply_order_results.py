@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,7 @@ from apportion.allocation.storage.allocations import load_allocation
 from apportion.allocation.storage.child_stops import apply_modify_results
 from apportion.allocation.storage.child_trades import OrderResults, apply_close_results, apply_open_results
 from apportion.allocation.storage.closing_deals import exclude_deals, match_deals
+from apportion.allocation.storage.deviations import keep_unfilled
 from apportion.allocation.storage.master_positions import load_position
 from apportion.allocation.storage.masters import load_master
 from apportion.events import ReceivedEvent
@@ -49,12 +51,14 @@ async def apply_order_results(
     # The position before its children, as the decision of a close locks them.
     position = await load_position(tx, master.master_id, trade.position_ticket)
     await project_allocation(tx, event.label, allocation_id, now=now)
+    unfilled = results.filled_volumes_e8 == 0
+    await keep_unfilled(tx, event.label, results.order_ids[unfilled], results.child_trade_ids[unfilled])
     reopened = await reopen_missed(tx, master, allocation, results.missed_ids, catch_up, now)
     if reopened is not None:
         results = results.without(reopened.child_trade_ids)
     await exclude_deals(tx, event.label)
     positions = await apply_open_results(tx, event.label, results)
-    await announce_closes(tx, event, await match_deals(tx, event.label, positions), now=now)
+    await announce_closes(tx, event.label, UUID(event.event_id), await match_deals(tx, event.label, positions), now=now)
     closing = await follow_up_closes(tx, master, trade.position_ticket, now=now)
     modifying = None
     if position.stops_e8 != (trade.stop_loss_e8, trade.take_profit_e8):

@@ -20,7 +20,9 @@ from apportion.allocation.domain.allocations import (
 from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.errors import DealConflict
+from apportion.allocation.operations.close_records import close_records
 from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import (
@@ -65,6 +67,8 @@ async def decide_close_trade(
         return None
     for allocation_id in await list_unprojected_of(tx, master.master_id, trade.position_ticket):
         await project_allocation(tx, master.label, allocation_id, now=now)
+    if opening.mode is AllocationMode.PROFIT:
+        return await close_records(tx, ids, master, opening, position, trade, now=now)
     before_e8 = abs(position.open_volume_e8)
     closed_e8 = min(abs(trade.volume_e8), before_e8)
     children = await load_following(tx, master.master_id, trade.position_ticket)

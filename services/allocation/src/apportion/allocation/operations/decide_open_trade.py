@@ -20,8 +20,10 @@ from apportion.allocation.domain.child_routes import ChildRoutes, routes_of_set
 from apportion.allocation.domain.child_trades import MAX_CHILDREN
 from apportion.allocation.domain.gates import has_zero_base
 from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.domain.open_inputs import NO_COLUMN, OpenInputs
 from apportion.allocation.domain.opening import Decision, decide_open
+from apportion.allocation.domain.pl_mode import proportions_e9
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
 from apportion.allocation.operations.desk import Desk
@@ -29,6 +31,7 @@ from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.gather_inputs import TradeToOpen, gather_inputs
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation, store_allocation
 from apportion.allocation.storage.carries import save_carries
+from apportion.allocation.storage.record_openings import save_opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ async def decide_open_trade(
     decision = decide_open(inputs)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
     allocation = opened_allocation(await ids.next(tx), master, opening, inputs, decision, now, not_after_time)
-    columns = columns_of(inputs, decision)
+    columns = columns_of(inputs, decision, allocation.mode)
     routes = routes_of_set(subscriptions, opening.trade.symbol, buys=opening.trade.volume_e8 > 0)
     is_new = await store_allocation(
         tx,
@@ -77,7 +80,9 @@ async def decide_open_trade(
         position_change_e8=allocation.master_volume_e8 if by_command else opening.trade.volume_e8,
     )
     if is_new:
-        if decision.carries_e8.size:
+        if allocation.mode is AllocationMode.PROFIT:
+            await save_opening(tx, allocation)
+        elif decision.carries_e8.size:
             await save_carries(tx, subscriptions, opening.trade.symbol, decision.carries_e8)
         return OpenedTrade(allocation, subscriptions, columns, routes)
     stored = await find_opened(tx, master, opening.trade)
@@ -99,7 +104,7 @@ async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -
     return stored
 
 
-def columns_of(inputs: OpenInputs, decision: Decision) -> AllocationColumns:
+def columns_of(inputs: OpenInputs, decision: Decision, mode: AllocationMode) -> AllocationColumns:
     """What is stored of a decision: its result and the columns it was computed from."""
     return AllocationColumns(
         volumes_e8=decision.steps * inputs.grid.step_e8,
@@ -111,6 +116,7 @@ def columns_of(inputs: OpenInputs, decision: Decision) -> AllocationColumns:
         caps_e8=inputs.caps_e8,
         figures=inputs.figures,
         carries_e8=decision.carries_e8,
+        proportions_e9=proportions_e9(inputs, decision.reasons) if mode is AllocationMode.PROFIT else NO_COLUMN,
     )
 
 
@@ -125,6 +131,7 @@ def opened_allocation(
 ) -> Allocation:
     """The row of an opening decision."""
     child_count = int(np.count_nonzero(decision.steps))
+    sends = child_count > 0 and master.allocation_mode is AllocationMode.TRADES
     sign = 1 if opening.trade.volume_e8 > 0 else -1
     return Allocation(
         allocation_id=allocation_id,
@@ -147,10 +154,11 @@ def opened_allocation(
         volume_sum_e8=sign * int(decision.steps.sum()) * inputs.grid.step_e8,
         decide_time=now,
         not_after_time=not_after_time,
-        dispatch_state=DispatchState.PENDING if child_count else DispatchState.DONE,
-        dispatch_time=None if child_count else now,
+        dispatch_state=DispatchState.PENDING if sends else DispatchState.DONE,
+        dispatch_time=None if sends else now,
         contract_size=inputs.contract_size,
         conversion_e8=inputs.conversion_e8,
         currency_digits=inputs.currency_digits,
         point_e8=opening.spec.point_e8,
+        mode=master.allocation_mode,
     )

@@ -80,6 +80,7 @@ def allocation_message(allocation: Allocation) -> allocations_pb2.Allocation:
         subscription_set_version=allocation.set_version,
         decide_time=to_timestamp(allocation.decide_time),
         server_time_ms=trade.server_time_ms,
+        allocation_mode=allocation.mode,  # type: ignore[arg-type]
         wave=allocation.wave,
         stop_loss_e8=trade.stop_loss_e8,
         take_profit_e8=trade.take_profit_e8,

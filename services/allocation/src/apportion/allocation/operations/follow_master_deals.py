@@ -12,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.allocations import Allocation, AllocationKind, MasterTrade
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.symbols import PRICE_DIGITS, SymbolSpec
 from apportion.allocation.errors import DealConflict, SymbolUnknown
 from apportion.allocation.operations.decide_close_trade import decide_close_trade
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.distribute_deal import distribute_opening
 from apportion.allocation.operations.gather_inputs import TradeToOpen
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
@@ -112,10 +114,13 @@ async def _reverse(
         before_e8 = (await load_position(tx, master.master_id, trade.position_ticket)).open_volume_e8
     else:
         before_e8 = -closed.trade.volume_e8 if closed else 0
-    opening = replace(trade, volume_e8=trade.volume_e8 + before_e8)
+    opened_e8 = trade.volume_e8 + before_e8
+    closing_money, opening_money = trade.money.of_reversal(abs(before_e8), abs(opened_e8))
+    opening = replace(trade, volume_e8=opened_e8, money=opening_money)
     await find_opened(tx, master, opening)
     if before_e8:
-        await _close(tx, ids, master, replace(trade, volume_e8=-before_e8), followed, now=now)
+        closing = replace(trade, volume_e8=-before_e8, money=closing_money)
+        await _close(tx, ids, master, closing, followed, now=now)
     return opening
 
 
@@ -130,14 +135,18 @@ async def _open(
     *,
     now: datetime,
 ) -> None:
-    too_late = age_ms > desk.limits.deal_seconds * SECOND_MS
+    # Nothing is bought late where profit is distributed: its records take part in the trade whenever it was read.
+    sends = master.allocation_mode is AllocationMode.TRADES
+    too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
     try:
         spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
     except SymbolUnknown:
         spec, blanket_reason = replace(UNKNOWN_SYMBOL, name=trade.symbol), SkipReason.SYMBOL_UNMAPPED
-    opening = TradeToOpen(trade, spec, age_ms, blanket_reason)
+    opening = TradeToOpen(trade, spec, age_ms if sends else 0, blanket_reason)
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
+    if opened.allocation.mode is AllocationMode.PROFIT:
+        await distribute_opening(tx, master, opened.allocation, trade.money, now=now)
     if opened.subscriptions is not None:
         followed.opened.append(opened)
         followed.allocations.append(opened.allocation)

@@ -14,7 +14,7 @@ from apportion.allocation.domain.allocations import MasterTrade
 from apportion.allocation.domain.copy_rules import Holdings, caps_e8, child_symbols, gate_reasons, limits_holdings
 from apportion.allocation.domain.gates import MASTER_BASED
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import BASES, AllocationMethod, Basis, Figure, needs
+from apportion.allocation.domain.methods import BASES, AllocationMethod, AllocationMode, Basis, Figure, needs
 from apportion.allocation.domain.open_inputs import NO_COLUMN, UNKNOWN_BASIS, Figures, OpenInputs
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
@@ -127,4 +127,6 @@ def _usable(desk: Desk, master: Master, subscriptions: SubscriptionSet, spec: Sy
     """The children's symbols of which a lot is what it is of the master's."""
     known = desk.symbols.at_hand(master.label, master.trading_server_id)
     wanted = child_symbols(subscriptions, spec.name)
+    if master.allocation_mode is AllocationMode.PROFIT:
+        return set(wanted)  # nobody trades them
     return {name for name in wanted if name == spec.name or (name in known and known[name].trades_like(spec))}

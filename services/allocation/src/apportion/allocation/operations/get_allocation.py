@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.allocation.domain.allocations import Allocation, AllocationColumns
+from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind
 from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.child_trades import load_routes
@@ -37,7 +37,7 @@ async def get_allocation(
 
 async def _children(tx: AsyncConnection, allocation: Allocation, rows: slice) -> ChildPage:
     columns = await load_columns(tx, allocation.allocation_id)
-    if columns.names_children:
+    if columns.names_children or allocation.kind is not AllocationKind.OPEN:
         routes = await load_routes(tx, columns.child_trade_ids[rows])
         return ChildPage(routes, columns.volumes_e8[rows], columns.reasons[rows])
     return page_of(await load_set_routes(tx, allocation), columns, rows)

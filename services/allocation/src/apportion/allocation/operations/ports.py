@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +11,8 @@ from uuid import UUID
 from apportion.allocation.domain.accounts import Account, AccountStates
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.child_orders import ChildOrders
+from apportion.allocation.domain.payouts import ReadyPayout
+from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.domain.symbols import SymbolSpec
 
 
@@ -75,4 +77,31 @@ class Orders(Protocol):
 
     async def submit(self, batch: OrderBatch) -> None:
         """Durably accepted when it returns; a repeat is no second order. Raises DomainError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutBatch:
+    """Payouts of one master and currency; the id is the same whenever the same items are sent together."""
+
+    request_id: UUID
+    label: int
+    master_account_id: int
+    currency_code: str
+    payouts: Sequence[ReadyPayout]
+
+
+class Transfers(Protocol):
+    """Balance operations at platform-groups."""
+
+    async def submit(self, batch: PayoutBatch) -> None:
+        """Returns when every item is durably accepted, now or earlier. Raises DomainError."""
+        ...
+
+
+class Positions(Protocol):
+    """What is open on the trading servers."""
+
+    async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
+        """All open positions of accounts of one server, asked of the server itself: all of them or a DomainError."""
         ...

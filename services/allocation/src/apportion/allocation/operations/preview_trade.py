@@ -37,4 +37,4 @@ async def preview_trade(
     decision = decide_open(inputs)
     allocation = opened_allocation(0, master, opening, inputs, decision, now, now)
     routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
-    return allocation, page_of(routes, columns_of(inputs, decision), slice(limit)) if limit else None
+    return allocation, page_of(routes, columns_of(inputs, decision, allocation.mode), slice(limit)) if limit else None

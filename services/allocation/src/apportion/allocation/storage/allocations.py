@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Row, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +18,7 @@ from apportion.allocation.domain.allocations import (
     MasterTrade,
 )
 from apportion.allocation.domain.grids import SymbolGrid
-from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.methods import AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.figures import pack_figures, unpack_figures
@@ -303,6 +304,7 @@ def _header_values(allocation: Allocation) -> dict[str, Any]:
         "conversion_e8": allocation.conversion_e8,
         "currency_digits": allocation.currency_digits,
         "point_e8": allocation.point_e8,
+        "mode": allocation.mode,
         "stop_loss_e8": trade.stop_loss_e8,
         "take_profit_e8": trade.take_profit_e8,
     }
@@ -323,6 +325,7 @@ def _column_values(columns: AllocationColumns, unit_e8: int) -> dict[str, Any]:
         "basis_bytes": basis_bytes,
         "bases": bases,
         "figures": pack_figures(columns),
+        "reason_mask": int(np.bitwise_or.reduce(1 << columns.reasons.astype(np.int32))) & ~1,
         "child_trade_ids": columns.child_trade_ids.astype("<i8").tobytes(),
         "position_tickets": columns.position_tickets.astype("<i8").tobytes(),
     }
@@ -367,4 +370,5 @@ def _allocation(row: Row[Any]) -> Allocation:
         conversion_e8=row.conversion_e8,
         currency_digits=row.currency_digits,
         point_e8=row.point_e8,
+        mode=AllocationMode(row.mode),
     )

@@ -24,6 +24,7 @@ def pack_figures(columns: AllocationColumns) -> bytes:
         "caps_e8": columns.caps_e8,
         "carries_after_e8": columns.carries_e8,
         "close_small_rests": columns.close_small_rests,
+        "proportions_e9": columns.proportions_e9,
         "stop_losses_e8": columns.stop_losses_e8,
         "take_profits_e8": columns.take_profits_e8,
     }
@@ -43,6 +44,7 @@ def unpack_figures(stored: bytes) -> dict[str, Any]:
         "caps_e8": packed.get("caps_e8", empty),
         "carries_e8": packed.get("carries_after_e8", empty),
         "close_small_rests": packed.get("close_small_rests", empty).astype(np.bool_),
+        "proportions_e9": packed.get("proportions_e9", empty),
         "stop_losses_e8": packed.get("stop_losses_e8", empty),
         "take_profits_e8": packed.get("take_profits_e8", empty),
     }

@@ -187,6 +187,8 @@ allocations = Table(
     bigint("stop_loss_e8", server_default="0"),  # of the master's trade; 0: none
     bigint("take_profit_e8", server_default="0"),
     bytea("figures", server_default=""),  # MessagePack of further columns, empty without any
+    integer("reason_mask", server_default="0"),  # 1 << each reason that a row has
+    smallint("mode", server_default="1"),  # 1 trades, 2 profit
     PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),
     UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
@@ -209,6 +211,7 @@ allocations = Table(
         name="allocations_child_trade_ids_check",
     ),
     CheckConstraint("child_count + skipped_count = row_count", name="allocations_counts_check"),
+    CheckConstraint("mode IN (1, 2)", name="allocations_mode_check"),
     CheckConstraint(
         "unit_sum >= 0 AND (kind <> 1 OR method > 5 OR unit_sum * volume_unit_e8 <= abs(master_volume_e8))",
         name="allocations_sum_check",
@@ -244,6 +247,7 @@ master_positions = Table(
     bigint("take_profit_e8", server_default="0"),
     PrimaryKeyConstraint("master_id", "position_ticket", name="master_positions_pkey"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="master_positions_master_fkey"),
+    Index("master_positions_open_idx", "master_id", postgresql_where=text("open_volume_e8 <> 0")),
 )
 
 # One row per child, made behind the decision.
@@ -274,16 +278,26 @@ child_trades = Table(
     bigint("follow_up_id", server_default="0"),  # the decision that opens it again; 0: there is none
     smallint("retry_count", server_default="0"),  # how often it was opened again
     timestamptz("retry_time", nullable=True),  # when it is to be opened again; null: it is not
+    bigint("proportion_e9", server_default="0"),  # of an artificial record; 0: a trade
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
-        "volume_e8 > 0 AND target_volume_e8 >= 0 AND closing_volume_e8 >= 0 AND open_volume_e8 >= 0"
-        " AND open_volume_e8 <= filled_volume_e8",
+        "(volume_e8 > 0 OR (proportion_e9 > 0 AND volume_e8 = 0)) AND target_volume_e8 >= 0"
+        " AND closing_volume_e8 >= 0 AND open_volume_e8 >= 0 AND open_volume_e8 <= filled_volume_e8",
         name="child_trades_volumes_check",
     ),
     Index("child_trades_master_position_idx", "master_id", "master_position_ticket"),
     Index("child_trades_subscription_idx", "subscription_id", "child_trade_id"),
     Index("child_trades_label_idx", "label", "child_trade_id"),
+    Index(
+        "child_trades_open_account_idx", "account_id", "position_ticket", postgresql_where=text("open_volume_e8 > 0")
+    ),
+    Index(
+        "child_trades_open_master_idx",
+        "master_id",
+        "master_position_ticket",
+        postgresql_where=text("open_volume_e8 > 0"),
+    ),
     Index(
         "child_trades_position_key",
         "account_id",

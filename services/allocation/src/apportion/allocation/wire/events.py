@@ -8,6 +8,7 @@ import numpy as np
 
 from apportion.allocation.domain.allocations import AllocationKind, MasterTrade
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.deal_money import DealMoney
 from apportion.allocation.operations.dispatch_allocation import allocation_of_source
 from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.storage.child_trades import OrderResults
@@ -75,6 +76,7 @@ def master_deals(deals: ObservedDeals, account_id: int) -> list[MasterDeal]:
             server_time_ms=message.server_times_ms[row],
             stop_loss_e8=message.stop_losses_e8[row] if message.stop_losses_e8 else 0,
             take_profit_e8=message.take_profits_e8[row] if message.take_profits_e8 else 0,
+            money=DealMoney(message.profits_minor[row], message.swaps_minor[row], message.commissions_minor[row]),
         )
         found.append(MasterDeal(DealEntry(message.entries[row]), trade))
     return sorted(found, key=lambda deal: deal.trade.deal_ticket)
@@ -136,5 +138,6 @@ def parse_order_results(payload: bytes) -> tuple[int, AllocationKind, OrderResul
         filled_volumes_e8=np.abs(column(orders.filled_volumes_e8)[rows]),
         prices_e8=column(orders.prices_e8)[rows],
         position_tickets=column(orders.position_tickets)[rows],
+        order_ids=column(orders.order_ids)[rows],
     )
     return allocation_id, KINDS[message.purpose], results

@@ -1,0 +1,109 @@
+"""Close artificial records when their pooled master closes: distribute what the deal brought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import (
+    NO_COLUMN,
+    Allocation,
+    AllocationColumns,
+    AllocationKind,
+    DispatchState,
+    MasterTrade,
+)
+from apportion.allocation.domain.distributions import Records, closed_volumes_e8, split_volume_e8
+from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.open_inputs import NO_REASONS
+from apportion.allocation.operations.announce_closes import announce_closes
+from apportion.allocation.operations.distribute_deal import distribute_deal
+from apportion.allocation.operations.event_payloads import decided_id, decision_event
+from apportion.allocation.storage.allocations import AllocationIds, store_allocation
+from apportion.allocation.storage.child_trades import load_routes
+from apportion.allocation.storage.master_positions import MasterPosition
+from apportion.allocation.storage.record_openings import load_open_records, reduce_openings
+from apportion.money import Int64Array
+
+NO_ROWS = AllocationColumns(NO_COLUMN, NO_REASONS, NO_COLUMN, NO_COLUMN, NO_COLUMN)
+
+
+async def close_records(
+    tx: AsyncConnection,
+    ids: AllocationIds,
+    master: Master,
+    opening: Allocation,
+    position: MasterPosition,
+    trade: MasterTrade,
+    *,
+    now: datetime,
+) -> Allocation:
+    """The stored decision on a closing deal, which has no rows, and the distribution of the deal's money.
+
+    All openings that made the position take part by what is open of them. The position is locked and open, the rows
+    of its records are made. Who is active, halted or leaving does not matter.
+    """
+    before_e8 = abs(position.open_volume_e8)
+    closed_e8 = min(abs(trade.volume_e8), before_e8)
+    allocation = replace(
+        opening,
+        allocation_id=await ids.next(tx),
+        kind=AllocationKind.CLOSE,
+        trade=trade,
+        before_volume_e8=before_e8,
+        master_basis=0,
+        row_count=0,
+        child_count=0,
+        skipped_count=0,
+        volume_sum_e8=0,
+        decide_time=now,
+        not_after_time=None,
+        dispatch_state=DispatchState.DONE,
+        dispatch_time=now,
+    )
+    event = decision_event(master, allocation, await load_routes(tx, NO_COLUMN), NO_ROWS)
+    change_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
+    if not await store_allocation(tx, allocation, NO_ROWS, event, unit_e8=1, position_change_e8=change_e8):
+        raise AssertionError("two closes of one position were decided at once in spite of its lock")
+    openings = await load_open_records(tx, master.label, master.master_id, trade.position_ticket)
+    await distribute_deal(tx, master, allocation, openings, trade.money, closed_e8=closed_e8, now=now)
+    parts_e8 = split_volume_e8(closed_e8, openings)
+    rests_e8 = np.array([records.open_volume_e8 for records in openings]) - parts_e8
+    opening_ids = [records.allocation_id for records in openings]
+    await reduce_openings(tx, master.master_id, trade.position_ticket, opening_ids, rests_e8)
+    closes = _virtual_closes(master, trade, openings, parts_e8)
+    await announce_closes(tx, master.label, decided_id(allocation.allocation_id), closes, now=now)
+    return allocation
+
+
+def _virtual_closes(
+    master: Master, trade: MasterTrade, openings: Sequence[Records], parts_e8: Int64Array
+) -> list[dict[str, Any]]:
+    """What is closed of each record, as `announce_closes` takes it: by the master's own deal."""
+    return [
+        {
+            "child_trade_id": child_trade_id,
+            "subscription_id": subscription_id,
+            "account_id": account_id,
+            "master_id": master.master_id,
+            "symbol": trade.symbol,
+            "deal_ticket": trade.deal_ticket,
+            "volume_e8": volume_e8,
+            "price_e8": trade.price_e8,
+            "server_time_ms": trade.server_time_ms,
+        }
+        for records, part_e8 in zip(openings, parts_e8.tolist(), strict=True)
+        for child_trade_id, subscription_id, account_id, volume_e8 in zip(
+            records.child_trade_ids.tolist(),
+            records.subscription_ids.tolist(),
+            records.account_ids.tolist(),
+            closed_volumes_e8(part_e8, records).tolist(),
+            strict=True,
+        )
+        if volume_e8
+    ]

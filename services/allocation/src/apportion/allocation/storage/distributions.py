@@ -1,0 +1,83 @@
+"""Distributions: the money of one deal, divided; one columnar row each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.deal_money import DealMoney
+from apportion.allocation.domain.distributions import Distribution, DistributionColumns, Holders, Shares
+from apportion.allocation.domain.methods import RoundingPolicy
+from apportion.allocation.storage.packing import pack, unpack
+from apportion.allocation.storage.profit_tables import distributions
+from apportion.errors import NotFound
+
+MONEY = ("profit_minor", "swap_minor", "commission_minor")
+OF_HOLDERS = ("subscription_ids", "account_ids", "logins", "proportions")
+OF_SHARES = ("profits_minor", "swaps_minor", "commissions_minor")
+OF_OPENINGS = ("opening_ids", "opening_volumes_e8")
+HEADER = tuple(column for column in distributions.columns if column.name != "columns")
+_decoder = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]])
+
+
+async def insert_distribution(tx: AsyncConnection, distribution: Distribution, columns: DistributionColumns) -> bool:
+    """False when the money of this deal was distributed before: nothing is written."""
+    values = {name: getattr(distribution, name) for name in Distribution.__slots__ if name != "money"}
+    values |= {name: getattr(distribution.money, name) for name in MONEY}
+    given = {name: getattr(columns, name) for name in OF_OPENINGS}
+    given |= {name: getattr(columns.holders, name) for name in OF_HOLDERS}
+    given |= {name: getattr(columns.shares, name) for name in OF_SHARES}
+    values["columns"] = msgspec.msgpack.encode({name: pack(column) for name, column in given.items()})
+    statement = insert(distributions).values(values).on_conflict_do_nothing(constraint="distributions_deal_key")
+    return (await tx.execute(statement)).rowcount == 1
+
+
+async def load_distribution(
+    tx: AsyncConnection, label: int, allocation_id: int
+) -> tuple[Distribution, DistributionColumns]:
+    """Raises NotFound."""
+    query = select(distributions).where(distributions.c.label == label, distributions.c.allocation_id == allocation_id)
+    row = (await tx.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("distribution", allocation_id)
+    columns = {name: unpack(*column) for name, column in _decoder.decode(row.columns).items()}
+    return _distribution(row), DistributionColumns(
+        **{name: columns[name] for name in OF_OPENINGS},
+        holders=Holders(**{name: columns[name] for name in OF_HOLDERS}, whole=row.whole),
+        shares=Shares(**{name: columns[name] for name in OF_SHARES}),
+    )
+
+
+async def list_distributions(
+    tx: AsyncConnection, label: int, *, master_id: int, before: int, limit: int
+) -> list[Distribution]:
+    """Newest first, from the one older than `before`; master 0: of all masters."""
+    query = select(*HEADER).where(distributions.c.label == label, distributions.c.allocation_id < before)
+    if master_id:
+        query = query.where(distributions.c.master_id == master_id)
+    result = await tx.execute(query.order_by(distributions.c.allocation_id.desc()).limit(limit))
+    return [_distribution(row) for row in result]
+
+
+def _distribution(row: Row[Any]) -> Distribution:
+    return Distribution(
+        allocation_id=row.allocation_id,
+        label=row.label,
+        master_id=row.master_id,
+        kind=AllocationKind(row.kind),
+        deal_ticket=row.deal_ticket,
+        position_ticket=row.position_ticket,
+        currency_code=row.currency_code,
+        residual_rule=RoundingPolicy(row.residual_rule),
+        closed_volume_e8=row.closed_volume_e8,
+        money=DealMoney(row.profit_minor, row.swap_minor, row.commission_minor),
+        whole=row.whole,
+        row_count=row.row_count,
+        distributed_minor=row.distributed_minor,
+        distribute_time=row.distribute_time,
+    )
