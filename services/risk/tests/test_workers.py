@@ -279,6 +279,22 @@ async def test_redis_stops_and_comes_back_empty(engine, tmp_path):
     assert await rows_of(engine, "SELECT count(*) FROM trips") == [(1,)]
 
 
+async def test_a_pump_whose_clock_is_ahead_does_not_silence_its_successor(engine, redis):
+    """Nor does the age of its states, which would be below zero, hide a silence."""
+    server = Server(redis)
+    await set_limit(engine)
+    async with worker(engine, redis, server, StubMasters()):
+        await server.publish(10_000, observed=server.clock.now() + timedelta(minutes=10))
+        await eventually(lambda: state_is(engine, LimitState.ARMED))
+        age_seconds = REGISTRY.get_sample_value("apportion_risk_states_age_seconds", {"trading_server": str(SERVER)})
+        assert age_seconds is not None
+        assert 0 <= age_seconds < 5
+        await server.publish(8_900)
+        await server.publish(8_900)
+        await eventually(lambda: state_is(engine, LimitState.CLOSED))
+    assert await rows_of(engine, "SELECT count(*) FROM trips") == [(1,)]
+
+
 async def test_with_both_sources_away_the_states_grow_old_in_sight(engine, redis):
     server = Server(redis)
     server.is_away = True

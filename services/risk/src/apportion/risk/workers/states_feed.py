@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
@@ -22,7 +23,8 @@ class StatesFeed:
     until the weather is heard again.
 
     The snapshot observed last wins, so neither an old answer nor a Redis that lost its data turns the time back.
-    Silence is measured on our own clock: that of platform-groups may differ.
+    Silence is measured on our own clock: that of platform-groups may differ. Nothing was observed later than we heard
+    of it: a host whose clock is ahead must not outdo, unseen, all that others tell until its time has come.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class StatesFeed:
 
     def _offer(self, snapshot: Snapshot) -> None:
         before = self._newest
+        snapshot = replace(snapshot, observed_time=min(snapshot.observed_time, self._clock.now()))
         if before is not None and snapshot.version <= before.version:
             return
         if snapshot.source is not (SnapshotSource.WEATHER if before is None else before.source):
