@@ -98,8 +98,10 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
         if (request.trading_server_id, caller().label) != (1, LABEL):
             raise NotFound("trading server", request.trading_server_id)
         page = [id_ for id_ in range(40, 50) if id_ > request.after_account_id][:4]
+        states = states_of(page, observed=NOW + timedelta(seconds=page[0]))
+        states.server_time_ms = page[0] * 1_000
         return accounts_pb2.GetAccountStatesResponse(
-            states=states_of(page), next_after_account_id=0 if page[-1] == 49 else page[-1]
+            states=states, next_after_account_id=0 if page[-1] == 49 else page[-1]
         )
 
 
@@ -156,7 +158,9 @@ async def test_account_states_are_asked_for_with_the_label_of_the_server():
     ) as channel:
         asked = AskedStates(channel, ask_seconds=5)
         snapshot = await asked.newest(LABEL, 1)
-        assert (snapshot.source, snapshot.observed_time) == (SnapshotSource.ASKED, NOW)
+        first = NOW + timedelta(seconds=40)
+        assert (snapshot.source, snapshot.observed_time) == (SnapshotSource.ASKED, first)
+        assert snapshot.server_time_ms == 40_000
         assert (snapshot.equity_minor(43), snapshot.account_ids.size) == (2, 10)
         for stranger in ((LABEL, 2), (LABEL + 1, 1)):
             with pytest.raises(NotFound):

@@ -72,6 +72,7 @@ class AskedStates:
         while answer.next_after_account_id:
             request.after_account_id = answer.next_after_account_id
             answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
-            answer.states.ClearField("observed_time")
+            for time in ("observed_time", "server_time_ms"):
+                answer.states.ClearField(time)
             states.MergeFrom(answer.states)
         return parse_account_states(states, SnapshotSource.ASKED)
