@@ -16,6 +16,7 @@ from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.domain.symbols import SymbolSpec
+from apportion.allocation.domain.retries import NO_RETRIES
 from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.storage.masters import insert_master, load_master
 from apportion.api.platform_groups.v1 import events_pb2
@@ -99,7 +100,7 @@ def new_desk(masters: int) -> Desk:
     account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * CHILDREN, dtype=np.int64)
     states = States(account_ids, np.tile(equities(), masters))
     return Desk(
-        Symbols(), states, Rates(), Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, catch_up_seconds=0)
+        Symbols(), states, Rates(), Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, retries=NO_RETRIES)
     )
 
 

@@ -24,6 +24,7 @@ from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySett
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.domain.subscriptions import Parameters, Subscription
 from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.errors import SymbolUnknown
@@ -35,12 +36,13 @@ from apportion.allocation.operations.end_subscription import EndSubscription, en
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.allocation.operations.project_children import project_children
+from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.api.allocation.v1 import events_pb2 as facts_pb2
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.errors import DomainError, NotFound
 from apportion.events import ReceivedEvent
-from apportion.money import E8, INT64_MAX
+from apportion.money import E8
 from apportion.rpc import set_column, to_timestamp
 from apportion.runtime.clock import FixedClock
 from apportion.storage import RequestKey, transaction
@@ -54,6 +56,7 @@ settings.load_profile("patient")
 LABEL = 1
 SERVER = 7
 STEP = E8 // 100
+RETRIES = Retries(rejected_seconds=5, missed_seconds=0, pause_seconds=0.5, most=3, open_seconds=5)
 GRID = SymbolGrid(STEP, STEP, 100 * E8)
 
 
@@ -317,7 +320,7 @@ class House:
                 allocation.label,
                 allocation.allocation_id,
                 self.at_hand.pop(allocation.allocation_id, None),
-                catch_up=self.desk.limits.catch_up,
+                retries=self.desk.limits.retries,
                 clock=self.clock,
             )
         return self.orders.batches[before:]
@@ -343,15 +346,27 @@ class House:
             set_column(orders, name, [0] * count)
         await self.tell(message)
 
+    async def tell_refused(self, batch: SentBatch, reason: str) -> None:
+        """Results of a batch of opens: all orders were refused, with one reason."""
+        message = orders_updated(batch, 0, dict.fromkeys(batch.item_ids.tolist(), 0))
+        message.orders.reasons[1] = reason
+        await self.tell(message)
+
     async def tell_missed(self, batch: SentBatch) -> None:
         """Results of a batch of opens: no order left a trace on the server."""
         message = orders_updated(batch, 0, dict.fromkeys(batch.item_ids.tolist(), 0))
         set_column(message.orders, "states", [trading_pb2.ORDER_STATE_EXPIRED] * batch.item_ids.size)
         await self.tell(message)
 
-    def catch_up(self, seconds: float) -> None:
-        """From now on children that were missed are opened again for so long."""
-        self.desk.limits = replace(self.desk.limits, catch_up_seconds=seconds)
+    def retry(self, **changes: float) -> None:
+        """From now on children are opened again so long and so often."""
+        self.desk.limits = replace(self.desk.limits, retries=replace(self.desk.limits.retries, **changes))
+
+    async def reopen(self, *, after_seconds: float = 0.5) -> list[SentBatch]:
+        """Some time later, children that wait for it are opened again. Returns the batches."""
+        self.clock.advance(after_seconds)
+        self.waiting += await reopen_children(self.engine, self.desk.limits.retries, now=self.clock.now())
+        return await self.dispatch()
 
     @staticmethod
     def without_first(batch: SentBatch) -> SentBatch:
@@ -362,7 +377,7 @@ class House:
     async def dispatch_stored(self, allocation_id: int) -> None:
         """Sends a decision that the dispatcher finds in the database."""
         await dispatch_allocation(
-            self.engine, self.orders, LABEL, allocation_id, catch_up=self.desk.limits.catch_up, clock=self.clock
+            self.engine, self.orders, LABEL, allocation_id, retries=self.desk.limits.retries, clock=self.clock
         )
 
     async def tell_some(self, batch: SentBatch, items: list[int], first_position: int) -> None:
@@ -464,6 +479,6 @@ def orders_updated(batch: SentBatch, first_position: int, limits: dict[int, int]
 async def house(engine_for, clock) -> House:
     states, symbols = StubStates(clock), StubSymbols()
     rates = StubRates()
-    desk = Desk(symbols, states, rates, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, catch_up_seconds=0))
+    desk = Desk(symbols, states, rates, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, retries=RETRIES))
     engine = await engine_for("apportion.allocation.storage")
     return House(engine, clock, StubAccounts(), symbols, states, rates, StubOrders(), desk)

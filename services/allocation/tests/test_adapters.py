@@ -190,7 +190,7 @@ async def test_two_workers_that_send_one_decision_send_the_same_orders(house):
                 house.orders,
                 1,
                 allocation.allocation_id,
-                catch_up=house.desk.limits.catch_up,
+                retries=house.desk.limits.retries,
                 clock=house.clock,
             )
             for _ in range(4)

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
-from apportion.allocation.workers import Dispatcher, FollowUp, Projector
+from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reopener
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.runtime import Background
@@ -17,7 +17,7 @@ from apportion.testing.polling import eventually
 
 @pytest.fixture
 def dispatcher(house) -> Dispatcher:
-    return Dispatcher(house.engine, house.orders, house.clock, catch_up=house.desk.limits.catch_up, pause_seconds=0.01)
+    return Dispatcher(house.engine, house.orders, house.clock, retries=house.desk.limits.retries, pause_seconds=0.01)
 
 
 async def opened(house):
@@ -102,3 +102,14 @@ async def test_a_refused_close_is_followed_up(house, dispatcher):
     assert await follow_up_positions(house.engine, now=house.clock.now()) == []
     (child,) = await house.children()
     assert child.state is ChildTradeState.FILLED
+
+
+async def test_what_waits_to_be_opened_again_is_found(house, dispatcher):
+    await opened(house)
+    (batch,) = await house.dispatch()
+    await house.tell_refused(batch, "REQUOTE")
+    house.clock.advance(0.5)
+    async with Background() as background:
+        background.spawn("reopener", Reopener(house.engine, dispatcher, house.clock, house.desk.limits.retries).run)
+        await eventually(lambda: len(house.orders.batches) == 2)
+    assert house.orders.batches[1].item_ids.tolist() == batch.item_ids.tolist()

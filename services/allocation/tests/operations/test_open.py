@@ -245,7 +245,7 @@ class TestHalt:
         ids = [allocation.allocation_id for allocation in house.waiting]
         sending = [
             dispatch_allocation(
-                house.engine, house.orders, 1, number, catch_up=house.desk.limits.catch_up, clock=house.clock
+                house.engine, house.orders, 1, number, retries=house.desk.limits.retries, clock=house.clock
             )
             for number in ids
         ]
@@ -282,7 +282,7 @@ class TestDispatch:
                 house.orders,
                 1,
                 allocation.allocation_id,
-                catch_up=house.desk.limits.catch_up,
+                retries=house.desk.limits.retries,
                 clock=house.clock,
             )
         (batch,) = house.orders.batches

@@ -1,11 +1,14 @@
-"""Children whose orders were provably not executed are opened again while the master's trade is young."""
+"""Children whose orders were refused for a passing reason, or missed, are opened again while their trade is young."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
@@ -16,7 +19,7 @@ from apportion.storage import RequestKey
 
 async def opened(house, *logins: int):
     """A master with followers has bought 1.00; the orders are sent. Returns (master, batch)."""
-    house.catch_up(60)
+    house.retry(missed_seconds=60)
     master = await house.master()
     for login in logins:
         await house.follower(master, login)
@@ -28,7 +31,9 @@ async def opened(house, *logins: int):
 async def test_a_missed_child_gets_a_new_order_and_stays_the_same_child(house):
     _, first = await opened(house, 101, 102)
     await house.tell_missed(first)
-    (again,) = await house.dispatch()
+    assert await house.reopen(after_seconds=0.4) == [], "not before a pause"
+    assert [child.state for child in await house.children()] == [ChildTradeState.PENDING] * 2
+    (again,) = await house.reopen(after_seconds=0.1)
     assert again.item_ids.tolist() == first.item_ids.tolist()
     assert again.source_id != first.source_id
     assert again.request_id != first.request_id
@@ -45,7 +50,7 @@ async def test_only_the_missed_ones_are_opened_again(house):
     await house.tell_some(batch, batch.item_ids.tolist()[:1], first_position=5_000)
     rest = house.without_first(batch)
     await house.tell_missed(rest)
-    (again,) = await house.dispatch()
+    (again,) = await house.reopen()
     assert again.item_ids.tolist() == batch.item_ids.tolist()[1:]
 
 
@@ -54,7 +59,7 @@ async def test_the_new_order_asks_for_what_is_left_after_a_partial_close(house):
     await house.deal(64, -0.25, position=900, entry=2)
     await house.dispatch()
     await house.tell_missed(batch)
-    (again,) = await house.dispatch()
+    (again,) = await house.reopen()
     assert again.volumes_e8.tolist() == [3 * E8 // 4]
     await house.fill(again, first_position=5_000)
     (child,) = await house.children()
@@ -67,7 +72,7 @@ async def test_nothing_is_opened_again_after_the_master_closed(house):
     await house.deal(64, -1.0, position=900, entry=2)
     await house.dispatch()
     await house.tell_missed(batch)
-    assert await house.dispatch() == []
+    assert await house.reopen() == []
     (child,) = await house.children()
     assert child.state is ChildTradeState.EXPIRED
 
@@ -76,7 +81,7 @@ async def test_nothing_is_opened_again_when_the_trade_is_too_old(house):
     _, batch = await opened(house, 101)
     house.clock.advance(61)
     await house.tell_missed(batch)
-    assert await house.dispatch() == []
+    assert await house.reopen() == []
     (child,) = await house.children()
     assert child.state is ChildTradeState.EXPIRED
 
@@ -86,19 +91,18 @@ async def test_nothing_is_opened_again_after_a_halt(house):
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
     await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     await house.tell_missed(batch)
-    assert await house.dispatch() == []
+    assert await house.reopen() == []
 
 
 async def test_an_open_that_could_not_be_sent_in_time_is_decided_anew(house):
-    house.catch_up(60)
+    house.retry(missed_seconds=60)
     master = await house.master()
     await house.follower(master, 101)
     await house.deal(64, 1.0, position=900)
     (first,) = house.waiting
     house.clock.advance(5.1)
     assert await house.dispatch() == []
-    await house.dispatch_stored(first.allocation_id + 1)
-    (again,) = house.orders.batches
+    (again,) = await house.reopen()
     assert again.item_ids.tolist() == [first.allocation_id << 20]
     await house.fill(again, first_position=5_000)
     (child,) = await house.children()
@@ -106,7 +110,7 @@ async def test_an_open_that_could_not_be_sent_in_time_is_decided_anew(house):
 
 
 async def test_an_open_whose_answer_was_lost_is_handed_over_again_and_not_opened_anew(house):
-    house.catch_up(60)
+    house.retry(missed_seconds=60)
     master = await house.master()
     await house.follower(master, 101)
     await house.deal(64, 1.0, position=900)
@@ -123,18 +127,123 @@ async def test_an_open_whose_answer_was_lost_is_handed_over_again_and_not_opened
 async def test_a_follow_up_that_is_missed_too_is_followed_up(house):
     _, first = await opened(house, 101)
     await house.tell_missed(first)
-    (second,) = await house.dispatch()
+    (second,) = await house.reopen()
     await house.tell_missed(second)
-    (third,) = await house.dispatch()
+    (third,) = await house.reopen()
     assert len({first.source_id, second.source_id, third.source_id}) == 3
 
 
 async def test_a_follow_up_explains_itself(house):
     _, first = await opened(house, 101)
     await house.tell_missed(first)
-    (allocation,) = house.waiting
-    explanation = await explain_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)
+    (again,) = await house.reopen()
+    allocation_id = int(again.source_id.removeprefix("allocation/"))
+    explanation = await explain_allocation(house.engine, 1, allocation_id, first=0, limit=10)
     assert explanation.agrees
     assert "not executed" in explanation.children[0].text
-    _, page = await get_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)
+    _, page = await get_allocation(house.engine, 1, allocation_id, first=0, limit=10)
     assert np.array_equal(page.volumes_e8, [E8])
+
+
+@pytest.mark.parametrize("reason", ["REQUOTE", "TIMEOUT", "OFF_QUOTES", "PRICE_CHANGED", "CONTEXT_BUSY", "NO_PRICE"])
+async def test_a_passing_refusal_is_tried_again_with_the_same_price_to_follow(house, reason):
+    _, first = await opened(house, 101)
+    await house.tell_refused(first, reason)
+    (child,) = await house.children()
+    assert (child.state, child.reason) == (ChildTradeState.PENDING, reason)
+    (again,) = await house.reopen()
+    assert again.reference_price_e8 == first.reference_price_e8
+    await house.fill(again, first_position=5_000)
+    (child,) = await house.children()
+    assert (child.state, child.reason, child.open_volume_e8) == (ChildTradeState.FILLED, "", E8)
+
+
+@pytest.mark.parametrize("reason", ["NO_MONEY", "SLIPPAGE", "KILL_SWITCH_ON", "MARKET_CLOSED", "REJECTED_BY_SERVER"])
+async def test_a_refusal_for_good_is_not(house, reason):
+    _, first = await opened(house, 101)
+    await house.tell_refused(first, reason)
+    (child,) = await house.children()
+    assert (child.state, child.reason) == (ChildTradeState.REJECTED, reason)
+    assert await house.reopen() == []
+
+
+async def test_there_are_so_many_new_orders_and_no_more(house):
+    _, batch = await opened(house, 101)
+    for _ in range(3):
+        await house.tell_refused(batch, "REQUOTE")
+        (batch,) = await house.reopen()
+    await house.tell_refused(batch, "REQUOTE")
+    (child,) = await house.children()
+    assert (child.state, child.reason) == (ChildTradeState.REJECTED, "REQUOTE")
+    assert await house.reopen() == []
+
+
+async def test_a_refusal_is_not_tried_again_when_its_time_is_over(house):
+    _, batch = await opened(house, 101)
+    house.clock.advance(4.4)
+    await house.tell_refused(batch, "REQUOTE")
+    assert await house.reopen(after_seconds=0.7) == []
+    (child,) = await house.children()
+    assert (child.state, child.reason) == (ChildTradeState.REJECTED, "REQUOTE")
+
+
+async def test_a_new_order_is_not_sent_after_the_limit(house):
+    _, batch = await opened(house, 101)
+    decide_time = house.clock.now()
+    house.clock.advance(3)
+    await house.tell_refused(batch, "REQUOTE")
+    (again,) = await house.reopen()
+    assert again.not_after_time == decide_time + timedelta(seconds=5)
+
+
+async def test_the_age_limit_of_a_subscription_ends_it_sooner(house):
+    master = await house.master()
+    await house.follower(master, 101, settings=CopySettings(max_age_ms=400))
+    await house.follower(master, 102)
+    await house.deal(64, 1.0, position=900)
+    (batch,) = await house.dispatch()
+    await house.tell_refused(batch, "REQUOTE")
+    (again,) = await house.reopen()
+    assert again.account_ids.tolist() == [102]
+    assert [child.state for child in await house.children()] == [ChildTradeState.REJECTED, ChildTradeState.SENT]
+
+
+async def test_a_close_or_halt_while_it_waits_ends_it(house):
+    master, batch = await opened(house, 101)
+    await house.tell_refused(batch, "REQUOTE")
+    await house.deal(64, -1.0, position=900, entry=2)
+    assert await house.reopen() == []
+    await house.deal(64, 1.0, position=901)
+    (batch,) = await house.dispatch()
+    await house.tell_refused(batch, "OFF_QUOTES")
+    key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
+    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    assert await house.reopen() == []
+    assert [(child.state, child.reason) for child in await house.children()] == [
+        (ChildTradeState.REJECTED, "REQUOTE"),
+        (ChildTradeState.REJECTED, "OFF_QUOTES"),
+    ]
+
+
+async def test_an_old_refusal_told_again_makes_no_second_new_order(house):
+    _, first = await opened(house, 101)
+    await house.tell_refused(first, "REQUOTE")
+    await house.tell_refused(first, "REQUOTE")
+    (again,) = await house.reopen()
+    await house.tell_refused(first, "REQUOTE")
+    assert await house.reopen() == []
+    (child,) = await house.children()
+    assert child.state is ChildTradeState.SENT
+    await house.fill(again, first_position=5_000)
+    (child,) = await house.children()
+    assert (child.state, child.open_volume_e8) == (ChildTradeState.FILLED, E8)
+
+
+async def test_a_new_order_carries_the_stops_of_now(house):
+    _, first = await opened(house, 101)
+    await house.move_stops(64, 900, 1.1, 0)
+    await house.tell_refused(first, "REQUOTE")
+    (again,) = await house.reopen()
+    assert again.stop_losses_e8.tolist() == [11 * E8 // 10]
+    await house.fill(again, first_position=5_000)
+    assert house.waiting == []

@@ -20,7 +20,7 @@ from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.masters import MastersServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
-from apportion.allocation.workers import Dispatcher, FollowUp, Projector
+from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reopener
 from apportion.api.allocation.v1 import allocations_pb2_grpc, masters_pb2_grpc, subscriptions_pb2_grpc
 from apportion.api.common.v1 import events_pb2_grpc
 from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
@@ -65,7 +65,7 @@ def _loops(
     """What a worker runs, in the order of starting."""
     orders = PlatformOrders(platform, settings.call_seconds)
     dispatcher = Dispatcher(
-        engine, orders, clock, catch_up=settings.limits.catch_up, pause_seconds=settings.dispatch_seconds
+        engine, orders, clock, retries=settings.limits.retries, pause_seconds=settings.dispatch_seconds
     )
     replays = replay_port(platform)
     projector = Projector(engine, clock, dispatcher.committed, pause_seconds=settings.project_seconds)
@@ -83,6 +83,7 @@ def _loops(
         **housekeeping(engine, settings, clock),
         "dispatcher": dispatcher.run,
         "projector": projector.run,
+        "reopener": Reopener(engine, dispatcher, clock, settings.limits.retries).run,
         "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
         "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
         "consumer": consumer.run,

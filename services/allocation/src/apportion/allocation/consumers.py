@@ -100,7 +100,7 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         if parsed is None:
             return None
         return after_commit(
-            Followed(await apply_order_results(tx, event, *parsed, catch_up=desk.limits.catch_up, now=clock.now()))
+            Followed(await apply_order_results(tx, event, *parsed, retries=desk.limits.retries, now=clock.now()))
         )
 
     return {DEALS: deals_observed, STOPS: stops_observed, ORDERS: orders_updated}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.desk import Limits
 from apportion.runtime import ServiceSettings
 
@@ -25,8 +26,17 @@ class AllocationSettings(ServiceSettings):
     catch_up_seconds: float = Field(
         default=0.0,
         ge=0,
-        description="an order that was provably not executed is made anew this long after the decision; 0: never",
+        description="an order that has left no trace on the server, or was not sent in time, is made anew this long"
+        " after the decision; 0: never",
     )
+    retry_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description="an order that was refused for a passing reason (requote, off quotes, timeout, busy context, no"
+        " price) is made anew this long after the decision; 0: never",
+    )
+    retry_pause_seconds: float = Field(default=0.5, ge=0.5, description="pause before an order is made anew")
+    retry_count: int = Field(default=3, ge=0, le=100, description="how often the order of one child is made anew")
     dispatch_seconds: float = Field(default=1.0, gt=0, description="pause between looks for decisions not yet sent")
     project_seconds: float = Field(default=0.25, gt=0, description="pause between looks for decisions without rows")
     follow_up_seconds: float = Field(
@@ -36,4 +46,11 @@ class AllocationSettings(ServiceSettings):
     @property
     def limits(self) -> Limits:
         """The times decisions depend on."""
-        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, self.catch_up_seconds)
+        retries = Retries(
+            rejected_seconds=self.retry_seconds,
+            missed_seconds=self.catch_up_seconds,
+            pause_seconds=self.retry_pause_seconds,
+            most=self.retry_count,
+            open_seconds=self.open_seconds,
+        )
+        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, retries)

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
 from apportion.allocation.domain.child_orders import ChildOrders
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.ports import Orders
 from apportion.allocation.operations.project_children import BATCH, project_children
-from apportion.allocation.operations.reopen_missed import CatchUp
+from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.storage.allocations import list_undispatched
 from apportion.errors import DomainError
 from apportion.runtime import Clock
@@ -33,11 +34,11 @@ class Dispatcher:
     """Sends decisions as soon as they are committed, and finds those that a crash left behind."""
 
     def __init__(
-        self, engine: AsyncEngine, orders: Orders, clock: Clock, *, catch_up: CatchUp, pause_seconds: float
+        self, engine: AsyncEngine, orders: Orders, clock: Clock, *, retries: Retries, pause_seconds: float
     ) -> None:
         self._engine = engine
         self._orders = orders
-        self._catch_up = catch_up
+        self._retries = retries
         self._clock = clock
         self._pause_seconds = pause_seconds
         self._slots = asyncio.Semaphore(CONCURRENT_DISPATCHES)
@@ -84,7 +85,7 @@ class Dispatcher:
                     label,
                     allocation_id,
                     children,
-                    catch_up=self._catch_up,
+                    retries=self._retries,
                     clock=self._clock,
                 )
         except DomainError as error:
@@ -113,6 +114,21 @@ class Projector:
                     await self._committed.wait()
             except TimeoutError:
                 continue
+
+
+class Reopener:
+    """Opens again what was not opened, each child after a pause."""
+
+    def __init__(self, engine: AsyncEngine, dispatcher: Dispatcher, clock: Clock, retries: Retries) -> None:
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._retries = retries
+
+    async def run(self) -> None:
+        while True:
+            self._dispatcher.dispatch(await reopen_children(self._engine, self._retries, now=self._clock.now()))
+            await asyncio.sleep(self._retries.pause_seconds)
 
 
 class FollowUp:

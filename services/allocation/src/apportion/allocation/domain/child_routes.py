@@ -57,6 +57,12 @@ class ChildRoutes:
         losses, profits = mirrored_stops_e8(self.directions, stop_loss_e8, take_profit_e8, buys=buys)
         return losses * self.copies_stops, profits * self.copies_stops
 
+    @property
+    def max_ages_seconds(self) -> NDArray[np.float64]:
+        """How old its master's trade may be at most when each opens; infinite: no limit."""
+        ages = np.array([settings.max_age_ms / 1_000 or np.inf for settings in self.profiles])
+        return ages[self.profile_rows]
+
     def max_slippages_e8(self, point_e8: int) -> Int64Array:
         """How much worse than its master's price each may open; 0: no limit."""
         points = np.array([settings.max_slippage_points for settings in self.profiles], dtype=np.int64)

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.alignment import Alignment, align
 from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.operations.ports import Rates, States, Symbols
-from apportion.allocation.operations.reopen_missed import CatchUp
 from apportion.allocation.storage.subscription_sets import load_set, make_set
 
 KEPT_SETS = 256
@@ -29,12 +29,7 @@ class Limits:
     """Orders of an open must be sent this long after its decision."""
     deal_seconds: float
     """A master's deal that is older, by its server's clock, is not followed any more."""
-    catch_up_seconds: float
-    """A child whose order was provably not executed is opened again this long after the decision; 0: never."""
-
-    @property
-    def catch_up(self) -> CatchUp:
-        return CatchUp(self.catch_up_seconds, self.open_seconds)
+    retries: Retries
 
 
 @dataclass

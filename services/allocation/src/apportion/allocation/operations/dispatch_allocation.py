@@ -12,9 +12,10 @@ from apportion.allocation.domain.allocations import Allocation, AllocationKind, 
 from apportion.allocation.domain.child_orders import ChildOrders, child_orders
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.ports import OrderBatch, Orders
 from apportion.allocation.operations.project_children import project_allocation
-from apportion.allocation.operations.reopen_missed import CatchUp, reopen_missed
+from apportion.allocation.operations.reopen_children import hold_for_retry
 from apportion.allocation.storage.allocations import (
     list_unsent_modifications,
     load_allocation,
@@ -40,29 +41,29 @@ async def dispatch_allocation(
     allocation_id: int,
     children: ChildOrders | None = None,
     *,
-    catch_up: CatchUp,
+    retries: Retries,
     clock: Clock,
 ) -> None:
     """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
 
     Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
     and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
-    and `catch_up` allows, decided anew. Closes and modifications are never given up, and modifications of one position
+    and `retries` allow, decided anew. Closes and modifications are never given up, and modifications of one position
     are sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they
     are read from the store, which gives the same.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
-    start = await _start(engine, label, allocation_id, 0, catch_up, clock)
+    start = await _start(engine, label, allocation_id, 0, retries, clock)
     if start is None:
         return
     master, allocation = start
     for earlier_id in await _earlier(engine, allocation):
-        await dispatch_allocation(engine, orders, label, earlier_id, catch_up=catch_up, clock=clock)
+        await dispatch_allocation(engine, orders, label, earlier_id, retries=retries, clock=clock)
     if children is None:
         async with transaction(engine) as tx:
             children = await _stored_orders(tx, allocation)
     for first in range(0, children.item_ids.size, CHUNK_ROWS):
-        if first and await _start(engine, label, allocation_id, first, catch_up, clock) is None:
+        if first and await _start(engine, label, allocation_id, first, retries, clock) is None:
             return
         rows = slice(first, first + CHUNK_ROWS)
         try:
@@ -72,7 +73,7 @@ async def dispatch_allocation(
                 raise
             log.warning("open_refused", allocation_id=allocation_id, reason=error.reason, message=error.message)
             async with transaction(engine) as tx:
-                await _give_up(tx, master, allocation, first, error.reason, catch_up, clock)
+                await _give_up(tx, master, allocation, first, error.reason, retries, clock)
             return
     async with transaction(engine) as tx:
         await save_dispatch(tx, allocation_id, DispatchState.DONE, clock.now())
@@ -87,7 +88,7 @@ async def _earlier(engine: AsyncEngine, allocation: Allocation) -> list[int]:
 
 
 async def _start(
-    engine: AsyncEngine, label: int, allocation_id: int, first: int, catch_up: CatchUp, clock: Clock
+    engine: AsyncEngine, label: int, allocation_id: int, first: int, retries: Retries, clock: Clock
 ) -> tuple[Master, Allocation] | None:
     """Marks the start of sending from a child on; None when there is nothing (more) to send."""
     async with transaction(engine) as tx:
@@ -97,7 +98,7 @@ async def _start(
         master = await load_master(tx, label, allocation.master_id, lock="share")
         reason = _obstacle(master, allocation, clock)
         if reason is not SkipReason.NONE:
-            await _give_up(tx, master, allocation, first, reason.name, catch_up, clock)
+            await _give_up(tx, master, allocation, first, reason.name, retries, clock)
             return None
         await save_dispatch(tx, allocation_id, DispatchState.STARTED)
         return master, allocation
@@ -125,15 +126,16 @@ async def _give_up(
     allocation: Allocation,
     first: int,
     reason: str,
-    catch_up: CatchUp,
+    retries: Retries,
     clock: Clock,
 ) -> None:
     """The orders before `first` were handed over; their children follow them. The others will never be sent."""
     await project_allocation(tx, allocation.label, allocation.allocation_id, now=clock.now())
     unsent_ids = (await _stored_orders(tx, allocation)).item_ids[first:]
     if reason == SkipReason.TOO_LATE.name:
-        reopened = await reopen_missed(tx, master, allocation, unsent_ids, catch_up, clock.now())
-        unsent_ids = np.setdiff1d(unsent_ids, reopened.child_trade_ids) if reopened else unsent_ids
+        reasons = [reason] * unsent_ids.size
+        held_ids = await hold_for_retry(tx, master, allocation, unsent_ids, reasons, retries, clock.now())
+        unsent_ids = np.setdiff1d(unsent_ids, held_ids)
     await cancel_pending(tx, unsent_ids, reason)
     await save_dispatch(tx, allocation.allocation_id, DispatchState.CANCELLED)
 

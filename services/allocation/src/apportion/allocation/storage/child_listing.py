@@ -49,7 +49,8 @@ CHILDREN = """
         AND d.label = c.label AND c.position_ticket <> 0 AND d.confirmed
     LEFT JOIN left_accounts AS l ON l.account_id = c.account_id
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.state = 1 AND a.dispatch_time IS NOT NULL THEN 2 ELSE c.state END AS state
+        SELECT CASE WHEN c.state = 1 AND c.retry_time IS NULL AND a.dispatch_time IS NOT NULL THEN 2 ELSE c.state END
+               AS state
     ) AS v
     CROSS JOIN LATERAL (
         SELECT c.state IN (5, 6) AND coalesce(p.open_volume_e8, 0) <> 0 AS is_rejected,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.retries import RETRYABLE
 from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
 from apportion.money import Int64Array
@@ -64,11 +65,13 @@ RETARGET = """
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (child_trade_id, target_e8, ordered_e8)
     WHERE c.child_trade_id = n.child_trade_id
 """
-# A partial fill scales the target: the child keeps the master's ratio on what it really got, half up to the step.
+# A partial fill scales the target: the child keeps the master's ratio on what it really got, half up to the step. That
+# nothing was filled counts only for the order that the child waits for, not for one that a new order has replaced.
 FILL = """
     UPDATE child_trades AS c
     SET state = r.state,
         reason = r.reason,
+        retry_time = NULL,
         position_ticket = r.position_ticket,
         open_price_e8 = r.price_e8,
         filled_volume_e8 = r.filled_e8,
@@ -82,7 +85,8 @@ FILL = """
          AS r (child_trade_id, state, reason, filled_e8, price_e8, position_ticket),
          allocations AS a
     WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND a.allocation_id = c.allocation_id
-      AND (r.filled_e8 > c.filled_volume_e8 OR (c.state = 1 AND r.filled_e8 = 0))
+      AND (r.filled_e8 > c.filled_volume_e8 OR (c.state = 1 AND r.filled_e8 = 0 AND c.retry_time IS NULL
+           AND coalesce(nullif(c.follow_up_id, 0), c.allocation_id) = $8))
     RETURNING c.account_id, c.position_ticket
 """
 # What a close order did not do is no longer on its way; what it did is told by its deals.
@@ -99,18 +103,7 @@ ORDER_CLOSE = """
 """
 CANCEL = """
     UPDATE child_trades SET state = 6, reason = $2, target_volume_e8 = 0
-    WHERE child_trade_id = ANY($1::bigint[]) AND state = 1
-"""
-# The new order asks for what is to be open by now: the child's volume becomes its target.
-WANT_AGAIN = """
-    WITH wanted AS (
-        UPDATE child_trades SET volume_e8 = target_volume_e8
-        WHERE label = $1 AND child_trade_id = ANY($2::bigint[]) AND state = 1 AND target_volume_e8 > 0
-        RETURNING child_trade_id, volume_e8
-    )
-    SELECT string_agg(int8send(child_trade_id), '' ORDER BY child_trade_id) AS child_trade_ids,
-           string_agg(int8send(volume_e8), '' ORDER BY child_trade_id) AS volumes_e8
-    FROM wanted
+    WHERE child_trade_id = ANY($1::bigint[]) AND state = 1 AND retry_time IS NULL
 """
 ROUTES = """
     WITH routed AS (
@@ -171,12 +164,10 @@ class OrderResults:
         )
 
     @property
-    def missed_ids(self) -> Int64Array:
-        """Children whose open order ended without having been executed."""
-        missed: Int64Array = self.child_trade_ids[
-            (self.states == ChildTradeState.EXPIRED) & (self.filled_volumes_e8 == 0)
-        ]
-        return missed
+    def not_executed(self) -> NDArray[np.intp]:
+        """Rows of open orders that a new order may replace: refused for a passing reason, or ended without a trace."""
+        passing = (self.states == ChildTradeState.EXPIRED) | np.isin(self.reasons, sorted(RETRYABLE))
+        return np.flatnonzero(passing & (self.filled_volumes_e8 == 0))
 
 
 async def load_following(tx: AsyncConnection, master_id: int, position_ticket: int) -> FollowingChildren:
@@ -221,8 +212,10 @@ async def add_closing(tx: AsyncConnection, child_trade_ids: Int64Array, ordered_
     await fetch_arrays(tx, ORDER_CLOSE, child_trade_ids, ordered_e8)
 
 
-async def apply_open_results(tx: AsyncConnection, label: int, results: OrderResults) -> list[tuple[int, int]]:
-    """Moves children on by the results of their open orders; repeats change nothing.
+async def apply_open_results(
+    tx: AsyncConnection, label: int, allocation_id: int, results: OrderResults
+) -> list[tuple[int, int]]:
+    """Moves children on by the results of the open orders of a decision; repeats change nothing.
 
     Returns (account, position ticket) of those that changed and have a position.
     """
@@ -237,6 +230,7 @@ async def apply_open_results(tx: AsyncConnection, label: int, results: OrderResu
         results.filled_volumes_e8,
         results.prices_e8,
         results.position_tickets,
+        allocation_id,
     )
     return [(row["account_id"], row["position_ticket"]) for row in rows if row["position_ticket"]]
 
@@ -246,13 +240,6 @@ async def apply_close_results(tx: AsyncConnection, label: int, results: OrderRes
     await fetch_arrays(tx, LOCK, results.child_trade_ids)
     undone = np.maximum(results.volumes_e8 - results.filled_volumes_e8, 0)
     await fetch_arrays(tx, RELEASE, label, results.child_trade_ids, undone, results.reasons)
-
-
-async def want_again(tx: AsyncConnection, label: int, child_trade_ids: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """(ids, volumes) of those of the children that are pending and still wanted; their rows stay locked."""
-    await fetch_arrays(tx, LOCK, child_trade_ids)
-    (row,) = await fetch_arrays(tx, WANT_AGAIN, label, child_trade_ids)
-    return from_aggregate(row["child_trade_ids"]), from_aggregate(row["volumes_e8"])
 
 
 async def cancel_pending(tx: AsyncConnection, child_trade_ids: Int64Array, reason: str) -> None:
