@@ -31,7 +31,7 @@ async def pooled(house, *equities_minor, **terms):
 async def distributions(house):
     """(header, columns) in the order of the deals."""
     async with transaction(house.engine) as tx:
-        headers = await list_distributions(tx, 1, master_id=0, before=INT64_MAX, limit=100)
+        headers = await list_distributions(tx, 1, master_id=0, only_unpaid=False, before=INT64_MAX, limit=100)
         return [await load_distribution(tx, 1, header.allocation_id) for header in reversed(headers)]
 
 

@@ -28,6 +28,7 @@ DomainError
     ├── PercentSum              PERCENT_SUM
     ├── OpenTrades              OPEN_TRADES
     ├── PooledOnly              POOLED_ONLY
+    ├── RecordsOpen             RECORDS_OPEN
     └── DealConflict            DEAL_CONFLICT
 """
 
@@ -210,6 +211,14 @@ class OpenTrades(DomainError):
     kind = Kind.PRECONDITION
     reason = "OPEN_TRADES"
     cure = "Close the master's trades first; the metadata has their count."
+
+
+class RecordsOpen(DomainError):
+    """The subscription holds artificial records, which are settled when their master closes, not before."""
+
+    kind = Kind.PRECONDITION
+    reason = "RECORDS_OPEN"
+    cure = "End it with CLOSE_WITH_MASTER: it takes part in no new trade, and ends when its records are settled."
 
 
 class PooledOnly(DomainError):

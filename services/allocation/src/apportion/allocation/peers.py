@@ -16,6 +16,7 @@ READS = (
     f"{API}.AllocationsService/ExplainAllocation",
     f"{API}.AllocationsService/ListChildTrades",
     f"{API}.AllocationsService/PreviewTrade",
+    f"{API}.DistributionsService/*",
 )
 HALTS = (f"{API}.MastersService/HaltMaster", f"{API}.MastersService/ResumeMaster")
 

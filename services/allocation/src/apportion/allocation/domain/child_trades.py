@@ -50,6 +50,8 @@ class ChildTrade:
     account_login: int
     proportion_e9: int
     """Of an artificial record: its part of the master's profit; 0: a trade."""
+    floating_profit_minor: int
+    """Of an artificial record: its share of what the master's position would bring now, rounded by itself."""
 
 
 def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array:

@@ -40,6 +40,8 @@ CHILDREN = """
            c.symbol, c.reason, c.position_ticket, c.master_position_ticket, v.state,
            c.direction * c.volume_e8 AS volume_e8, c.direction * c.filled_volume_e8 AS filled_volume_e8,
            c.direction * c.open_volume_e8 AS open_volume_e8, c.open_price_e8, c.create_time, c.proportion_e9,
+           CASE WHEN o.open_volume_e8 > 0 THEN round(o.floating_profit_minor::numeric * c.proportion_e9 / 1000000000)
+                ELSE 0 END::bigint AS floating_profit_minor,
            false AS is_foreign, f.*
     FROM child_trades AS c
     JOIN allocations AS a USING (allocation_id)
@@ -48,6 +50,7 @@ CHILDREN = """
     LEFT JOIN deviations AS d ON d.account_id = c.account_id AND d.position_ticket = c.position_ticket
         AND d.label = c.label AND c.position_ticket <> 0 AND d.confirmed
     LEFT JOIN left_accounts AS l ON l.account_id = c.account_id
+    LEFT JOIN record_openings AS o ON o.allocation_id = c.allocation_id
     CROSS JOIN LATERAL (
         SELECT CASE WHEN c.state = 1 AND c.retry_time IS NULL AND a.dispatch_time IS NOT NULL THEN 2 ELSE c.state END
                AS state
@@ -79,7 +82,7 @@ FOREIGN = """
            (SELECT account_login FROM subscriptions AS s
             WHERE s.label = d.label AND s.account_id = d.account_id LIMIT 1) AS account_login,
            d.symbol, CASE d.order_id WHEN 0 THEN '' ELSE 'ORPHAN' END, d.position_ticket, 0, 3,
-           d.server_volume_e8, d.server_volume_e8, d.server_volume_e8, d.open_price_e8, d.first_time, 0,
+           d.server_volume_e8, d.server_volume_e8, d.server_volume_e8, d.open_price_e8, d.first_time, 0, 0,
            true, false, false, false, false, l.account_id IS NOT NULL
     FROM deviations AS d LEFT JOIN left_accounts AS l ON l.account_id = d.account_id
     WHERE :with_foreign AND d.label = :label AND {behind}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select
+from sqlalchemy import Row, exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,8 +13,9 @@ from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.deal_money import DealMoney
 from apportion.allocation.domain.distributions import Distribution, DistributionColumns, Holders, Shares
 from apportion.allocation.domain.methods import RoundingPolicy
+from apportion.allocation.domain.payouts import PayoutState
 from apportion.allocation.storage.packing import pack, unpack
-from apportion.allocation.storage.profit_tables import distributions
+from apportion.allocation.storage.profit_tables import distributions, payouts
 from apportion.errors import NotFound
 
 MONEY = ("profit_minor", "swap_minor", "commission_minor")
@@ -54,12 +55,15 @@ async def load_distribution(
 
 
 async def list_distributions(
-    tx: AsyncConnection, label: int, *, master_id: int, before: int, limit: int
+    tx: AsyncConnection, label: int, *, master_id: int, only_unpaid: bool, before: int, limit: int
 ) -> list[Distribution]:
-    """Newest first, from the one older than `before`; master 0: of all masters."""
+    """Newest first, from the one older than `before`; master 0: of all masters. Unpaid: shares are not booked yet."""
     query = select(*HEADER).where(distributions.c.label == label, distributions.c.allocation_id < before)
     if master_id:
         query = query.where(distributions.c.master_id == master_id)
+    if only_unpaid:
+        unpaid = (payouts.c.allocation_id == distributions.c.allocation_id) & (payouts.c.state != PayoutState.PAID)
+        query = query.where(exists().where(unpaid))
     result = await tx.execute(query.order_by(distributions.c.allocation_id.desc()).limit(limit))
     return [_distribution(row) for row in result]
 

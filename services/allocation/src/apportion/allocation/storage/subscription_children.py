@@ -11,6 +11,12 @@ POSITIONS = text(
     WHERE subscription_id = :subscription_id AND state IN (1, 3, 4) ORDER BY master_position_ticket
     """
 )
+RECORDS = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM child_trades WHERE subscription_id = :subscription_id AND state = 3 AND proportion_e9 > 0)
+    """
+)
 # Rows are locked in the order of their ids, as by every statement that changes several.
 LOCK = text(
     """
@@ -46,6 +52,12 @@ END_LEAVING = text(
 async def list_followed_positions(tx: AsyncConnection, subscription_id: int) -> list[int]:
     """Tickets of the master's positions that children of the subscription follow."""
     return list((await tx.execute(POSITIONS, {"subscription_id": subscription_id})).scalars())
+
+
+async def has_open_records(tx: AsyncConnection, subscription_id: int) -> bool:
+    """Whether artificial records of the subscription wait for a close of their master."""
+    found: bool = (await tx.execute(RECORDS, {"subscription_id": subscription_id})).scalar_one()
+    return found
 
 
 async def want_closed(tx: AsyncConnection, subscription_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping, ChildTradeRow
+from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_trades import MasterTradeRow
@@ -37,6 +38,7 @@ def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> Chil
 
 def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
     child = row.child
+    shown = nominal_volume_e8 if child.proportion_e9 else int
     return allocations_pb2.ChildTrade(
         child_trade_id=child.child_trade_id,
         allocation_id=child.allocation_id,
@@ -46,9 +48,9 @@ def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
         symbol=child.symbol,
         state=child.state,  # type: ignore[arg-type]  # the numbers are the same
         reason=child.reason,
-        volume_e8=child.volume_e8,
-        filled_volume_e8=child.filled_volume_e8,
-        open_volume_e8=child.open_volume_e8,
+        volume_e8=shown(child.volume_e8),
+        filled_volume_e8=shown(child.filled_volume_e8),
+        open_volume_e8=shown(child.open_volume_e8),
         open_price_e8=child.open_price_e8,
         position_ticket=child.position_ticket,
         create_time=to_timestamp(child.create_time),
@@ -56,6 +58,7 @@ def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
         account_login=child.account_login,
         mismatches=row.mismatches,  # type: ignore[arg-type]
         proportion_e9=child.proportion_e9,
+        floating_profit_minor=child.floating_profit_minor,
     )
 
 
