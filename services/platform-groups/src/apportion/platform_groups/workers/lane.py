@@ -65,10 +65,18 @@ class SendingLane(Lane):
         self._new_id = new_id
 
     async def run(self) -> None:
-        """For ever. What an earlier run took and did not finish is UNKNOWN."""
+        """For ever. What an earlier run took and did not finish is UNKNOWN.
+
+        Its answers go first: once the work is sent anew, they would be taken for answers to that sending.
+        """
+        await self._save()
         for lease in self._shards.leases():
             await self._adopt(lease)
         await self._work()
+
+    @abstractmethod
+    async def _save(self) -> None:
+        """Saves the answers at hand."""
 
     @abstractmethod
     async def _adopt(self, lease: Lease) -> None:

@@ -42,6 +42,11 @@ class LegLane(SendingLane):
         self._unsaved: list[LegOutcome] = []
         """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
+    async def _save(self) -> None:
+        if self._unsaved:
+            await save_leg_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
+            self._unsaved.clear()
+
     async def _adopt(self, lease: Lease) -> None:
         await adopt_legs(self._engine, self._shards.server_id, lease, now=self._clock.now())
 
@@ -51,9 +56,7 @@ class LegLane(SendingLane):
             async with self._turn:
                 taken = await self._take()
                 self._unsaved += await asyncio.gather(*(self._book(leg) for leg in taken))
-            if self._unsaved:
-                await save_leg_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
-                self._unsaved.clear()
+            await self._save()
             if len(taken) < BATCH:
                 await self._rest()
 

@@ -49,6 +49,11 @@ class OrderLane(SendingLane):
         self._unsaved: list[OrderOutcome] = []
         """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
+    async def _save(self) -> None:
+        if self._unsaved:
+            await save_order_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
+            self._unsaved.clear()
+
     async def _adopt(self, lease: Lease) -> None:
         await adopt_orders(self._engine, self._new_id, self._shards.server_id, lease, now=self._clock.now())
 
@@ -65,9 +70,7 @@ class OrderLane(SendingLane):
                 self._unsaved += await self._send(taken)
             self._unsaved += [settle(order, answer) for order, answer in await self._session.collect()]
             ended = len(self._unsaved)
-            if ended:
-                await save_order_outcomes(self._engine, self._new_id, self._unsaved, now=self._clock.now())
-                self._unsaved.clear()
+            await self._save()
             if len(taken) == BATCH:
                 self._bell.set()
             delay = FIRST_COLLECT_SECONDS if taken or ended else min(delay * 1.5, LONGEST_COLLECT_SECONDS)
