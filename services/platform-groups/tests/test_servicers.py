@@ -177,10 +177,27 @@ async def test_groups_that_are_refused(platform, changes, reason) -> None:
 async def test_groups_are_read_back(platform) -> None:
     request = platform_groups_pb2.GetPlatformGroupRequest(platform_group_id=platform.group_id)
     group = (await platform.groups.GetPlatformGroup(request, **platform.options())).platform_group
-    assert (group.currency_code, group.weight) == ("USD", 1)
+    assert (group.currency_code, group.weight, group.margin_mode) == ("USD", 1, platform_groups_pb2.MARGIN_MODE_HEDGING)
     listing = platform_groups_pb2.ListPlatformGroupsRequest(trading_server_id=platform.server_id)
     assert list((await platform.groups.ListPlatformGroups(listing, **platform.options())).platform_groups) == [group]
     await refused(platform.groups.GetPlatformGroup(request, **platform.options(label=2)), "NOT_FOUND")
+
+
+async def test_accounts_hold_positions_as_their_group_does(platform) -> None:
+    request = platform_groups_pb2.CreatePlatformGroupRequest(
+        request_id=platform.new_id(),
+        trading_server_id=platform.server_id,
+        name="netting",
+        server_group="demo\\forex-netting-usd",
+        currency_code="USD",
+        default_leverage=100,
+    )
+    group = (await platform.groups.CreatePlatformGroup(request, **platform.options())).platform_group
+    hedging = await platform.account()
+    platform.group_id = group.platform_group_id
+    netting = await platform.account()
+    assert group.margin_mode == netting.margin_mode == platform_groups_pb2.MARGIN_MODE_NETTING
+    assert hedging.margin_mode == platform_groups_pb2.MARGIN_MODE_HEDGING
 
 
 # Accounts.
@@ -596,7 +613,7 @@ async def test_a_changed_item_of_a_batch_is_refused(platform) -> None:
     await refused(platform.transfers.BatchTransferFunds(request, **platform.options()), "FIELD_INVALID")
 
 
-def test_every_reason_of_this_service_is_tried_above() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
+def test_every_reason_of_this_service_is_tried() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.rglob("test_*.py"))
     own = {error.reason for error in registry() if error.__module__ == errors.__name__}
     assert {reason for reason in own if f'"{reason}"' not in source} == set()

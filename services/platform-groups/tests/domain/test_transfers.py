@@ -14,6 +14,7 @@ from apportion.platform_groups.domain.states import (
     AccountState,
     LegKind,
     LegState,
+    MarginMode,
     TransferState,
 )
 from apportion.platform_groups.domain.transfers import (
@@ -97,6 +98,7 @@ def account(account_id: int, currency: str = "USD", state: AccountState = Accoun
         login=9,
         currency_code=currency,
         currency_digits=2,
+        margin_mode=MarginMode.HEDGING,
         leverage=100,
         holder_name="A",
         wallet_account_id=account_id,

@@ -4,7 +4,8 @@ DomainError
 ├── INVALID          HostNotAllowed, PortRange, TimezoneUnknown, LeverageRange, AmountRange, SelfTransfer
 ├── ALREADY_EXISTS   NameTaken, DedupeConflict
 ├── PRECONDITION     ServerTypeUnsupported, GroupNotEnabled, GroupFull, GroupCurrencyMismatch, ServerGroupUnknown,
-│                    WalletInvalid, AccountNotOpen, ServersMixed, CurrencyMismatch, LoginAmbiguous, KekMissing
+│                    MarginModeUnsupported, WalletInvalid, AccountNotOpen, ServersMixed, CurrencyMismatch,
+│                    LoginAmbiguous, KekMissing
 ├── UNAVAILABLE      TradingServerUnavailable
 └── INTERNAL         CredentialIntegrity
 """
@@ -92,6 +93,14 @@ class GroupCurrencyMismatch(DomainError):
     kind = Kind.PRECONDITION
     reason = "GROUP_CURRENCY_MISMATCH"
     cure = "Send the currency that the server's group has."
+
+
+class MarginModeUnsupported(DomainError):
+    """The group on the server holds positions in a way that we cannot follow."""
+
+    kind = Kind.PRECONDITION
+    reason = "MARGIN_MODE_UNSUPPORTED"
+    cure = "Use a group of hedging or netting accounts; exchange margin modes are not supported."
 
 
 class WalletInvalid(DomainError):

@@ -5,20 +5,24 @@ from __future__ import annotations
 from apportion.mt5.accounts import AccountColumns
 from apportion.mt5.deals import Deal
 from apportion.mt5.enums import CREDIT_ACTIONS
+from apportion.mt5.enums import MarginMode as Mt5MarginMode
+from apportion.mt5.groups import Group
 from apportion.mt5.positions import Position
 from apportion.mt5.symbols import Symbol
 from apportion.mt5.users import User
 from apportion.platform_groups.domain.server_facts import (
     AccountStateColumns,
     ServerDeal,
+    ServerGroup,
     ServerPosition,
     ServerSymbol,
     ServerUser,
 )
-from apportion.platform_groups.domain.states import DealAction, DealEntry
+from apportion.platform_groups.domain.states import DealAction, DealEntry, MarginMode
 
 CLIENT_REASONS = frozenset({0, 1, 10, 16, 17})
 """Client terminal, expert, signal, mobile, web: the owner's own trades."""
+MARGIN_MODES = {Mt5MarginMode.HEDGING: MarginMode.HEDGING, Mt5MarginMode.NETTING: MarginMode.NETTING}
 
 
 def deal_of(deal: Deal) -> ServerDeal:
@@ -64,6 +68,11 @@ def position_of(position: Position) -> ServerPosition:
         server_time_ms=position.server_time_ms,
         comment="" if position.reason in CLIENT_REASONS else position.comment,
     )
+
+
+def group_of(group: Group) -> ServerGroup:
+    mode = MARGIN_MODES.get(group.margin_mode, MarginMode.UNKNOWN)  # type: ignore[call-overload]  # any number may come
+    return ServerGroup(group.group, group.currency, group.currency_digits, mode)
 
 
 def user_of(user: User) -> ServerUser:

@@ -17,7 +17,7 @@ from apportion.mt5 import symbols as mt5_symbols
 from apportion.mt5 import ticks as mt5_ticks
 from apportion.mt5 import users as mt5_users
 from apportion.platform_groups.adapters.mt5_answers import translated
-from apportion.platform_groups.adapters.mt5_facts import deal_of, position_of, states_of, symbol_of, user_of
+from apportion.platform_groups.adapters.mt5_facts import deal_of, group_of, position_of, states_of, symbol_of, user_of
 from apportion.platform_groups.domain.server_facts import (
     AccountStateColumns,
     NewUser,
@@ -61,7 +61,7 @@ class Mt5Server:
                     return None
                 raise
         self._digits[found.group] = found.currency_digits
-        return ServerGroup(found.group, found.currency, found.currency_digits)
+        return group_of(found)
 
     async def add_user(self, user: NewUser, permit: Permit) -> int:
         new = mt5_users.NewUser(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apportion.platform_groups.domain.shards import shard_of
-from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState
+from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
 from apportion.platform_groups.errors import AccountNotOpen, WalletInvalid
 
 TRADE_DISABLED_RIGHT = 0x4
@@ -27,6 +27,7 @@ class Account:
     login: int
     currency_code: str
     currency_digits: int
+    margin_mode: MarginMode
     leverage: int
     holder_name: str
     wallet_account_id: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from apportion.platform_groups.domain.states import GroupState
+from apportion.platform_groups.domain.states import GroupState, MarginMode
 from apportion.platform_groups.errors import GroupFull, GroupNotEnabled, LeverageRange
 
 MAX_LEVERAGE = 500
@@ -20,6 +20,7 @@ class PlatformGroup:
     name: str
     server_group: str
     currency_code: str
+    margin_mode: MarginMode
     default_leverage: int
     account_capacity: int
     weight: int

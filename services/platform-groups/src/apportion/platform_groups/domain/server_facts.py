@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.platform_groups.domain.states import DealAction, DealEntry
+from apportion.platform_groups.domain.states import DealAction, DealEntry, MarginMode
 
 Int64s = NDArray[np.int64]
 
@@ -109,6 +109,7 @@ class ServerGroup:
     name: str
     currency_code: str
     currency_digits: int
+    margin_mode: MarginMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,13 @@ class GroupState(IntEnum):
     DISABLED = 3
 
 
+class MarginMode(IntEnum):
+    UNKNOWN = 0
+    """None that we know."""
+    HEDGING = 1
+    NETTING = 2
+
+
 class AccountKind(IntEnum):
     WALLET = 1
     MASTER = 2

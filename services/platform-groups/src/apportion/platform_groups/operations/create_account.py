@@ -69,6 +69,7 @@ async def create_account(
             trading_server_id=group.trading_server_id,
             currency_code=group.currency_code,
             currency_digits=digits,
+            margin_mode=group.margin_mode,
             leverage=leverage,
             request_id=key.request_id,
             now=now,

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.platform_groups import NewGroup, PlatformGroup, check_leverage
 from apportion.platform_groups.domain.server_facts import ServerGroup
-from apportion.platform_groups.errors import GroupCurrencyMismatch, ServerGroupUnknown
+from apportion.platform_groups.domain.states import MarginMode
+from apportion.platform_groups.errors import GroupCurrencyMismatch, MarginModeUnsupported, ServerGroupUnknown
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.platform_groups import insert_group, load_group
@@ -27,7 +28,7 @@ class GroupRef:
 async def create_platform_group(
     engine: AsyncEngine, servers: TradingServersPort, key: RequestKey, group: NewGroup, *, now: datetime
 ) -> PlatformGroup:
-    """Raises LeverageRange, NotFound, ServerGroupUnknown, GroupCurrencyMismatch, NameTaken, or that it is away."""
+    """Raises LeverageRange, NotFound, TradingServerUnavailable, NameTaken, and all that `_checked` does."""
     check_leverage(group.default_leverage)
     async with transaction(engine) as tx:
         await load_server(tx, key.label, group.trading_server_id)
@@ -36,17 +37,18 @@ async def create_platform_group(
     with server_call(group.trading_server_id):
         server = await servers.get(group.trading_server_id)
         on_server = await server.group(group.server_group)
-    digits = _checked(group, on_server).currency_digits
+    checked = _checked(group, on_server)
     async with transaction(engine) as tx:
         stored = await claim_request(tx, key, GroupRef, now=now)
         if stored is not None:
             return await load_group(tx, key.label, stored.platform_group_id)
-        group_id = await insert_group(tx, key.label, group, currency_digits=digits, now=now)
+        group_id = await insert_group(tx, key.label, group, checked, now=now)
         await store_answer(tx, key, GroupRef(group_id))
         return await load_group(tx, key.label, group_id)
 
 
 def _checked(group: NewGroup, on_server: ServerGroup | None) -> ServerGroup:
+    """Raises ServerGroupUnknown, GroupCurrencyMismatch, MarginModeUnsupported."""
     if on_server is None:
         raise ServerGroupUnknown(
             f"trading server {group.trading_server_id} has no group {group.server_group!r}",
@@ -59,5 +61,9 @@ def _checked(group: NewGroup, on_server: ServerGroup | None) -> ServerGroup:
             server_group=group.server_group,
             server_currency=on_server.currency_code,
             currency=group.currency_code,
+        )
+    if on_server.margin_mode is MarginMode.UNKNOWN:
+        raise MarginModeUnsupported(
+            f"group {group.server_group!r} is of neither hedging nor netting accounts", server_group=group.server_group
         )
     return on_server

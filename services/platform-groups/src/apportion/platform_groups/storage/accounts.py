@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.errors import NotFound
 from apportion.platform_groups.domain.accounts import Account, NewAccount
 from apportion.platform_groups.domain.shards import SHARD_COUNT
-from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState
+from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
 from apportion.platform_groups.errors import LoginAmbiguous
 
 COLUMNS = """account_id, label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
-    COALESCE(login, 0) AS login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
+    COALESCE(login, 0) AS login, currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id,
     initial_balance_minor, request_id, failure_reason, create_time"""
 
 
@@ -39,6 +39,7 @@ async def insert_account(
     trading_server_id: int,
     currency_code: str,
     currency_digits: int,
+    margin_mode: MarginMode,
     leverage: int,
     request_id: str,
     now: datetime,
@@ -47,10 +48,10 @@ async def insert_account(
     query = text(
         """
         INSERT INTO accounts (label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
-            currency_code, currency_digits, leverage, holder_name, wallet_account_id, initial_balance_minor,
-            request_id, attempt_time, create_time)
-        VALUES (:label, :group_id, :server_id, :kind, 1, 1, 1, :currency_code, :currency_digits, :leverage,
-            :holder_name, :wallet_account_id, :initial_balance_minor,
+            currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id,
+            initial_balance_minor, request_id, attempt_time, create_time)
+        VALUES (:label, :group_id, :server_id, :kind, 1, 1, 1, :currency_code, :currency_digits, :margin_mode,
+            :leverage, :holder_name, :wallet_account_id, :initial_balance_minor,
             CAST(:request_id AS uuid), :now, :now)
         RETURNING account_id
         """
@@ -62,6 +63,7 @@ async def insert_account(
         "kind": int(account.kind),
         "currency_code": currency_code,
         "currency_digits": currency_digits,
+        "margin_mode": int(margin_mode),
         "leverage": leverage,
         "holder_name": account.holder_name,
         "wallet_account_id": account.wallet_account_id,
@@ -238,6 +240,7 @@ def _account(row: Row[Any]) -> Account:
         login=row.login,
         currency_code=row.currency_code,
         currency_digits=row.currency_digits,
+        margin_mode=MarginMode(row.margin_mode),
         leverage=row.leverage,
         holder_name=row.holder_name,
         wallet_account_id=row.wallet_account_id,

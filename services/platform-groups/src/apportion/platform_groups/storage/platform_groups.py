@@ -10,15 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
 from apportion.platform_groups.domain.platform_groups import NewGroup, PlatformGroup
-from apportion.platform_groups.domain.states import GroupState
+from apportion.platform_groups.domain.server_facts import ServerGroup
+from apportion.platform_groups.domain.states import GroupState, MarginMode
 from apportion.platform_groups.errors import NameTaken
 from apportion.storage import constraint_errors
 
 COLUMNS = """platform_group_id, label, trading_server_id, name, server_group, currency_code, currency_digits,
-    default_leverage, account_capacity, weight, tags, state, backup_platform_group_id, create_time"""
+    margin_mode, default_leverage, account_capacity, weight, tags, state, backup_platform_group_id, create_time"""
 
 
-async def insert_group(tx: AsyncConnection, label: int, group: NewGroup, *, currency_digits: int, now: datetime) -> int:
+async def insert_group(
+    tx: AsyncConnection, label: int, group: NewGroup, on_server: ServerGroup, *, now: datetime
+) -> int:
     """The new id. Raises NameTaken."""
     values = {
         "label": label,
@@ -26,7 +29,8 @@ async def insert_group(tx: AsyncConnection, label: int, group: NewGroup, *, curr
         "name": group.name,
         "server_group": group.server_group,
         "currency_code": group.currency_code,
-        "currency_digits": currency_digits,
+        "currency_digits": on_server.currency_digits,
+        "margin_mode": int(on_server.margin_mode),
         "default_leverage": group.default_leverage,
         "account_capacity": group.account_capacity,
         "weight": group.weight,
@@ -86,6 +90,7 @@ def _group(row: Row[Any]) -> PlatformGroup:
         name=row.name,
         server_group=row.server_group,
         currency_code=row.currency_code,
+        margin_mode=MarginMode(row.margin_mode),
         default_leverage=row.default_leverage,
         account_capacity=row.account_capacity,
         weight=row.weight,

@@ -72,6 +72,7 @@ platform_groups = Table(
     smallint("state", server_default="1"),
     bigint("backup_platform_group_id"),
     timestamptz("create_time"),
+    smallint("margin_mode", server_default="0"),
     PrimaryKeyConstraint("platform_group_id", name="platform_groups_pkey"),
     UniqueConstraint("label", "name", name="platform_groups_name_key"),
     ForeignKeyConstraint(
@@ -107,6 +108,7 @@ accounts = Table(
     timestamptz("attempt_time"),
     timestamptz("create_time"),
     boolean("access_settled", server_default="true"),
+    smallint("margin_mode", server_default="0"),
     PrimaryKeyConstraint("account_id", name="accounts_pkey"),
     UniqueConstraint("trading_server_id", "login", name="accounts_login_key"),
     ForeignKeyConstraint(["platform_group_id"], ["platform_groups.platform_group_id"], name="accounts_group_fkey"),

@@ -127,6 +127,7 @@ def render_group(group: PlatformGroup) -> platform_groups_pb2.PlatformGroup:
         name=group.name,
         server_group=group.server_group,
         currency_code=group.currency_code,
+        margin_mode=int(group.margin_mode),  # type: ignore[arg-type]
         default_leverage=group.default_leverage,
         account_capacity=group.account_capacity,
         weight=group.weight,
@@ -176,6 +177,7 @@ def render_account(account: Account, seen: tuple[events_pb2.AccountStates, int] 
         access=int(account.access),  # type: ignore[arg-type]
         login=account.login,
         currency_code=account.currency_code,
+        margin_mode=int(account.margin_mode),  # type: ignore[arg-type]
         leverage=account.leverage,
         holder_name=account.holder_name,
         wallet_account_id=account.wallet_account_id,
