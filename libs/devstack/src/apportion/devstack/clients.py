@@ -6,7 +6,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from apportion.api.allocation.v1 import allocations_pb2_grpc, masters_pb2_grpc, subscriptions_pb2_grpc
+from apportion.api.allocation.v1 import (
+    allocations_pb2_grpc,
+    distributions_pb2_grpc,
+    masters_pb2_grpc,
+    subscriptions_pb2_grpc,
+)
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
 from apportion.api.platform_groups.v1 import (
     accounts_pb2_grpc,
@@ -53,6 +58,7 @@ class Clients:
         self.masters = masters_pb2_grpc.MastersServiceStub(allocation)
         self.subscriptions = subscriptions_pb2_grpc.SubscriptionsServiceStub(allocation)
         self.allocations = allocations_pb2_grpc.AllocationsServiceStub(allocation)
+        self.distributions = distributions_pb2_grpc.DistributionsServiceStub(allocation)
         self.terms = terms_pb2_grpc.TermsServiceStub(fees)
         self.calculations = calculations_pb2_grpc.CalculationsServiceStub(fees)
         self.limits = limits_pb2_grpc.LimitsServiceStub(risk)

@@ -10,18 +10,25 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.adapters.account_states import WeatherStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders
+from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders, PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
-from apportion.allocation.consumers import handlers, preparations
+from apportion.allocation.adapters.transfers import PlatformTransfers
+from apportion.allocation.consumers import handlers, payout_handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.servicers.allocations import AllocationsServicer
+from apportion.allocation.servicers.distributions import DistributionsServicer
 from apportion.allocation.servicers.masters import MastersServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
-from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reopener
-from apportion.api.allocation.v1 import allocations_pb2_grpc, masters_pb2_grpc, subscriptions_pb2_grpc
+from apportion.allocation.workers import Dispatcher, Floating, FollowUp, Payer, Projector, Reopener
+from apportion.api.allocation.v1 import (
+    allocations_pb2_grpc,
+    distributions_pb2_grpc,
+    masters_pb2_grpc,
+    subscriptions_pb2_grpc,
+)
 from apportion.api.common.v1 import events_pb2_grpc
 from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
 from apportion.rpc import Server, Tls, open_channel
@@ -73,8 +80,11 @@ def _loops(
         engine,
         redis,
         name="allocation",
-        topics={"deals": replays, "orders": replays},
-        handlers=handlers(desk, clock, dispatcher.dispatch),
+        topics={"deals": replays, "orders": replays, "transfers": replays},
+        handlers={
+            **handlers(desk, clock, dispatcher.dispatch),
+            **payout_handlers(clock, settings.payout_backoff),
+        },
         preparations=preparations(desk),
         owner=settings.worker_id,
         clock=clock,
@@ -83,11 +93,26 @@ def _loops(
         **housekeeping(engine, settings, clock),
         "dispatcher": dispatcher.run,
         "projector": projector.run,
+        **_profit_loops(settings, engine, platform, clock),
         "reopener": Reopener(engine, dispatcher, clock, settings.limits.retries).run,
         "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
         "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
         "consumer": consumer.run,
     }
+
+
+def _profit_loops(settings: AllocationSettings, engine: AsyncEngine, platform: grpc.aio.Channel, clock: Clock) -> Loops:
+    """Of masters who distribute profit instead of trades."""
+    payer = Payer(
+        engine,
+        PlatformTransfers(platform, settings.call_seconds),
+        clock,
+        backoff=settings.payout_backoff,
+        pause_seconds=settings.payout_seconds,
+    )
+    positions = PlatformPositions(platform, settings.call_seconds)
+    floating = Floating(engine, positions, pause_seconds=settings.floating_seconds)
+    return {"payer": payer.run, "floating": floating.run}
 
 
 def _server(
@@ -112,6 +137,7 @@ def _server(
         SubscriptionsServicer(engine, accounts, clock), server.grpc
     )
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
+    distributions_pb2_grpc.add_DistributionsServiceServicer_to_server(DistributionsServicer(engine), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server
 

@@ -10,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.domain.child_orders import ChildOrders, child_orders
+from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.operations.modify_stops import change_stops
+from apportion.allocation.operations.settle_payouts import settle_payouts
 from apportion.allocation.storage.masters import load_deciding_of_accounts
 from apportion.allocation.wire.events import (
     DEALS,
@@ -28,6 +30,7 @@ from apportion.allocation.wire.events import (
     parse_stops,
     traded_symbols,
 )
+from apportion.allocation.wire.payouts import TRANSFERS, parse_payout_results
 from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
 from apportion.runtime import Clock
 
@@ -104,6 +107,17 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         )
 
     return {DEALS: deals_observed, STOPS: stops_observed, ORDERS: orders_updated}
+
+
+def payout_handlers(clock: Clock, backoff: Backoff) -> Mapping[str, Handler]:
+    """By the name of the payload message: what became of transfers that distribute profit."""
+
+    async def transfers_updated(tx: AsyncConnection, event: ReceivedEvent) -> None:
+        results = parse_payout_results(event.payload)
+        if results:
+            await settle_payouts(tx, event.label, results, now=clock.now(), backoff=backoff)
+
+    return {TRANSFERS: transfers_updated}
 
 
 def preparations(desk: Desk) -> Mapping[str, Preparation]:

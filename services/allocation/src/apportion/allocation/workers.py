@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
 from apportion.allocation.domain.child_orders import ChildOrders
+from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
-from apportion.allocation.operations.ports import Orders
+from apportion.allocation.operations.pay_out import pay_out
+from apportion.allocation.operations.ports import Orders, Positions, Transfers
 from apportion.allocation.operations.project_children import BATCH, project_children
+from apportion.allocation.operations.refresh_floating import refresh_floating
 from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.storage.allocations import list_undispatched
 from apportion.errors import DomainError
@@ -92,6 +95,39 @@ class Dispatcher:
             log.warning("dispatch_delayed", allocation_id=allocation_id, reason=error.reason, message=error.message)
         except Exception:
             log.exception("dispatch_failed", allocation_id=allocation_id)
+
+
+class Payer:
+    """Sends payouts, and starts the next attempts at refused ones; any number of workers may run one."""
+
+    def __init__(
+        self, engine: AsyncEngine, transfers: Transfers, clock: Clock, *, backoff: Backoff, pause_seconds: float
+    ) -> None:
+        self._engine = engine
+        self._transfers = transfers
+        self._clock = clock
+        self._backoff = backoff
+        self._pause_seconds = pause_seconds
+
+    async def run(self) -> None:
+        while True:
+            while await pay_out(self._engine, self._transfers, self._clock, self._backoff):
+                pass
+            await asyncio.sleep(self._pause_seconds)
+
+
+class Floating:
+    """Refreshes the floating profit of artificial records, while there are any."""
+
+    def __init__(self, engine: AsyncEngine, positions: Positions, *, pause_seconds: float) -> None:
+        self._engine = engine
+        self._positions = positions
+        self._pause_seconds = pause_seconds
+
+    async def run(self) -> None:
+        while True:
+            await refresh_floating(self._engine, self._positions)
+            await asyncio.sleep(self._pause_seconds)
 
 
 class Projector:
