@@ -23,6 +23,7 @@ from risk_world import (
     set_limit,
     trip_of,
 )
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from apportion.api.platform_groups.v1.events_pb2 import AccountStates, Ticks
@@ -146,6 +147,11 @@ async def state_is(engine, state: LimitState) -> bool:
     return (await limit_of(engine)).state is state
 
 
+async def sleeps(engine) -> bool:
+    """The closer has seen that the day of the trip goes on."""
+    return (await trip_of(engine)).next_attempt_time > SystemClock().now() + timedelta(seconds=60)
+
+
 async def break_limit(engine, server: Server) -> None:
     """From the first snapshot to the closed account, by weather."""
     await server.publish(10_000)
@@ -177,6 +183,27 @@ async def test_a_breach_in_the_weather_is_carried_through_to_the_next_day(engine
     limit = await limit_of(engine)
     assert (limit.server_day, limit.day_start_equity_minor) == (DAY + 1, 8_890)
     assert (await trip_of(engine)).state is TripState.REARMED
+
+
+async def test_a_day_whose_beginning_failed_begins_again(engine, redis):
+    """The rows were locked when the closed trips were to be woken; else they would sleep on for ten minutes."""
+    server, masters = Server(redis), StubMasters()
+    await set_limit(engine)
+    async with worker(engine, redis, server, masters):
+        await break_limit(engine, server)
+        await eventually(lambda: sleeps(engine))
+        with capture_logs() as logged:
+            async with engine.connect() as blocker:
+                await blocker.execute(text("SELECT FROM trips FOR UPDATE"))
+                server.time_ms = (DAY + 1) * DAY_MS
+                await server.publish(8_900)
+                await eventually(lambda: "background_task_failed" in [entry["event"] for entry in logged])
+
+        async def is_armed() -> bool:
+            await server.publish(8_900)
+            return await state_is(engine, LimitState.ARMED)
+
+        await eventually(is_armed)
 
 
 async def test_a_breach_is_decided_within_milliseconds(engine, redis):

@@ -151,9 +151,9 @@ class ServerWatch:
         server_day = server_day_of(self._snapshot.server_time_ms)
         if self._work.server_days.get(self._server) == server_day:
             return
-        self._work.server_days[self._server] = server_day
         async with transaction(self._work.engine) as tx:
             await wake_closed_trips(tx, self._server, server_day, self._work.clock.now())
+        self._work.server_days[self._server] = server_day  # not before: a failure has to be repeated
         self._work.wake_closer()
 
     async def _judge(self, snapshot: Snapshot) -> bool:
