@@ -22,7 +22,15 @@ from apportion.allocation.servicers.distributions import DistributionsServicer
 from apportion.allocation.servicers.masters import MastersServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
-from apportion.allocation.workers import Dispatcher, Floating, FollowUp, Payer, Projector, Reopener
+from apportion.allocation.workers import (
+    Dispatcher,
+    Floating,
+    FollowUp,
+    Payer,
+    Projector,
+    Reconciler,
+    Reopener,
+)
 from apportion.api.allocation.v1 import (
     allocations_pb2_grpc,
     distributions_pb2_grpc,
@@ -75,6 +83,16 @@ def _loops(
         engine, orders, clock, retries=settings.limits.retries, pause_seconds=settings.dispatch_seconds
     )
     replays = replay_port(platform)
+    reconciler = Reconciler(
+        engine,
+        PlatformPositions(platform, settings.call_seconds),
+        dispatcher,
+        settings.worker_id,
+        clock,
+        rules=settings.reconciling,
+        pause_seconds=settings.reconcile_seconds,
+        retry_seconds=settings.reconcile_retry_seconds,
+    )
     projector = Projector(engine, clock, dispatcher.committed, pause_seconds=settings.project_seconds)
     consumer = Consumer(
         engine,
@@ -94,6 +112,7 @@ def _loops(
         "dispatcher": dispatcher.run,
         "projector": projector.run,
         **_profit_loops(settings, engine, platform, clock),
+        "reconciler": reconciler.run,
         "reopener": Reopener(engine, dispatcher, clock, settings.limits.retries).run,
         "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
         "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
@@ -132,7 +151,7 @@ def _server(
         ready=partial(ping, engine),
     )
     accounts = PlatformAccounts(platform, settings.call_seconds)
-    masters_pb2_grpc.add_MastersServiceServicer_to_server(MastersServicer(engine, accounts, clock), server.grpc)
+    masters_pb2_grpc.add_MastersServiceServicer_to_server(MastersServicer(engine, accounts, desk, clock), server.grpc)
     subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(
         SubscriptionsServicer(engine, accounts, clock), server.grpc
     )

@@ -4,7 +4,8 @@ DomainError
 ├── INVALID
 │   ├── SelfSubscription        SELF_SUBSCRIPTION
 │   ├── RatioRange              RATIO_RANGE
-│   └── VolumeStep              VOLUME_STEP
+│   ├── VolumeStep              VOLUME_STEP
+│   └── SpanTooLong             SPAN_TOO_LONG
 ├── ALREADY_EXISTS
 │   ├── NameTaken               MASTER_NAME_TAKEN
 │   ├── MasterAccountTaken      MASTER_ACCOUNT_TAKEN
@@ -59,6 +60,14 @@ class VolumeStep(DomainError):
     kind = Kind.INVALID
     reason = "VOLUME_STEP"
     cure = "Send a volume on the symbol's grid."
+
+
+class SpanTooLong(DomainError):
+    """The span has more decisions, or more rows in them, than one report is computed from."""
+
+    kind = Kind.INVALID
+    reason = "SPAN_TOO_LONG"
+    cure = "Ask for the span up to the end named in the metadata, then on from there."
 
 
 class NameTaken(DomainError):

@@ -9,12 +9,15 @@ REPLAY = "/apportion.api.common.v1.ReplayService/*"
 READS = (
     f"{API}.MastersService/GetMaster",
     f"{API}.MastersService/ListMasters",
+    f"{API}.MastersService/GetMasterSummary",
     f"{API}.SubscriptionsService/GetSubscription",
     f"{API}.SubscriptionsService/ListSubscriptions",
     f"{API}.AllocationsService/GetAllocation",
     f"{API}.AllocationsService/ListAllocations",
     f"{API}.AllocationsService/ExplainAllocation",
     f"{API}.AllocationsService/ListChildTrades",
+    f"{API}.AllocationsService/ListMasterTrades",
+    f"{API}.AllocationsService/GetFairnessReport",
     f"{API}.AllocationsService/PreviewTrade",
     f"{API}.DistributionsService/*",
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from apportion.allocation.domain.retries import Retries
 from apportion.allocation.domain.payouts import Backoff
+from apportion.allocation.domain.positions import OrphanPolicy
+from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.desk import Limits
+from apportion.allocation.operations.reconcile_positions import Reconciling
 from apportion.runtime import ServiceSettings
 
 
@@ -44,6 +46,32 @@ class AllocationSettings(ServiceSettings):
         default=60.0, gt=0, description="pause between comparisons of what is open with what should be"
     )
 
+    reconcile_seconds: float = Field(
+        default=60.0, gt=0, description="pause between comparisons of the books with the trading servers"
+    )
+    reconcile_retry_seconds: float = Field(
+        default=5.0, gt=0, description="pause after a trading server could not be asked for its positions"
+    )
+    confirm_seconds: float = Field(
+        default=5.0, gt=0, description="what a server shows otherwise than the books counts when it does so this long"
+    )
+    orphans: OrphanPolicy = Field(
+        default=OrphanPolicy.CLOSE,
+        description="positions that our orders opened and that should not be open: close, or only show",
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """The times decisions depend on."""
+        retries = Retries(
+            rejected_seconds=self.retry_seconds,
+            missed_seconds=self.catch_up_seconds,
+            pause_seconds=self.retry_pause_seconds,
+            most=self.retry_count,
+            open_seconds=self.open_seconds,
+        )
+        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, retries)
+
     payout_seconds: float = Field(default=0.5, gt=0, description="pause between looks for payouts to be sent")
     payout_retry_seconds: float = Field(
         default=60.0, gt=0, description="wait before a refused payout is tried again; doubles with each attempt"
@@ -59,13 +87,6 @@ class AllocationSettings(ServiceSettings):
         return Backoff(self.payout_retry_seconds, self.payout_longest_seconds)
 
     @property
-    def limits(self) -> Limits:
-        """The times decisions depend on."""
-        retries = Retries(
-            rejected_seconds=self.retry_seconds,
-            missed_seconds=self.catch_up_seconds,
-            pause_seconds=self.retry_pause_seconds,
-            most=self.retry_count,
-            open_seconds=self.open_seconds,
-        )
-        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, retries)
+    def reconciling(self) -> Reconciling:
+        """The rules of comparing positions."""
+        return Reconciling(self.confirm_seconds, self.orphans)

@@ -8,29 +8,40 @@ from datetime import timedelta
 from types import MappingProxyType
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
 from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.domain.retries import Retries
+from apportion.allocation.operations.count_mismatches import count_mismatches
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.pay_out import pay_out
 from apportion.allocation.operations.ports import Orders, Positions, Transfers
 from apportion.allocation.operations.project_children import BATCH, project_children
+from apportion.allocation.operations.reconcile_positions import Reconciling, reconcile_positions
 from apportion.allocation.operations.refresh_floating import refresh_floating
 from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.storage.allocations import list_undispatched
+from apportion.allocation.storage.deviations import list_watched_servers
 from apportion.errors import DomainError
-from apportion.runtime import Clock
+from apportion.runtime import Background, Clock
 from apportion.storage import transaction
+from apportion.storage.leases import Lease, LeaseKeeper
 
 log = structlog.get_logger()
 
 CONCURRENT_DISPATCHES = 8
 UNDISPATCHED_BATCH = 100
 NOTHING: Mapping[int, ChildOrders] = MappingProxyType({})
+SERVERS_SECONDS = 5.0
+MISMATCHES = Gauge(
+    "apportion_allocation_mismatches",
+    "Rows that do not add up and are not normal: of master trades, of child trades, and positions opened by hand.",
+    ["label", "trading_server", "rows"],
+)
 
 
 class Dispatcher:
@@ -180,3 +191,92 @@ class FollowUp:
         while True:
             self._dispatcher.dispatch(await follow_up_positions(self._engine, now=self._clock.now()))
             await asyncio.sleep(self._pause_seconds)
+
+
+class Reconciler:
+    """Compares the books with the trading servers: at the start, at once when a server is back, and every minute.
+
+    Each server is one worker's, by a lease that every write checks.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        positions: Positions,
+        dispatcher: Dispatcher,
+        owner: str,
+        clock: Clock,
+        *,
+        rules: Reconciling,
+        pause_seconds: float,
+        retry_seconds: float,
+    ) -> None:
+        self._engine = engine
+        self._positions = positions
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._rules = rules
+        self._pause_seconds = pause_seconds
+        self._retry_seconds = retry_seconds
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._keeper = LeaseKeeper(
+            engine, "reconcile", [], owner, clock=clock, on_acquire=self._begin, on_release=self._end
+        )
+
+    async def run(self) -> None:
+        async with Background() as background:
+            await self._find_servers()
+            background.spawn("reconcile_leases", self._keeper.run)
+            await background.spawn("reconcile_servers", self._follow_servers)
+
+    async def look(self, lease: Lease) -> float:
+        """One comparison of a server. Returns the pause until the next."""
+        label, trading_server_id = map(int, lease.key.split("/"))
+        try:
+            done = await reconcile_positions(
+                self._engine,
+                self._positions,
+                label,
+                trading_server_id,
+                self._rules,
+                lease=lease,
+                now=self._clock.now(),
+            )
+            if done.adopted_count:
+                self._dispatcher.dispatch(await follow_up_positions(self._engine, now=self._clock.now()))
+            counts = await count_mismatches(self._engine, label, trading_server_id)
+        except DomainError as error:
+            log.warning("positions_not_compared", server=lease.key, reason=error.reason, message=error.message)
+            return self._retry_seconds
+        for rows, count in counts.items():
+            MISMATCHES.labels(label, trading_server_id, rows).set(count)
+        return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
+
+    async def _follow_servers(self) -> None:
+        while True:
+            await asyncio.sleep(SERVERS_SECONDS)
+            await self._find_servers()
+
+    async def _find_servers(self) -> None:
+        async with transaction(self._engine) as tx:
+            servers = await list_watched_servers(tx)
+        self._keeper.replace_keys([f"{label}/{trading_server_id}" for label, trading_server_id in servers])
+
+    async def _begin(self, lease: Lease) -> None:
+        self._watches[lease.key] = asyncio.create_task(self._watch(lease), name=f"reconcile_{lease.key}")
+
+    async def _end(self, lease: Lease) -> None:
+        watch = self._watches.pop(lease.key)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        label, trading_server = lease.key.split("/")
+        MISMATCHES.remove_by_labels({"label": label, "trading_server": trading_server})
+
+    async def _watch(self, lease: Lease) -> None:
+        while True:
+            try:
+                pause_seconds = await self.look(lease)
+            except Exception:
+                log.exception("reconcile_failed", server=lease.key)
+                pause_seconds = self._retry_seconds
+            await asyncio.sleep(pause_seconds)

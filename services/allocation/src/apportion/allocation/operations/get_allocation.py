@@ -27,22 +27,31 @@ class ChildPage:
 
 
 async def get_allocation(
-    engine: AsyncEngine, label: int, allocation_id: int, *, first: int, limit: int
+    engine: AsyncEngine, label: int, allocation_id: int, *, first: int, limit: int, only_skipped: bool = False
 ) -> tuple[Allocation, ChildPage | None]:
-    """The allocation and at most `limit` children from an index on (limit 0: none). Raises NotFound."""
+    """The allocation and at most `limit` children from an index on (limit 0: none), or among those with a skip reason.
+
+    Raises NotFound.
+    """
     async with transaction(engine) as tx:
         allocation = await load_allocation(tx, label, allocation_id)
-        return allocation, await _children(tx, allocation, slice(first, first + limit)) if limit else None
+        if not limit:
+            return allocation, None
+        columns = await load_columns(tx, allocation_id)
+        page = slice(first, first + limit)
+        rows = np.flatnonzero(columns.reasons)[page] if only_skipped else page
+        return allocation, await _children(tx, allocation, columns, rows)
 
 
-async def _children(tx: AsyncConnection, allocation: Allocation, rows: slice) -> ChildPage:
-    columns = await load_columns(tx, allocation.allocation_id)
+async def _children(
+    tx: AsyncConnection, allocation: Allocation, columns: AllocationColumns, rows: slice | NDArray[np.intp]
+) -> ChildPage:
     if columns.names_children or allocation.kind is not AllocationKind.OPEN:
         routes = await load_routes(tx, columns.child_trade_ids[rows])
         return ChildPage(routes, columns.volumes_e8[rows], columns.reasons[rows])
     return page_of(await load_set_routes(tx, allocation), columns, rows)
 
 
-def page_of(routes: ChildRoutes, columns: AllocationColumns, rows: slice) -> ChildPage:
+def page_of(routes: ChildRoutes, columns: AllocationColumns, rows: slice | NDArray[np.intp]) -> ChildPage:
     """Some of the children; the routes are those of all."""
     return ChildPage(routes.of(rows), columns.volumes_e8[rows], columns.reasons[rows])

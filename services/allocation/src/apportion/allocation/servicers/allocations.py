@@ -8,15 +8,19 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.child_listing import ChildPlace
 from apportion.allocation.operations.allocate_trade import allocate_trade
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.event_payloads import allocation_message, children_message
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.get_allocation import ChildPage, get_allocation
+from apportion.allocation.operations.get_fairness_report import get_fairness_report
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.preview_trade import preview_trade
-from apportion.allocation.wire import messages
+from apportion.allocation.storage.child_listing import FIRST
+from apportion.allocation.wire import fairness, messages, trades
 from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
 from apportion.rpc import CHUNK_ROWS, caller
@@ -64,7 +68,12 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         parse_filters(first_child_index=request.first_child_index)
         limit = CHUNK_ROWS if request.include_children else 0
         allocation, page = await get_allocation(
-            self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
+            self._engine,
+            caller().label,
+            allocation_id,
+            first=request.first_child_index,
+            limit=limit,
+            only_skipped=request.only_skipped,
         )
         return allocations_pb2.GetAllocationResponse(
             allocation=allocation_message(allocation), children=_columns(allocation, page)
@@ -75,13 +84,16 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     ) -> allocations_pb2.ListAllocationsResponse:
         label = caller().label
         parse_filters(master_id=request.master_id)
-        query = ("ListAllocations", label, request.master_id, request.include_follow_ups)
+        filters = (request.include_follow_ups, request.skip_reason, request.only_unallocated)
+        query = ("ListAllocations", label, request.master_id, *filters)
         page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
         found = await list_allocations(
             self._engine,
             label,
             master_id=request.master_id,
             with_follow_ups=request.include_follow_ups,
+            skip_reason=messages.parse_skip_reason(request.skip_reason),
+            only_unallocated=request.only_unallocated,
             before=page.after_id,
             limit=page.limit,
         )
@@ -103,21 +115,40 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListChildTrades(  # noqa: N802
         self, request: allocations_pb2.ListChildTradesRequest, context: Context
     ) -> allocations_pb2.ListChildTradesResponse:
-        label = caller().label
-        filters = {
-            "master_id": request.master_id,
-            "allocation_id": request.allocation_id,
-            "subscription_id": request.subscription_id,
-        }
-        parse_filters(**filters)
-        query = ("ListChildTrades", label, *filters.values(), request.only_open)
-        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
-        found = await list_child_trades(
-            self._engine, label, **filters, only_open=request.only_open, before=page.after_id, limit=page.limit
-        )
-        shown, token = page.cut(found, lambda child: child.child_trade_id)
-        rows = map(messages.render_child_trade, shown)
+        label, filters = caller().label, trades.parse_child_filters(request)
+        page = Page(request.page_size, request.page_token, "ListChildTrades", label, filters, start=tuple(FIRST))
+        behind = ChildPlace(*page.cursor)  # type: ignore[arg-type]  # Page has compared the types
+        found = await list_child_trades(self._engine, label, filters, behind=behind, limit=page.limit)
+        shown, token = page.cut(found, lambda row: tuple(row.place))
+        rows = map(trades.render_child_trade, shown)
         return allocations_pb2.ListChildTradesResponse(child_trades=rows, next_page_token=token)
+
+    async def ListMasterTrades(  # noqa: N802
+        self, request: allocations_pb2.ListMasterTradesRequest, context: Context
+    ) -> allocations_pb2.ListMasterTradesResponse:
+        label = caller().label
+        parse_filters(master_id=request.master_id)
+        query = ("ListMasterTrades", label, request.master_id, request.include_closed, request.only_mismatched)
+        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
+        found = await list_master_trades(
+            self._engine,
+            label,
+            master_id=request.master_id,
+            with_closed=request.include_closed,
+            only_mismatched=request.only_mismatched,
+            before=page.after_id,
+            limit=page.limit,
+        )
+        shown, token = page.cut(found, lambda row: row.first_allocation_id)
+        rows = map(trades.render_master_trade, shown)
+        return allocations_pb2.ListMasterTradesResponse(master_trades=rows, next_page_token=token)
+
+    async def GetFairnessReport(  # noqa: N802
+        self, request: allocations_pb2.GetFairnessReportRequest, context: Context
+    ) -> allocations_pb2.GetFairnessReportResponse:
+        master_id, span, first = fairness.parse_fairness(request)
+        report = await get_fairness_report(self._engine, caller().label, master_id, span)
+        return fairness.render_fairness(report, slice(first, first + CHUNK_ROWS))
 
 
 def _columns(allocation: Allocation, page: ChildPage | None) -> allocations_pb2.ChildColumns | None:

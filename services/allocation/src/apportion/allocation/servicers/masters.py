@@ -8,7 +8,9 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.operations.create_master import create_master
+from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.get_master import get_master
+from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import halt_master
 from apportion.allocation.operations.list_masters import list_masters
 from apportion.allocation.operations.ports import Accounts
@@ -27,9 +29,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, accounts: Accounts, desk: Desk, clock: Clock) -> None:
         self._engine = engine
         self._accounts = accounts
+        self._desk = desk
         self._clock = clock
 
     async def CreateMaster(  # noqa: N802 (the RPC's name)
@@ -62,6 +65,15 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
         )
         shown, token = page.cut(found, lambda master: master.master_id)
         return masters_pb2.ListMastersResponse(masters=map(wire.render_master, shown), next_page_token=token)
+
+    async def GetMasterSummary(  # noqa: N802
+        self, request: masters_pb2.GetMasterSummaryRequest, context: Context
+    ) -> masters_pb2.GetMasterSummaryResponse:
+        master_id = parse_id(request.master_id, "master_id")
+        summary = await get_master_summary(
+            self._engine, self._desk, caller().label, master_id, now=self._clock.now()
+        )
+        return wire.render_summary(summary)
 
     async def UpdateMaster(  # noqa: N802
         self, request: masters_pb2.UpdateMasterRequest, context: Context

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
@@ -29,6 +29,16 @@ from apportion.storage import NewEvent, event_arguments, event_clause, fetch_arr
 ROWS = tables.allocations
 COLUMNAR = frozenset({"volumes", "reasons", "bases", "figures", "child_trade_ids", "position_tickets"})
 HEADER = tuple(column for column in ROWS.columns if column.name not in COLUMNAR)
+PACKED = (
+    *(column for column in ROWS.columns if column.name in COLUMNAR),
+    ROWS.c.volume_bytes,
+    ROWS.c.reason_bytes,
+    ROWS.c.basis_bytes,
+)
+# As `Allocation.unallocated_volume_e8` is above 0.
+UNALLOCATED = text(
+    "kind = 1 AND wave = 0 AND mode = 1 AND method <= 5 AND unit_sum * volume_unit_e8 < abs(master_volume_e8)"
+)
 GIVEN = tuple(column.name for column in ROWS.columns if column.name != "projected_time")
 SEQUENCE = "allocations_allocation_id_seq"
 DRAW = f"SELECT nextval('{SEQUENCE}') AS allocation_id"
@@ -148,20 +158,19 @@ async def next_wave(tx: AsyncConnection, master_id: int, deal_ticket: int, kind:
 
 async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationColumns:
     """The columns of an allocation."""
-    query = select(
-        ROWS.c.row_count,
-        ROWS.c.volume_unit_e8,
-        ROWS.c.volume_bytes,
-        ROWS.c.volumes,
-        ROWS.c.reason_bytes,
-        ROWS.c.reasons,
-        ROWS.c.basis_bytes,
-        ROWS.c.bases,
-        ROWS.c.figures,
-        ROWS.c.child_trade_ids,
-        ROWS.c.position_tickets,
-    ).where(ROWS.c.allocation_id == allocation_id)
-    row = (await tx.execute(query)).one()
+    query = select(ROWS.c.row_count, ROWS.c.volume_unit_e8, *PACKED).where(ROWS.c.allocation_id == allocation_id)
+    return _columns((await tx.execute(query)).one())
+
+
+async def load_decisions(
+    tx: AsyncConnection, allocation_ids: Iterable[int]
+) -> list[tuple[Allocation, AllocationColumns]]:
+    """Several allocations with their columns, in the order of their ids."""
+    query = select(ROWS).where(ROWS.c.allocation_id.in_(list(allocation_ids))).order_by(ROWS.c.allocation_id)
+    return [(_allocation(row), _columns(row)) for row in await tx.execute(query)]
+
+
+def _columns(row: Row[Any]) -> AllocationColumns:
     return AllocationColumns(
         volumes_e8=unpack(row.volume_bytes, row.volumes) * row.volume_unit_e8,
         reasons=unpack_sparse(row.reason_bytes, row.reasons, row.row_count),
@@ -173,10 +182,22 @@ async def load_columns(tx: AsyncConnection, allocation_id: int) -> AllocationCol
 
 
 async def list_allocations(
-    tx: AsyncConnection, label: int, *, master_id: int, with_follow_ups: bool, before: int, limit: int
+    tx: AsyncConnection,
+    label: int,
+    *,
+    master_id: int,
+    with_follow_ups: bool,
+    skip_reason: SkipReason,
+    only_unallocated: bool,
+    before: int,
+    limit: int,
 ) -> list[Allocation]:
-    """Newest first, from the one older than `before`; master 0: of all masters."""
+    """Newest first, from the one older than `before`; master 0, reason NONE: all."""
     query = _headers().where(ROWS.c.label == label, ROWS.c.allocation_id < before)
+    if skip_reason is not SkipReason.NONE:
+        query = query.where(ROWS.c.reason_mask.op("&")(1 << skip_reason) != 0)
+    if only_unallocated:
+        query = query.where(UNALLOCATED)
     if not with_follow_ups:
         query = query.where(ROWS.c.wave == 0)
     if master_id:

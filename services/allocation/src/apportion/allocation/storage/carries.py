@@ -19,6 +19,9 @@ SAVE = """
     DO UPDATE SET subscription_ids = excluded.subscription_ids, carries_e8 = excluded.carries_e8
 """
 
+LOAD_ALL = "SELECT subscription_ids, carries_e8 FROM carries WHERE master_id = $1"
+LOGINS = "SELECT subscription_id, account_login FROM subscriptions WHERE subscription_id = ANY($1::bigint[])"
+
 
 async def load_carries(tx: AsyncConnection, subscriptions: SubscriptionSet, symbol: str) -> Int64Array:
     """1e-8 lot in login order: above 0 is owed; locked until the commit. Who was never rounded has 0."""
@@ -39,3 +42,15 @@ async def save_carries(
     await fetch_arrays(
         tx, SAVE, subscriptions.master_id, symbol, *(column.astype("<i8").tobytes() for column in columns)
     )
+
+
+async def load_all_carries(tx: AsyncConnection, master_id: int) -> tuple[dict[int, int], dict[int, int]]:
+    """(sum of the carries of all symbols, login) of each subscription that has one."""
+    sums: dict[int, int] = {}
+    for row in await fetch_arrays(tx, LOAD_ALL, master_id):
+        ids, carries_e8 = (unpack(WIDE_BYTES, column) for column in row.values())
+        for subscription_id, carry_e8 in zip(ids.tolist(), carries_e8.tolist(), strict=True):
+            sums[subscription_id] = sums.get(subscription_id, 0) + carry_e8
+    owed = {subscription_id: carry_e8 for subscription_id, carry_e8 in sums.items() if carry_e8}
+    rows = await fetch_arrays(tx, LOGINS, list(owed))
+    return owed, {row["subscription_id"]: row["account_login"] for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
+from apportion.allocation.domain.master_summaries import MasterSummary
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, RESIDUAL_RULES, Master, MasterChange
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.operations.create_master import CreateMaster
@@ -114,3 +115,22 @@ def render_master(master: Master) -> masters_pb2.Master:
         artificial_symbol=master.artificial_symbol,
         residual_rule=master.residual_rule,  # type: ignore[arg-type]
     )
+
+
+def render_summary(summary: MasterSummary) -> masters_pb2.GetMasterSummaryResponse:
+    sums = summary.sums
+    message = masters_pb2.GetMasterSummaryResponse(
+        master_id=summary.master_id,
+        subscription_count=sums.subscription_count,
+        active_count=sums.active_account_ids.size,
+        lot_sum_e8=sums.lot_e8,
+        percent_sum_e8=sums.percent_e8,
+        balance_sum_minor=summary.balance_minor,
+        equity_sum_minor=summary.equity_minor,
+        margin_sum_minor=summary.margin_minor,
+        free_margin_sum_minor=summary.free_margin_minor,
+        warnings=summary.warnings,  # type: ignore[arg-type]
+    )
+    if summary.observed_time is not None:
+        message.observed_time.CopyFrom(to_timestamp(summary.observed_time))
+    return message

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.explaining import ChildExplanation
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.operations.allocate_trade import AllocateTrade
 from apportion.allocation.operations.event_payloads import allocation_message
 from apportion.allocation.operations.explain_allocation import Explanation
@@ -40,6 +41,13 @@ def parse_preview_trade(request: allocations_pb2.PreviewTradeRequest) -> tuple[i
     problems.text(request.symbol, "symbol", longest=SYMBOL_LENGTH)
     problems.raise_if_any()
     return request.master_id, MasterTrade(0, 0, request.symbol, request.volume_e8, 0, 0)
+
+
+def parse_skip_reason(value: int) -> SkipReason:
+    problems = Problems()
+    problems.one_of(value, set(SkipReason), "skip_reason")
+    problems.raise_if_any()
+    return SkipReason(value)
 
 
 def render_preview(allocation: Allocation) -> allocations_pb2.Allocation:

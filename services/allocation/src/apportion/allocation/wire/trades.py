@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping, ChildTradeRow
-from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_trades import MasterTradeRow
+from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.rpc import Problems, from_timestamp, to_timestamp
 
