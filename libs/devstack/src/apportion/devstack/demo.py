@@ -66,18 +66,23 @@ async def once(investor_count: int, seed: int, folder: Path | None) -> int:
 async def _scene(
     investor_count: int, seed: int, folder: Path | None, *, paused: bool, speed: float
 ) -> AsyncIterator[Scene]:
-    """The scene in `folder`, or in a temporary folder that is removed at the end."""
+    """The scene in `folder`, or in a temporary folder that is removed at the end, unless something failed."""
     home = (folder or Path(tempfile.mkdtemp(prefix="apportion-demo-"))).resolve()
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o711)  # PostgreSQL, which does not run as root, must pass
     console.print(f"starting servers and services, logs in {home}")
+    is_kept = folder is not None
     try:
         async with open_scene(
             home, investor_count=investor_count, seed=seed, paused=paused, speed=speed, progress=_progress
         ) as scene:
             yield scene
+    except Exception:
+        is_kept = True
+        console.print(f"failed; data and logs are kept in {home}")
+        raise
     finally:
-        if folder is None:
+        if not is_kept:
             shutil.rmtree(home, ignore_errors=True)
 
 
