@@ -15,8 +15,8 @@ from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
-from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.domain.retries import NO_RETRIES
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.storage.masters import insert_master, load_master
 from apportion.api.platform_groups.v1 import events_pb2

@@ -236,7 +236,7 @@ class House:
         self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor)
         parameters = Parameters(ratio_e8=ratio_e8, **parameters)
         command = CreateSubscription(key(), master.master_id, account_id, parameters, settings)
-        return await create_subscription(self.engine, self.accounts, command, now=self.clock.now())
+        return await create_subscription(self.engine, self.desk, self.accounts, command, now=self.clock.now())
 
     async def end(self, subscription: Subscription, policy: LeavePolicy | None = None) -> Subscription:
         command = EndSubscription(key(), subscription.subscription_id, policy)

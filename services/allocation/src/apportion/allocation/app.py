@@ -153,7 +153,7 @@ def _server(
     accounts = PlatformAccounts(platform, settings.call_seconds)
     masters_pb2_grpc.add_MastersServiceServicer_to_server(MastersServicer(engine, accounts, desk, clock), server.grpc)
     subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(
-        SubscriptionsServicer(engine, accounts, clock), server.grpc
+        SubscriptionsServicer(engine, desk, accounts, clock), server.grpc
     )
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
     distributions_pb2_grpc.add_DistributionsServiceServicer_to_server(DistributionsServicer(engine), server.grpc)

@@ -25,6 +25,7 @@ DomainError
     ├── HaltCauseMismatch       HALT_CAUSE_MISMATCH
     ├── SymbolUnknown           SYMBOL_UNKNOWN
     ├── ZeroBase                ZERO_BASE
+    ├── CopyOpenPositionsNotAllowed COPY_OPEN_POSITIONS_NOT_ALLOWED
     ├── SubscriptionEnded       SUBSCRIPTION_ENDED
     ├── PercentSum              PERCENT_SUM
     ├── OpenTrades              OPEN_TRADES
@@ -196,6 +197,14 @@ class DealConflict(DomainError):
     kind = Kind.PRECONDITION
     reason = "DEAL_CONFLICT"
     cure = "Compare the stored allocation with the deal on the trading server; one of them is wrong."
+
+
+class CopyOpenPositionsNotAllowed(DomainError):
+    """The master's open positions are divided among his followers: nothing of them is left to copy."""
+
+    kind = Kind.PRECONDITION
+    reason = "COPY_OPEN_POSITIONS_NOT_ALLOWED"
+    cure = "Subscribe without copy_open_positions; the next trade is divided anew."
 
 
 class SubscriptionEnded(DomainError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,16 @@ class SubscriptionSet:
 
     def __len__(self) -> int:
         return int(self.subscription_ids.size)
+
+    def only(self, subscription_id: int) -> SubscriptionSet:
+        """The set with one of its subscriptions."""
+        rows = np.flatnonzero(self.subscription_ids == subscription_id)
+        columns = {
+            field.name: getattr(self, field.name)[rows]
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **columns)
 
     def spread(self, value_of: Callable[[CopySettings], int]) -> Int64Array:
         """A figure of each subscription's settings: computed once for each distinct settings."""

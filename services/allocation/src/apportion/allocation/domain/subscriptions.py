@@ -10,8 +10,16 @@ from datetime import datetime
 from apportion.allocation.domain.accounts import Account, AccountKind, check_account
 from apportion.allocation.domain.copy_settings import MAX_LOT_E8, CopySettings, LeavePolicy, check_settings
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.methods import SEVERAL_MASTERS_ALLOWED, AccountType, LotMode
+from apportion.allocation.domain.methods import (
+    FAMILIES,
+    SEVERAL_MASTERS_ALLOWED,
+    AccountType,
+    AllocationMode,
+    Family,
+    LotMode,
+)
 from apportion.allocation.errors import (
+    CopyOpenPositionsNotAllowed,
     CurrencyMismatch,
     FollowerEquity,
     RatioRange,
@@ -112,6 +120,13 @@ def check_follower(master: Master, account: Account, other_types: Iterable[Accou
             raise SeveralMasters(account_id=account.account_id, account_type=other.name)
     if master.min_follower_equity_minor > (account.equity_minor or 0):
         raise FollowerEquity(equity_minor=account.equity_minor or 0, needed_minor=master.min_follower_equity_minor)
+
+
+def check_copying(master: Master, settings: CopySettings) -> None:
+    """Whether what the master has open may be copied. Raises CopyOpenPositionsNotAllowed."""
+    divides = FAMILIES[master.method] is Family.DIVIDING or master.allocation_mode is AllocationMode.PROFIT
+    if settings.copy_open_positions and divides:
+        raise CopyOpenPositionsNotAllowed(master_id=master.master_id, method=master.method.name)
 
 
 def changed(subscription: Subscription, change: SubscriptionChange) -> Subscription:

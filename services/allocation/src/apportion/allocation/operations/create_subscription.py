@@ -13,10 +13,13 @@ from apportion.allocation.domain.subscriptions import (
     Parameters,
     Subscription,
     SubscriptionState,
+    check_copying,
     check_follower,
     check_parameters,
 )
 from apportion.allocation.operations.change_subscriptions import check_sums
+from apportion.allocation.operations.copy_open_positions import ask_open_symbols, copy_open_positions
+from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.ports import Accounts
 from apportion.allocation.storage.masters import load_master, next_set_version
 from apportion.allocation.storage.subscriptions import insert_subscription, load_account_types, lock_account
@@ -35,16 +38,19 @@ class CreateSubscription:
 
 
 async def create_subscription(
-    engine: AsyncEngine, accounts: Accounts, command: CreateSubscription, *, now: datetime
+    engine: AsyncEngine, desk: Desk, accounts: Accounts, command: CreateSubscription, *, now: datetime
 ) -> Subscription:
-    """The new subscription, active from the next opening trade on.
+    """The new subscription, active from the next opening trade on; where its settings say so, what its master has open
+    is decided on at once.
 
-    Raises what `check_parameters`, `check_settings` and `check_follower` raise, NotFound, SubscriptionExists or
-    PercentSum.
+    Raises what `check_parameters`, `check_settings`, `check_follower` and `check_copying` raise, NotFound,
+    SubscriptionExists or PercentSum.
     """
     check_parameters(command.parameters)
     check_settings(command.settings)
     account = await accounts.account(command.key.label, command.account_id)
+    if command.settings.copy_open_positions:
+        await ask_open_symbols(engine, desk, command.key.label, command.master_id)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Subscription, now=now)) is not None:
             return stored
@@ -52,10 +58,14 @@ async def create_subscription(
         await lock_account(tx, command.key.label, account.account_id)
         other_types = await load_account_types(tx, command.key.label, account.account_id, master.master_id)
         check_follower(master, account, other_types)
+        check_copying(master, command.settings)
         subscription = _new(command, account, now)
         subscription = replace(subscription, subscription_id=await insert_subscription(tx, subscription))
         await check_sums(tx, master)
         await next_set_version(tx, master.master_id, active_change=1)
+        if command.settings.copy_open_positions:
+            master = await load_master(tx, command.key.label, command.master_id)
+            await copy_open_positions(tx, desk, master, subscription, now=now)
         await store_answer(tx, command.key, subscription)
         return subscription
 

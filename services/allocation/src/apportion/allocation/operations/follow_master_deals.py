@@ -10,22 +10,19 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind, MasterTrade
-from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.domain.symbols import PRICE_DIGITS, SymbolSpec
-from apportion.allocation.errors import DealConflict, SymbolUnknown
+from apportion.allocation.errors import DealConflict
 from apportion.allocation.operations.decide_close_trade import decide_close_trade
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.distribute_deal import distribute_opening
-from apportion.allocation.operations.gather_inputs import TradeToOpen
+from apportion.allocation.operations.gather_inputs import trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
 
 SECOND_MS = 1_000
-UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=1), PRICE_DIGITS, 0, "", "", "")
 
 
 class DealEntry(enum.IntEnum):
@@ -139,11 +136,7 @@ async def _open(
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
-    try:
-        spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
-    except SymbolUnknown:
-        spec, blanket_reason = replace(UNKNOWN_SYMBOL, name=trade.symbol), SkipReason.SYMBOL_UNMAPPED
-    opening = TradeToOpen(trade, spec, age_ms if sends else 0, blanket_reason)
+    opening = trade_at_hand(desk, master, trade, age_ms=age_ms, blanket_reason=blanket_reason)
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
         await distribute_opening(tx, master, opened.allocation, trade.money, now=now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,12 +13,14 @@ from apportion.allocation.domain.alignment import align
 from apportion.allocation.domain.allocations import MasterTrade
 from apportion.allocation.domain.copy_rules import Holdings, caps_e8, child_symbols, gate_reasons, limits_holdings
 from apportion.allocation.domain.gates import MASTER_BASED
+from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import BASES, AllocationMethod, AllocationMode, Basis, Figure, needs
 from apportion.allocation.domain.open_inputs import NO_COLUMN, UNKNOWN_BASIS, Figures, OpenInputs
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.allocation.domain.symbols import SymbolSpec
+from apportion.allocation.domain.symbols import PRICE_DIGITS, SymbolSpec
+from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import list_unprojected_of_master
@@ -37,6 +39,23 @@ class TradeToOpen:
     """How old it was when we decide, by its server's clock."""
     blanket_reason: SkipReason = SkipReason.NONE
     """Keeps everybody out."""
+
+
+UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=1), PRICE_DIGITS, 0, "", "", "")
+
+
+def trade_at_hand(
+    desk: Desk, master: Master, trade: MasterTrade, *, age_ms: int, blanket_reason: SkipReason
+) -> TradeToOpen:
+    """A trade that happened, with what is known of its symbol; one that the server no longer offers keeps all out.
+
+    Raises UpstreamUnavailable for a symbol that was not asked for.
+    """
+    try:
+        spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
+    except SymbolUnknown:
+        spec, blanket_reason = replace(UNKNOWN_SYMBOL, name=trade.symbol), SkipReason.SYMBOL_UNMAPPED
+    return TradeToOpen(trade, spec, age_ms, blanket_reason)
 
 
 async def gather_inputs(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.operations.batch_update_subscriptions import batch_update_subscriptions
 from apportion.allocation.operations.create_subscription import create_subscription
+from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.end_subscription import end_subscription
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.list_subscriptions import list_subscriptions
@@ -27,8 +28,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, desk: Desk, accounts: Accounts, clock: Clock) -> None:
         self._engine = engine
+        self._desk = desk
         self._accounts = accounts
         self._clock = clock
 
@@ -36,7 +38,8 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
         self, request: subscriptions_pb2.CreateSubscriptionRequest, context: Context
     ) -> subscriptions_pb2.CreateSubscriptionResponse:
         command = wire.parse_create_subscription(request)
-        subscription = await create_subscription(self._engine, self._accounts, command, now=self._clock.now())
+        now = self._clock.now()
+        subscription = await create_subscription(self._engine, self._desk, self._accounts, command, now=now)
         return subscriptions_pb2.CreateSubscriptionResponse(subscription=wire.render_subscription(subscription))
 
     async def GetSubscription(  # noqa: N802

@@ -129,13 +129,14 @@ async def find_allocation(
 
 
 async def find_opening(tx: AsyncConnection, master_id: int, position_ticket: int) -> Allocation | None:
-    """The newest opening decision on a master's position."""
+    """The newest opening decision on a deal of a master's position."""
     query = (
         _headers()
         .where(
             ROWS.c.master_id == master_id,
             ROWS.c.position_ticket == position_ticket,
             ROWS.c.kind == AllocationKind.OPEN,
+            ROWS.c.wave == 0,
         )
         .order_by(ROWS.c.allocation_id.desc())
         .limit(1)
@@ -328,6 +329,7 @@ def _header_values(allocation: Allocation) -> dict[str, Any]:
         "mode": allocation.mode,
         "stop_loss_e8": trade.stop_loss_e8,
         "take_profit_e8": trade.take_profit_e8,
+        "subscription_id": allocation.subscription_id,
     }
 
 
@@ -391,5 +393,6 @@ def _allocation(row: Row[Any]) -> Allocation:
         conversion_e8=row.conversion_e8,
         currency_digits=row.currency_digits,
         point_e8=row.point_e8,
+        subscription_id=row.subscription_id,
         mode=AllocationMode(row.mode),
     )

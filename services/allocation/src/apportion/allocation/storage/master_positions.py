@@ -57,3 +57,14 @@ async def count_open_positions(tx: AsyncConnection, master_id: int) -> int:
     query = text("SELECT count(*) FROM master_positions WHERE master_id = :master_id AND open_volume_e8 <> 0")
     count: int = (await tx.execute(query, {"master_id": master_id})).scalar_one()
     return count
+
+
+async def list_open_positions(tx: AsyncConnection, master_id: int) -> list[int]:
+    """Tickets of what a master has open, in their order."""
+    query = text(
+        """
+        SELECT position_ticket FROM master_positions
+        WHERE master_id = :master_id AND open_volume_e8 <> 0 ORDER BY position_ticket
+        """
+    )
+    return list((await tx.execute(query, {"master_id": master_id})).scalars())

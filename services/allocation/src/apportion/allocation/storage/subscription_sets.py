@@ -75,7 +75,7 @@ async def load_set_of(tx: AsyncConnection, allocation: Allocation) -> Subscripti
     found = await load_set(tx, allocation.master_id, allocation.set_version)
     if found is None:
         raise LookupError(f"allocation {allocation.allocation_id} has lost its subscription set")
-    return found
+    return found.only(allocation.subscription_id) if allocation.subscription_id else found
 
 
 async def load_set_routes(tx: AsyncConnection, allocation: Allocation) -> ChildRoutes:

@@ -187,6 +187,7 @@ allocations = Table(
     bigint("stop_loss_e8", server_default="0"),  # of the master's trade; 0: none
     bigint("take_profit_e8", server_default="0"),
     bytea("figures", server_default=""),  # MessagePack of further columns, empty without any
+    bigint("subscription_id", server_default="0"),  # whom an open is for; 0: all of the set
     integer("reason_mask", server_default="0"),  # 1 << each reason that a row has
     smallint("mode", server_default="1"),  # 1 trades, 2 profit
     PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),

@@ -10,6 +10,7 @@ down_revision = "0004"
 STATEMENTS = (
     # A trailing stop modifies a position more often than 32 767 times.
     "ALTER TABLE allocations ALTER wave TYPE integer",
+    "ALTER TABLE allocations ADD subscription_id bigint NOT NULL DEFAULT 0",
     "ALTER TABLE allocations DROP CONSTRAINT allocations_child_trade_ids_check",
     """
     ALTER TABLE allocations ADD CONSTRAINT allocations_child_trade_ids_check CHECK (
