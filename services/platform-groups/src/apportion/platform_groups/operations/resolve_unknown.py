@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.domain import evidence, transfers
 from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
 from apportion.platform_groups.domain.server_facts import DAY_MS, HOUR_MS, ServerDeal, ServerPosition
-from apportion.platform_groups.domain.states import OrderPurpose
+from apportion.platform_groups.domain.states import DealAction, OrderPurpose
 from apportion.platform_groups.domain.tokens import leg_of, order_of
 from apportion.platform_groups.domain.transfers import LegOutcome
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
@@ -101,7 +101,9 @@ async def resolve_legs(
     from_ms = min(leg.sent_server_time_ms for leg in legs) - WINDOW_MARGIN_MS
     to_ms = await server.server_time_ms() + DAY_MS
     deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0), to_ms)
-    booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in deals}
+    # Of balance operations only: a trader can write the token of a leg to come into the comment of a trade.
+    operations = [deal for deal in deals if deal.action is not DealAction.TRADE]
+    booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in operations}
     outcomes: list[LegOutcome] = []
     absent: list[int] = []
     for leg in legs:
