@@ -45,3 +45,9 @@ def test_who_may_do_what() -> None:
         "risk"
     )
     assert not {"SubmitOrders", "TransferFunds", "CreateAccount"} & allowed("risk")
+    assert [peer for peer in PEERS if "ResetAccountPasswords" in allowed(peer)] == ["operator"]
+
+
+def test_what_stops_losses_never_queues_behind_the_rest() -> None:
+    critical = {method.rpartition("/")[2] for method in CRITICAL_METHODS}
+    assert critical == {"CloseAllPositions", "GetClosing", "SetKillSwitch", "SetAccountAccess", "GetAccountStates"}

@@ -18,7 +18,9 @@ from apportion.api.platform_groups.v1 import (
     transfers_pb2,
 )
 from apportion.errors import DomainError, registry
+from apportion.mt5 import Endpoint, Pool
 from apportion.platform_groups import errors
+from apportion.platform_groups.adapters.mt5_server import Mt5Server
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -248,6 +250,58 @@ async def test_an_account_is_made_once_and_its_passwords_shown_once(platform, si
 async def test_accounts_that_are_refused(platform, changes, reason) -> None:
     request = new_account(platform, **changes)
     await refused(platform.accounts.CreateAccount(request, **platform.options()), reason)
+
+
+def endpoint_of(simulator) -> Endpoint:
+    authority = simulator.ca_file.read_text()
+    return Endpoint(simulator.https_url, simulator.manager_login, simulator.manager_password, ca_pem=authority)
+
+
+async def has_passwords(simulator, account, main: str, investor: str) -> bool:
+    async with Pool(endpoint_of(simulator), 1) as pool:
+        return await Mt5Server(pool).has_passwords(account.login, main, investor)
+
+
+async def test_passwords_are_reset_and_told_once(platform, simulator) -> None:
+    first = await platform.accounts.CreateAccount(new_account(platform), **platform.options())
+    request = accounts_pb2.ResetAccountPasswordsRequest(
+        request_id=platform.new_id(), account_id=first.account.account_id
+    )
+    reset = await platform.accounts.ResetAccountPasswords(request, **platform.options())
+    assert reset.account == first.account
+    assert await has_passwords(simulator, first.account, reset.main_password, reset.investor_password)
+    assert not await has_passwords(simulator, first.account, first.main_password, reset.investor_password)
+    assert not await has_passwords(simulator, first.account, reset.main_password, first.investor_password)
+    again = await platform.accounts.ResetAccountPasswords(request, **platform.options())
+    assert again == accounts_pb2.ResetAccountPasswordsResponse(account=first.account)
+    assert await has_passwords(simulator, first.account, reset.main_password, reset.investor_password)
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+async def test_a_reset_whose_answer_was_lost_is_settled_by_another(platform, simulator, skip) -> None:
+    account = await platform.account()
+    await simulator.add_fault("lose_answer", endpoint="user/change_password", skip=skip, count=1)
+    request = accounts_pb2.ResetAccountPasswordsRequest(request_id=platform.new_id(), account_id=account.account_id)
+    await refused(platform.accounts.ResetAccountPasswords(request, **platform.options()), "PASSWORDS_NOT_RESET")
+    again = await platform.accounts.ResetAccountPasswords(request, **platform.options())
+    assert (again.account, again.main_password) == (account, "")
+    request.request_id = platform.new_id()
+    reset = await platform.accounts.ResetAccountPasswords(request, **platform.options())
+    assert await has_passwords(simulator, account, reset.main_password, reset.investor_password)
+
+
+async def test_passwords_that_are_not_reset(platform) -> None:
+    account = await platform.account()
+
+    def reset(account_id: int, label: int = 1):
+        request = accounts_pb2.ResetAccountPasswordsRequest(request_id=platform.new_id(), account_id=account_id)
+        return platform.accounts.ResetAccountPasswords(request, **platform.options(label=label))
+
+    await refused(reset(0), "FIELD_INVALID")
+    await refused(reset(999), "NOT_FOUND")
+    await refused(reset(account.account_id, label=2), "NOT_FOUND")
+    await change(platform, "UPDATE accounts SET state = 3")
+    await refused(reset(account.account_id), "ACCOUNT_NOT_OPEN")
 
 
 async def test_full_and_closed_groups_take_no_account(platform) -> None:

@@ -66,4 +66,4 @@ async def test_exchange_and_unknown_margin_modes_are_refused(engine, clock, mode
     with pytest.raises(MarginModeUnsupported) as caught:
         await create(engine, clock, mode)
     assert caught.value.reason == "MARGIN_MODE_UNSUPPORTED"
-    assert caught.value.metadata == {"server_group": "demo"}
+    assert caught.value.metadata["serverGroup"] == "demo"

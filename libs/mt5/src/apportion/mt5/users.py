@@ -8,8 +8,10 @@ import msgspec
 
 from apportion.mt5.connection import Caller, Permit
 from apportion.mt5.enums import DEFAULT_RIGHTS
+from apportion.mt5.errors import Refused
 from apportion.mt5.numbers import fixed
 from apportion.mt5.records import batch_of_groups, batch_of_logins
+from apportion.mt5.retcodes import Retcode
 
 
 class User(msgspec.Struct, rename="pascal"):
@@ -80,3 +82,24 @@ async def set_rights(caller: Caller, login: int, rights: int, *, permit: Permit 
     """A write, and idempotent. The server ignores what it dislikes without a word: read again and compare."""
     body = {"Login": str(login), "Rights": str(rights)}
     await caller.call("user/update", {"login": login}, body, write=True, permit=permit)
+
+
+async def change_password(
+    caller: Caller, login: int, kind: str, password: str, *, permit: Permit | None = None
+) -> None:
+    """`kind`: main or investor. A write, and idempotent. Refused(3006) for one that is too simple."""
+    body = {"Login": str(login), "Type": kind, "Password": password}
+    await caller.call("user/change_password", {"login": login}, body, write=True, permit=permit)
+
+
+async def has_password(caller: Caller, login: int, kind: str, password: str) -> bool:
+    """Whether this is the password of that kind."""
+    try:
+        await caller.call(
+            "user/check_password", {"login": login}, {"Login": str(login), "Type": kind, "Password": password}
+        )
+    except Refused as refused:
+        if refused.retcode == Retcode.BAD_PASSWORD:
+            return False
+        raise
+    return True

@@ -6,6 +6,7 @@ DomainError
 ├── PRECONDITION     ServerTypeUnsupported, GroupNotEnabled, GroupFull, GroupCurrencyMismatch, ServerGroupUnknown,
 │                    MarginModeUnsupported, WalletInvalid, AccountNotOpen, ServersMixed, CurrencyMismatch,
 │                    LoginAmbiguous, KekMissing
+├── CONFLICT         PasswordsNotReset
 ├── UNAVAILABLE      TradingServerUnavailable
 └── INTERNAL         CredentialIntegrity
 """
@@ -174,6 +175,14 @@ class TradingServerUnavailable(DomainError):
     reason = "TRADING_SERVER_UNAVAILABLE"
     cure = "Repeat with the same request id; look at the server's connection_state if it lasts."
     default_retry_after_seconds = 1.0
+
+
+class PasswordsNotReset(DomainError):
+    """Nobody can say whether the account has the new passwords: the server's answer was lost, or another reset ran."""
+
+    kind = Kind.CONFLICT
+    reason = "PASSWORDS_NOT_RESET"
+    cure = "Reset them again with a new request id."
 
 
 class KekMissing(DomainError):

@@ -39,7 +39,7 @@ PEERS: Peers = {
     ),
     "auth-gateway": READ_ACCOUNTS,
 }
-"""Registering servers, creating accounts and groups, and the kill switch are the operator's alone."""
+"""The operator alone registers servers, makes accounts and groups, resets passwords and throws the kill switch."""
 
 CRITICAL_METHODS = (
     f"{V1}TradingService/CloseAllPositions",

@@ -92,6 +92,17 @@ class Mt5Server:
         with translated():
             await mt5_users.set_rights(self.pool, login, rights, permit=permit)
 
+    async def set_passwords(self, login: int, main_password: str, investor_password: str, permit: Permit) -> None:
+        with translated():
+            await mt5_users.change_password(self.pool, login, "main", main_password, permit=permit)
+            await mt5_users.change_password(self.pool, login, "investor", investor_password, permit=permit)
+
+    async def has_passwords(self, login: int, main_password: str, investor_password: str) -> bool:
+        with translated():
+            return await mt5_users.has_password(
+                self.pool, login, "main", main_password
+            ) and await mt5_users.has_password(self.pool, login, "investor", investor_password)
+
     async def positions(self, login: int) -> list[ServerPosition]:
         with translated():
             return [position_of(position) for position in await mt5_positions.list_of_login(self.pool, login)]

@@ -53,6 +53,14 @@ class TradingServerPort(Protocol):
         """A write, and idempotent."""
         ...
 
+    async def set_passwords(self, login: int, main_password: str, investor_password: str, permit: Permit) -> None:
+        """Two writes, each idempotent: after a failure one of them may have run."""
+        ...
+
+    async def has_passwords(self, login: int, main_password: str, investor_password: str) -> bool:
+        """Whether both are the account's passwords now."""
+        ...
+
     async def positions(self, login: int) -> list[ServerPosition]:
         """All open positions of an account: a complete report, checked against the server's own count."""
         ...

@@ -18,11 +18,12 @@ from apportion.platform_groups.operations.get_account import get_account
 from apportion.platform_groups.operations.get_account_states import FreshStates, get_account_states
 from apportion.platform_groups.operations.list_accounts import list_accounts
 from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPort, TradingServersPort
+from apportion.platform_groups.operations.reset_account_passwords import reset_account_passwords
 from apportion.platform_groups.operations.set_account_access import set_account_access
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
 from apportion.platform_groups.wire.states import render_states
-from apportion.rpc import caller, request_key
+from apportion.rpc import Problems, caller, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -78,6 +79,28 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
         rows, token = page.cut(found, lambda account: account.account_id)
         messages = [render_account(account, await self._seen(account)) for account in rows]
         return accounts_pb2.ListAccountsResponse(accounts=messages, next_page_token=token)
+
+    async def ResetAccountPasswords(  # noqa: N802
+        self, request: accounts_pb2.ResetAccountPasswordsRequest, context: Any
+    ) -> accounts_pb2.ResetAccountPasswordsResponse:
+        key = request_key(request)
+        problems = Problems()
+        problems.positive(request.account_id, "account_id")
+        problems.raise_if_any()
+        reset = await reset_account_passwords(
+            self.engine,
+            self.servers,
+            self.new_password,
+            key,
+            request.account_id,
+            self.clock,
+            patience_seconds=patience_seconds(caller()),
+        )
+        return accounts_pb2.ResetAccountPasswordsResponse(
+            account=render_account(reset.account),
+            main_password=reset.main_password,
+            investor_password=reset.investor_password,
+        )
 
     async def SetAccountAccess(  # noqa: N802
         self, request: accounts_pb2.SetAccountAccessRequest, context: Any

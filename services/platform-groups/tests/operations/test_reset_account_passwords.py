@@ -1,0 +1,96 @@
+"""Two resets of one account that run into each other: neither tells a mixture."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.platform_groups.app import SCHEMA
+from apportion.platform_groups.domain.server_facts import NotSent
+from apportion.platform_groups.errors import PasswordsNotReset
+from apportion.platform_groups.operations.ports import Permit
+from apportion.platform_groups.operations.reset_account_passwords import ResetAccount, reset_account_passwords
+from apportion.runtime.clock import FixedClock
+from apportion.storage import RequestKey, create_engine, transaction
+from apportion.testing.plugin import MakeDatabase
+
+ACCOUNT_ID = 8
+ROWS = (
+    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
+        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
+    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
+    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
+        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
+    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
+    f"""INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
+        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
+        initial_balance_minor, request_id, attempt_time, create_time)
+    VALUES ({ACCOUNT_ID}, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
+)
+
+
+class Server:
+    """A trading server where somebody else may set the main password in between."""
+
+    def __init__(self, *, other_main: str = "") -> None:
+        self.passwords = ("", "")
+        self._other_main = other_main
+
+    async def get(self, _trading_server_id: int) -> Server:
+        return self
+
+    async def set_passwords(self, _login: int, main: str, investor: str, permit: Permit) -> None:
+        if not permit():
+            raise NotSent("no longer permitted")
+        self.passwords = (self._other_main or main, investor)
+
+    async def has_passwords(self, _login: int, main: str, investor: str) -> bool:
+        return self.passwords == (main, investor)
+
+
+@pytest.fixture
+async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(await make_database(SCHEMA))
+    async with transaction(engine) as tx:
+        for row in ROWS:
+            await tx.execute(text(row))
+    yield engine
+    await engine.dispose()
+
+
+async def reset(engine: AsyncEngine, server: Server, clock: FixedClock, *, patience: float = 1.0) -> ResetAccount:
+    numbers = count(1)
+    key = RequestKey(1, "ResetAccountPasswords", str(uuid.uuid4()), bytes(32))
+    return await reset_account_passwords(
+        engine,
+        server,  # type: ignore[arg-type]
+        lambda: f"Secret{next(numbers)}!",
+        key,
+        ACCOUNT_ID,
+        clock,
+        patience_seconds=patience,
+    )
+
+
+async def test_what_is_told_is_what_the_server_has(engine, clock) -> None:
+    server = Server()
+    told = await reset(engine, server, clock)
+    assert (told.main_password, told.investor_password) == server.passwords == ("Secret1!", "Secret2!")
+    assert "Secret" not in repr(told)
+
+
+async def test_a_mixture_is_told_to_nobody(engine, clock) -> None:
+    with pytest.raises(PasswordsNotReset):
+        await reset(engine, Server(other_main="Other1!"), clock)
+
+
+async def test_nothing_is_written_when_the_caller_has_gone(engine, clock) -> None:
+    server = Server()
+    with pytest.raises(PasswordsNotReset):
+        await reset(engine, server, clock, patience=0.0)
+    assert server.passwords == ("", "")
