@@ -7,13 +7,20 @@ import asyncio
 import pytest
 
 from apportion.allocation.adapters.account_states import WeatherStates
+from apportion.allocation.adapters.platform_groups import PlatformAccounts
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
-from apportion.api.platform_groups.v1 import events_pb2, trading_servers_pb2, trading_servers_pb2_grpc
+from apportion.api.platform_groups.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    events_pb2,
+    trading_servers_pb2,
+    trading_servers_pb2_grpc,
+)
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, publish_weather
 from apportion.events.weather import ticks_key
@@ -61,6 +68,27 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
             return trading_servers_pb2.ListSymbolsResponse(symbols=[symbol], next_page_token="more")
         other = trading_servers_pb2.Symbol(name="GBPUSD", volume_step_e8=1, min_volume_e8=1, max_volume_e8=1)
         return trading_servers_pb2.ListSymbolsResponse(symbols=[other])
+
+
+class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
+    async def GetAccount(self, request, context):
+        mode = request.account_id  # the number of a margin mode
+        account = accounts_pb2.Account(
+            account_id=mode,
+            kind=accounts_pb2.ACCOUNT_KIND_INVESTMENT,
+            state=accounts_pb2.ACCOUNT_STATE_OPEN,
+            margin_mode=mode,
+        )
+        return accounts_pb2.GetAccountResponse(account=account)
+
+
+async def test_an_account_tells_whether_it_nets():
+    def add(server) -> None:
+        accounts_pb2_grpc.add_AccountsServiceServicer_to_server(Accounts(), server)
+
+    async with running_server(add) as channel:
+        accounts = PlatformAccounts(channel, 2.0)
+        assert [(await accounts.account(1, mode)).nets for mode in (1, 2)] == [False, True]
 
 
 class TestSymbols:

@@ -16,7 +16,7 @@ from apportion.allocation.operations.ports import OrderBatch
 from apportion.money import E8
 
 STEP = E8 // 100
-IN, OUT = 1, 2
+IN, OUT, IN_OUT = 1, 2, 3
 FOLLOWERS = (101, 102, 103)
 
 
@@ -120,26 +120,74 @@ async def compare(house, server: Server) -> None:
     assert told_e8 == server.closed_e8
 
 
+@dataclass
+class HedgingMaster:
+    """Every trade is a position of its own."""
+
+    random: Random
+    trades: dict[int, int] = field(default_factory=dict)
+    """Open volumes by position."""
+
+    async def open(self, house) -> None:
+        position = 900 + len(self.trades)
+        self.trades[position] = volume_e8 = self.random.choice([1, -1]) * self.random.randrange(5, 200) * STEP
+        await house.deal(64, volume_e8 / E8, position=position)
+
+    async def change(self, house) -> None:
+        await self._reduce(house, self.random.choice([ticket for ticket, volume_e8 in self.trades.items() if volume_e8]))
+
+    async def close(self, house) -> None:
+        for position, volume_e8 in self.trades.items():
+            if volume_e8:
+                await house.deal(64, -volume_e8 / E8, position=position, entry=OUT)
+
+    async def _reduce(self, house, position: int) -> None:
+        volume_e8 = self.trades[position]
+        part_e8 = self.random.randrange(1, abs(volume_e8) // STEP + 1) * STEP
+        part_e8 = part_e8 if volume_e8 > 0 else -part_e8
+        self.trades[position] -= part_e8
+        await house.deal(64, -part_e8 / E8, position=position, entry=OUT)
+
+
+@dataclass
+class NettingMaster(HedgingMaster):
+    """One position, which is added to, reduced and turned; a new one once it is closed."""
+
+    async def open(self, house) -> None:
+        position = 900 + len(self.trades) - 1
+        if not self.trades.get(position):
+            await super().open(house)
+            return
+        added_e8 = self.random.randrange(5, 200) * STEP * (1 if self.trades[position] > 0 else -1)
+        self.trades[position] += added_e8
+        await house.deal(64, added_e8 / E8, position=position)
+
+    async def change(self, house) -> None:
+        position = 900 + len(self.trades) - 1
+        if self.random.random() < 0.5:
+            await self._reduce(house, position)
+            return
+        before_e8 = self.trades[position]
+        self.trades[position] = self.random.randrange(5, 200) * STEP * (-1 if before_e8 > 0 else 1)
+        await house.deal(64, (self.trades[position] - before_e8) / E8, position=position, entry=IN_OUT)
+
+
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_random_day(house, seed):
+@pytest.mark.parametrize("kind", [HedgingMaster, NettingMaster])
+async def test_a_random_day(house, kind, seed):
     print(f"seed {seed}")
     random = Random(seed)
     method = random.choice([AllocationMethod.RATIO_MULTIPLIER, AllocationMethod.DIVIDE_BY_EQUITY])
     master = await house.master(method)
     for number, account_id in enumerate(FOLLOWERS):
         await house.follower(master, account_id, ratio_e8=E8 // (number + 1), equity_minor=10_000 * (number + 1))
-    server, trades = Server(random), {}
+    server, trader = Server(random), kind(random)
     for _ in range(60):
         action = random.random()
         if action < 0.12:
-            trades[900 + len(trades)] = volume_e8 = random.choice([1, -1]) * random.randrange(5, 200) * STEP
-            await house.deal(64, volume_e8 / E8, position=899 + len(trades))
-        elif action < 0.25 and any(trades.values()):
-            position = random.choice([ticket for ticket, volume_e8 in trades.items() if volume_e8])
-            part = random.randrange(1, abs(trades[position]) // STEP + 1) * STEP
-            part = part if trades[position] > 0 else -part
-            trades[position] -= part
-            await house.deal(64, -part / E8, position=position, entry=OUT)
+            await trader.open(house)
+        elif action < 0.25 and any(trader.trades.values()):
+            await trader.change(house)
         elif action < 0.32 and server.positions:
             server.close_by_hand()
         elif action < 0.5:
@@ -151,9 +199,7 @@ async def test_a_random_day(house, seed):
             await server.deliver(house)
     await settle(house, server)
     await compare(house, server)
-    for position, volume_e8 in trades.items():
-        if volume_e8:
-            await house.deal(64, -volume_e8 / E8, position=position, entry=OUT)
+    await trader.close(house)
     await settle(house, server)
     await compare(house, server)
     assert server.positions == {}

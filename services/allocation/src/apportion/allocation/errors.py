@@ -18,6 +18,7 @@ DomainError
     ├── RoundingNotAllowed      ROUNDING_NOT_ALLOWED
     ├── AccountKindMismatch     ACCOUNT_KIND_MISMATCH
     ├── AccountNotOpen          ACCOUNT_NOT_OPEN
+    ├── NettingAccount          NETTING_ACCOUNT
     ├── CurrencyMismatch        CURRENCY_MISMATCH
     ├── TradingServerMismatch   TRADING_SERVER_MISMATCH
     ├── SeveralMasters          SEVERAL_MASTERS
@@ -133,6 +134,14 @@ class AccountNotOpen(DomainError):
     kind = Kind.PRECONDITION
     reason = "ACCOUNT_NOT_OPEN"
     cure = "Wait until platform-groups shows the account as OPEN."
+
+
+class NettingAccount(DomainError):
+    """The account has one position a symbol, in which the copies of several trades could not be told apart."""
+
+    kind = Kind.PRECONDITION
+    reason = "NETTING_ACCOUNT"
+    cure = "Subscribe an account of a group in hedging mode. Masters may trade in either mode."
 
 
 class CurrencyMismatch(DomainError):

@@ -14,6 +14,7 @@ from apportion.allocation.wire.events import KINDS
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    platform_groups_pb2,
     trading_pb2,
     trading_pb2_grpc,
 )
@@ -44,6 +45,7 @@ class PlatformAccounts:
             currency_code=account.currency_code,
             wallet_account_id=account.wallet_account_id,
             equity_minor=account.snapshot.equity_minor if account.HasField("snapshot") else None,
+            nets=account.margin_mode == platform_groups_pb2.MARGIN_MODE_NETTING,
         )
 
 

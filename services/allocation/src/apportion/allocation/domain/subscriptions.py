@@ -22,6 +22,7 @@ from apportion.allocation.errors import (
     CopyOpenPositionsNotAllowed,
     CurrencyMismatch,
     FollowerEquity,
+    NettingAccount,
     RatioRange,
     SelfSubscription,
     SeveralMasters,
@@ -103,12 +104,14 @@ def check_parameters(parameters: Parameters) -> None:
 def check_follower(master: Master, account: Account, other_types: Iterable[AccountType]) -> None:
     """Whether the account may follow the master; `other_types` are those of the masters that it follows already.
 
-    Raises SelfSubscription, AccountKindMismatch, AccountNotOpen, CurrencyMismatch, TradingServerMismatch,
-    SeveralMasters or FollowerEquity.
+    Raises SelfSubscription, AccountKindMismatch, AccountNotOpen, NettingAccount, CurrencyMismatch,
+    TradingServerMismatch, SeveralMasters or FollowerEquity.
     """
     if account.account_id == master.account_id:
         raise SelfSubscription(account_id=account.account_id)
     check_account(account, AccountKind.INVESTMENT)
+    if account.nets:
+        raise NettingAccount(account_id=account.account_id)
     if account.currency_code != master.currency_code:
         raise CurrencyMismatch(currency=account.currency_code, needed=master.currency_code)
     if account.trading_server_id != master.trading_server_id:
