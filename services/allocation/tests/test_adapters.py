@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from apportion.allocation.adapters.account_states import WeatherStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts
+from apportion.allocation.adapters.platform_groups import PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.symbols import SymbolSpec
-from apportion.allocation.errors import SymbolUnknown
+from apportion.allocation.errors import AccountNotOpen, SymbolUnknown
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.api.platform_groups.v1 import (
-    accounts_pb2,
-    accounts_pb2_grpc,
     events_pb2,
+    trading_pb2,
+    trading_pb2_grpc,
     trading_servers_pb2,
     trading_servers_pb2_grpc,
 )
-from apportion.errors import UpstreamUnavailable
+from apportion.errors import DomainError, UpstreamUnavailable
 from apportion.events import Redis, publish_weather
 from apportion.events.weather import ticks_key
 from apportion.money import E8
@@ -227,3 +228,45 @@ async def test_two_workers_that_send_one_decision_send_the_same_orders(house):
     assert {batch.request_id for batch in house.orders.batches} == {house.orders.batches[0].request_id}
     assert {tuple(batch.item_ids.tolist()) for batch in house.orders.batches} == {(allocation.allocation_id << 20,)}
     assert {batch.volumes_e8.tolist()[0] for batch in house.orders.batches} == {E8}
+
+
+class Trading(trading_pb2_grpc.TradingServiceServicer):
+    """Answers for account 101; whoever else is asked for has been closed."""
+
+    async def BatchGetPositions(self, request, context):
+        if list(request.account_ids) != [101]:
+            raise AccountNotOpen(account_id=102)
+        positions = trading_pb2.PositionColumns(symbols=["EURUSD", "GBPUSD"])
+        for name, values in {
+            "account_ids": [101, 101],
+            "position_tickets": [5_000, 8_000],
+            "symbol_indexes": [1, 0],
+            "volumes_e8": [E8, -E8],
+            "open_prices_e8": [2 * E8, 3 * E8],
+            "order_ids": [9, 0],
+            "profits_minor": [5, -7],
+            "swaps_minor": [1, 0],
+        }.items():
+            set_column(positions, name, values)
+        observed = to_timestamp(datetime(2026, 1, 5, tzinfo=UTC))
+        return trading_pb2.BatchGetPositionsResponse(positions=positions, observed_time=observed)
+
+
+async def test_positions_come_as_columns_or_not_at_all():
+    def add(server) -> None:
+        trading = Trading()
+        for name in vars(trading_pb2_grpc.TradingServiceServicer):
+            if not name.startswith("_") and name not in vars(Trading):
+                setattr(trading, name, trading.BatchGetPositions)
+        trading_pb2_grpc.add_TradingServiceServicer_to_server(trading, server)
+
+    async with running_server(add) as channel:
+        positions = PlatformPositions(channel, 2.0)
+        report = await positions.report(1, [101])
+        assert report.observed_time == datetime(2026, 1, 5, tzinfo=UTC)
+        assert (report.account_ids.tolist(), report.position_tickets.tolist()) == ([101, 101], [5_000, 8_000])
+        assert (report.symbols, report.volumes_e8.tolist()) == (["GBPUSD", "EURUSD"], [E8, -E8])
+        assert (report.open_prices_e8.tolist(), report.order_ids.tolist()) == ([2 * E8, 3 * E8], [9, 0])
+        with pytest.raises(DomainError) as caught:
+            await positions.report(1, [101, 102])
+        assert (caught.value.reason, caught.value.metadata["accountId"]) == ("ACCOUNT_NOT_OPEN", "102")

@@ -48,6 +48,8 @@ class Platform:
     def __init__(self, engine) -> None:
         self.engine = engine
         self.submitted: list[trading_pb2.SubmitOrdersRequest] = []
+        self.foreign: dict[int, int] = {}
+        """Tickets of positions opened by hand, by account."""
 
     def add(self, server) -> None:
         accounts = _only(self, accounts_pb2_grpc.AccountsServiceServicer)
@@ -82,6 +84,26 @@ class Platform:
         self.submitted.append(request)
         return trading_pb2.SubmitOrdersResponse(accepted_count=len(request.item_ids))
 
+    async def BatchGetPositions(self, request, context):
+        found = [
+            (account_id, self.foreign[account_id]) for account_id in request.account_ids if account_id in self.foreign
+        ]
+        columns = trading_pb2.PositionColumns(symbols=["EURUSD"])
+        for name, values in {
+            "account_ids": [account_id for account_id, _ in found],
+            "position_tickets": [ticket for _, ticket in found],
+            "symbol_indexes": [0] * len(found),
+            "volumes_e8": [-E8] * len(found),
+            "open_prices_e8": [E8] * len(found),
+            "stop_losses_e8": [0] * len(found),
+            "take_profits_e8": [0] * len(found),
+            "order_ids": [0] * len(found),
+            "profits_minor": [0] * len(found),
+            "swaps_minor": [0] * len(found),
+        }.items():
+            set_column(columns, name, values)
+        return trading_pb2.BatchGetPositionsResponse(positions=columns, observed_time=to_timestamp(CLOCK.now()))
+
     async def publish(self, topic: str, aggregate_id: str, partition: int, message) -> None:
         async with transaction(self.engine) as tx:
             await append_event(
@@ -111,6 +133,12 @@ class Platform:
             "prices_e8": E8,
             "server_times_ms": 1,
             "order_ids": order_id,
+            "order_tickets": 0,
+            "transfer_ids": 0,
+            "profits_minor": 0,
+            "swaps_minor": 0,
+            "commissions_minor": 0,
+            "reasons": 0,
         }
         for name, value in values.items():
             set_column(message, name, [value])
@@ -248,6 +276,28 @@ async def test_an_allocation_by_command_is_sent_by_the_worker(make_database, eng
             await channel.close()
             await app.stop()
     await redis.close()
+
+
+async def test_positions_opened_by_hand_are_found_without_an_event(make_database, engine_for, redis_url):
+    platform = Platform(await engine_for(SCHEMA))
+    platform.foreign[FOLLOWER] = 8_000
+    async with serving(platform.add) as platform_address:
+        settings = settings_for(await make_database(SCHEMA), redis_url, platform_address, reconcile_seconds=0.1)
+        async with build(settings, {"serve", "work"}) as app:
+            await app.start()
+            channel = open_channel(app.address(), tls=None, service="allocation", peer="operator")
+            await follow(channel)
+            stub = allocations_pb2_grpc.AllocationsServiceStub(channel)
+            request = allocations_pb2.ListChildTradesRequest(include_foreign=True)
+
+            async def shown():
+                return list((await stub.ListChildTrades(request, **call_options(1, 5))).child_trades)
+
+            (row,) = await eventually(shown, timeout_seconds=30)
+            assert (row.account_id, row.position_ticket, row.open_volume_e8) == (FOLLOWER, 8_000, -E8)
+            assert (row.child_trade_id, list(row.mismatches)) == (0, [allocations_pb2.MISMATCH_NO_MASTER_TRADE])
+            await channel.close()
+            await app.stop()
 
 
 async def test_the_process_migrates_runs_and_stops(postgres_url, redis_url, tmp_path):

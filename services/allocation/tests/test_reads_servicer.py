@@ -105,9 +105,7 @@ class TestChildTrades:
         await opened(house, positions=(900, 901))
         seen, token = [], ""
         while True:
-            page = await desk.children(
-                grouping=pb.CHILD_TRADE_GROUPING_SUBSCRIPTION, page_size=3, page_token=token
-            )
+            page = await desk.children(grouping=pb.CHILD_TRADE_GROUPING_SUBSCRIPTION, page_size=3, page_token=token)
             seen += [(child.account_id, child.master_position_ticket) for child in page.child_trades]
             token = page.next_page_token
             if not token:
@@ -135,7 +133,11 @@ class TestMasterTrades:
         (row,) = page.master_trades
         assert (row.master_id, row.position_ticket, row.symbol) == (master.master_id, 901, "EURUSD")
         assert row.open_volume_e8 == row.expected_volume_e8 == row.actual_volume_e8 == E8
-        assert (row.child_count, row.open_child_count, row.method) == (2, 2, masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT)
+        assert (row.child_count, row.open_child_count, row.method) == (
+            2,
+            2,
+            masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT,
+        )
         assert row.HasField("open_time")
         rest = await desk.trades(page_size=1, page_token=page.next_page_token)
         assert [row.position_ticket for row in rest.master_trades] == [900]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.positions import OrphanPolicy, PositionReport
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
-from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reopener
+from apportion.allocation.operations.reconcile_positions import Reconciling
+from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reconciler, Reopener
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.runtime import Background
@@ -113,3 +117,46 @@ async def test_what_waits_to_be_opened_again_is_found(house, dispatcher):
         background.spawn("reopener", Reopener(house.engine, dispatcher, house.clock, house.desk.limits.retries).run)
         await eventually(lambda: len(house.orders.batches) == 2)
     assert house.orders.batches[1].item_ids.tolist() == batch.item_ids.tolist()
+
+
+class Positions:
+    """A trading server that is away at first, and then has nothing open."""
+
+    def __init__(self, clock) -> None:
+        self._clock = clock
+        self.outages = 2
+        self.reports = 0
+
+    async def report(self, label, account_ids) -> PositionReport:
+        if self.outages:
+            self.outages -= 1
+            raise UpstreamUnavailable(service="platform-groups")
+        self.reports += 1
+        nothing = np.empty(0, dtype=np.int64)
+        return PositionReport(self._clock.now(), nothing, nothing, [], nothing, nothing, nothing)
+
+
+def reconciler(house, dispatcher, positions, **more) -> Reconciler:
+    pauses = {"pause_seconds": 60, "retry_seconds": 0.01} | more
+    rules = Reconciling(0, OrphanPolicy.CLOSE)
+    return Reconciler(house.engine, positions, dispatcher, "tester", house.clock, rules=rules, **pauses)
+
+
+async def test_a_server_is_compared_at_the_start_and_as_soon_as_it_is_back(house, dispatcher):
+    """A lost position is confirmed by the second report, long before the pause is over, and the gauge shows it."""
+    await opened(house)
+    (opening,) = await house.dispatch()
+    await house.fill(opening, first_position=5_000)
+    positions = Positions(house.clock)
+
+    def shown(rows: str) -> float | None:
+        labels = {"label": "1", "trading_server": "7", "rows": rows}
+        return REGISTRY.get_sample_value("apportion_allocation_mismatches", labels)
+
+    async with Background() as background:
+        background.spawn("reconciler", reconciler(house, dispatcher, positions).run)
+        await eventually(lambda: shown("child_trades") == 1)
+        assert (positions.outages, shown("master_trades"), shown("foreign_positions")) == (0, 1, 0)
+        count = positions.reports
+    assert count == 2
+    assert shown("child_trades") is None, "who gives up the lease shows nothing"

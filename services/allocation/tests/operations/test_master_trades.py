@@ -130,9 +130,12 @@ async def test_closed_ones_on_demand_newest_first_in_pages(house):
     assert [row.position_ticket for row in await trades(house)] == [900]
     assert [row.position_ticket for row in await trades(house, with_closed=True)] == [901, 900]
     assert await trades(house, master_id=master.master_id + 1, with_closed=True) == []
-    assert await list_master_trades(
-        house.engine, 2, master_id=0, with_closed=True, only_mismatched=False, before=INT64_MAX, limit=10
-    ) == []
+    assert (
+        await list_master_trades(
+            house.engine, 2, master_id=0, with_closed=True, only_mismatched=False, before=INT64_MAX, limit=10
+        )
+        == []
+    )
 
 
 async def test_a_reversal_counts_in_its_new_direction(house):
