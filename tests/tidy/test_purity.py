@@ -89,7 +89,9 @@ def _named_floats(path: Path) -> list[str]:
 
 
 def test_domain_books_no_float() -> None:
-    domains = [path for path in python_sources() if _inner(path) and "domain" in path.parts]
+    """Statistics are told, never booked."""
+    inner = [path for path in python_sources() if _inner(path) and path.name != "statistics.py"]
+    domains = [path for path in inner if "domain" in path.parts]
     divisions = [
         f"{path}:{node.lineno} divides"
         for path in domains

@@ -14,12 +14,13 @@ from apportion.allocation.adapters.platform_groups import PlatformAccounts, Plat
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.adapters.transfers import PlatformTransfers
-from apportion.allocation.consumers import handlers, payout_handlers, preparations
+from apportion.allocation.consumers import HISTORY_HANDLERS, handlers, payout_handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.distributions import DistributionsServicer
 from apportion.allocation.servicers.masters import MastersServicer
+from apportion.allocation.servicers.statistics import StatisticsServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
 from apportion.allocation.workers import (
@@ -30,11 +31,13 @@ from apportion.allocation.workers import (
     Projector,
     Reconciler,
     Reopener,
+    Statistician,
 )
 from apportion.api.allocation.v1 import (
     allocations_pb2_grpc,
     distributions_pb2_grpc,
     masters_pb2_grpc,
+    statistics_pb2_grpc,
     subscriptions_pb2_grpc,
 )
 from apportion.api.common.v1 import events_pb2_grpc
@@ -107,6 +110,24 @@ def _loops(
         owner=settings.worker_id,
         clock=clock,
     )
+    history = Consumer(
+        engine,
+        redis,
+        name="allocation-history",
+        topics={"deals": replays, "transfers": replays},
+        handlers=HISTORY_HANDLERS,
+        owner=settings.worker_id,
+        clock=clock,
+        concurrent_transactions=1,
+    )
+    statistician = Statistician(
+        engine,
+        desk.states,
+        settings.worker_id,
+        clock,
+        sample_seconds=settings.equity_sample_seconds,
+        leaderboard_seconds=settings.leaderboard_seconds,
+    )
     return {
         **housekeeping(engine, settings, clock),
         "dispatcher": dispatcher.run,
@@ -117,6 +138,8 @@ def _loops(
         "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
         "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
         "consumer": consumer.run,
+        "history": history.run,
+        "statistician": statistician.run,
     }
 
 
@@ -156,6 +179,7 @@ def _server(
         SubscriptionsServicer(engine, desk, accounts, clock), server.grpc
     )
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
+    statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsServicer(engine), server.grpc)
     distributions_pb2_grpc.add_DistributionsServiceServicer_to_server(DistributionsServicer(engine), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server

@@ -17,6 +17,7 @@ from apportion.allocation.operations.apply_order_results import apply_order_resu
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.operations.modify_stops import change_stops
+from apportion.allocation.operations.record_deals import record_deals, record_transfers
 from apportion.allocation.operations.settle_payouts import settle_payouts
 from apportion.allocation.storage.masters import load_deciding_of_accounts
 from apportion.allocation.wire.events import (
@@ -30,6 +31,7 @@ from apportion.allocation.wire.events import (
     parse_stops,
     traded_symbols,
 )
+from apportion.allocation.wire.history import parse_account_deals, parse_transfers
 from apportion.allocation.wire.payouts import TRANSFERS, parse_payout_results
 from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
 from apportion.runtime import Clock
@@ -130,3 +132,15 @@ def preparations(desk: Desk) -> Mapping[str, Preparation]:
                 await desk.symbols.spec(event.label, server_id, symbol)
 
     return {DEALS: deals_observed}
+
+
+async def _keep_deals(tx: AsyncConnection, event: ReceivedEvent) -> None:
+    await record_deals(tx, event.label, parse_account_deals(event.payload))
+
+
+async def _keep_transfers(tx: AsyncConnection, event: ReceivedEvent) -> None:
+    await record_transfers(tx, event.label, *parse_transfers(event.payload))
+
+
+HISTORY_HANDLERS: Mapping[str, Handler] = {DEALS: _keep_deals, TRANSFERS: _keep_transfers}
+"""Of a consumer of its own, so that no decision waits for the history."""

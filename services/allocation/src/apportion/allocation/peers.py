@@ -18,6 +18,8 @@ READS = (
     f"{API}.AllocationsService/ListChildTrades",
     f"{API}.AllocationsService/ListMasterTrades",
     f"{API}.AllocationsService/GetFairnessReport",
+    f"{API}.AllocationsService/ListHistory",
+    f"{API}.StatisticsService/*",
     f"{API}.AllocationsService/PreviewTrade",
     f"{API}.DistributionsService/*",
 )

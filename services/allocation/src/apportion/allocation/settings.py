@@ -46,6 +46,10 @@ class AllocationSettings(ServiceSettings):
         default=60.0, gt=0, description="pause between comparisons of what is open with what should be"
     )
 
+    equity_sample_seconds: float = Field(
+        default=60.0, gt=0, description="pause between looks at equities for statistics"
+    )
+    leaderboard_seconds: float = Field(default=300.0, gt=0, description="pause between computations of the leaderboard")
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="pause between comparisons of the books with the trading servers"
     )

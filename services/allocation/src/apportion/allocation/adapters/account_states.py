@@ -67,6 +67,7 @@ def _parse(payload: bytes, before: AccountStates | None) -> AccountStates:
         margins_minor=_column(message.margins_minor, account_ids.size),
         free_margins_minor=_column(message.free_margins_minor, account_ids.size),
         leverages=_column(message.leverages, account_ids.size),
+        server_time_ms=message.server_time_ms,
     )
 
 

@@ -44,6 +44,8 @@ class AccountStates:
     free_margins_minor: Int64Array
     leverages: Int64Array
     """100 for 1:100; 0 where it is not known."""
+    server_time_ms: int = 0
+    """Raw server time of the look; 0 where it is not known."""
 
 
 def check_account(account: Account, kind: AccountKind) -> None:

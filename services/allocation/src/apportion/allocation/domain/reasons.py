@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 
 class SkipReason(enum.IntEnum):
@@ -22,3 +23,14 @@ class SkipReason(enum.IntEnum):
     MARKET_CLOSED = 11
     NO_PRICE = 12
     """The method needs a contract size, a conversion rate or a leverage that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedChild:
+    """A subscription that got nothing, or less than its share, from one decision."""
+
+    subscription_id: int
+    account_login: int
+    volume_e8: int
+    """Signed."""
+    reason: SkipReason

@@ -17,12 +17,15 @@ from apportion.allocation.operations.get_allocation import ChildPage, get_alloca
 from apportion.allocation.operations.get_fairness_report import get_fairness_report
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.list_history import list_history
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.allocation.wire import fairness, messages, trades
 from apportion.allocation.wire.fields import parse_filters, parse_id
+from apportion.allocation.wire.history import parse_history_filter, parse_owner, render_history_row
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
+from apportion.money import INT64_MAX
 from apportion.rpc import CHUNK_ROWS, caller
 from apportion.runtime import Clock
 from apportion.storage import NEWEST_FIRST, Page, page_size
@@ -149,6 +152,19 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         master_id, span, first = fairness.parse_fairness(request)
         report = await get_fairness_report(self._engine, caller().label, master_id, span)
         return fairness.render_fairness(report, slice(first, first + CHUNK_ROWS))
+
+    async def ListHistory(  # noqa: N802
+        self, request: allocations_pb2.ListHistoryRequest, context: Context
+    ) -> allocations_pb2.ListHistoryResponse:
+        label, wanted = caller().label, parse_history_filter(request)
+        query = ("ListHistory", label, request.master_id, request.subscription_id, wanted)
+        page = Page(request.page_size, request.page_token, *query, start=(INT64_MAX, INT64_MAX))
+        server_time_ms, deal_ticket = map(int, page.cursor)
+        found = await list_history(
+            self._engine, label, parse_owner(request), wanted, before=(server_time_ms, deal_ticket), limit=page.limit
+        )
+        shown, token = page.cut(found, lambda row: (row.server_time_ms, row.deal_ticket))
+        return allocations_pb2.ListHistoryResponse(rows=map(render_history_row, shown), next_page_token=token)
 
 
 def _columns(allocation: Allocation, page: ChildPage | None) -> allocations_pb2.ChildColumns | None:

@@ -1,0 +1,110 @@
+"""Read whole selections of lists, for exports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeRow
+from apportion.allocation.domain.child_trades import MAX_CHILDREN
+from apportion.allocation.domain.history import HistoryFilter, HistoryRow
+from apportion.allocation.domain.reasons import SkippedChild, SkipReason
+from apportion.allocation.operations.find_scope import Owner
+from apportion.allocation.operations.get_allocation import get_allocation
+from apportion.allocation.operations.list_allocations import list_allocations
+from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.list_history import list_history
+from apportion.allocation.storage.child_listing import FIRST
+from apportion.errors import InvalidArgument, Violation
+from apportion.money import INT64_MAX
+
+MAX_ROWS = 1_000_000
+"""Less than an Excel sheet holds."""
+PAGE_ROWS = 1_000
+
+Row = TypeVar("Row")
+
+
+async def collect_history(engine: AsyncEngine, label: int, owner: Owner, wanted: HistoryFilter) -> list[HistoryRow]:
+    """Newest first. Raises NotFound, InvalidArgument for more than `MAX_ROWS`."""
+
+    async def page(last: HistoryRow | None) -> list[HistoryRow]:
+        before = (INT64_MAX, INT64_MAX) if last is None else (last.server_time_ms, last.deal_ticket)
+        return await list_history(engine, label, owner, wanted, before=before, limit=PAGE_ROWS)
+
+    return await _all(page)
+
+
+async def collect_children(engine: AsyncEngine, label: int, filters: ChildFilters) -> list[ChildTradeRow]:
+    """In the order of the list. Raises InvalidArgument for more than `MAX_ROWS`."""
+
+    async def page(last: ChildTradeRow | None) -> list[ChildTradeRow]:
+        behind = FIRST if last is None else last.place
+        return await list_child_trades(engine, label, filters, behind=behind, limit=PAGE_ROWS)
+
+    return await _all(page)
+
+
+async def collect_allocations(
+    engine: AsyncEngine, label: int, master_id: int, *, start_time: datetime, end_time: datetime
+) -> list[tuple[Allocation, list[SkippedChild]]]:
+    """Decisions from the first instant on and before the second, newest first, with whom they left out or cut.
+
+    Raises InvalidArgument for more than `MAX_ROWS`.
+    """
+
+    async def page(last: Allocation | None) -> list[Allocation]:
+        if last is not None and last.decide_time < start_time:
+            return []
+        before = INT64_MAX if last is None else last.allocation_id
+        return await list_allocations(
+            engine, label, master_id=master_id, with_follow_ups=True, before=before, limit=PAGE_ROWS
+        )
+
+    chosen = [found for found in await _all(page) if start_time <= found.decide_time < end_time]
+    decisions, count = [], len(chosen)
+    for allocation in chosen:
+        skipped = await _skipped(engine, allocation)
+        count += len(skipped)
+        _check_count(count)
+        decisions.append((allocation, skipped))
+    return decisions
+
+
+async def _skipped(engine: AsyncEngine, allocation: Allocation) -> list[SkippedChild]:
+    _, page = await get_allocation(engine, allocation.label, allocation.allocation_id, first=0, limit=MAX_CHILDREN)
+    if page is None:
+        return []
+    rows = np.flatnonzero(page.reasons)
+    signs = 1 if allocation.trade.volume_e8 > 0 else -1
+    return [
+        SkippedChild(subscription_id, login, signs * volume_e8, SkipReason(reason))
+        for subscription_id, login, volume_e8, reason in zip(
+            page.routes.subscription_ids[rows].tolist(),
+            page.routes.logins[rows].tolist(),
+            page.volumes_e8[rows].tolist(),
+            page.reasons[rows].tolist(),
+            strict=True,
+        )
+    ]
+
+
+async def _all(page: Callable[[Row | None], Awaitable[list[Row]]]) -> list[Row]:
+    """Page after page, each behind the last row of the one before."""
+    rows: list[Row] = []
+    while found := await page(rows[-1] if rows else None):
+        rows += found
+        _check_count(len(rows))
+        if len(found) < PAGE_ROWS:
+            break
+    return rows
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_ROWS:
+        raise InvalidArgument(violations=[Violation("to", f"selects more than {MAX_ROWS} rows: choose a shorter time")])

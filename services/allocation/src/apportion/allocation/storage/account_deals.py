@@ -1,0 +1,191 @@
+"""The history: every deal of accounts that are masters or were ever subscribed, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.history import AccountDeals, HistoryEntry, HistoryFilter, HistoryRow, HistoryScope
+from apportion.allocation.domain.statistics import ClosedTrades
+from apportion.money import Int64Array
+from apportion.storage import fetch_arrays
+
+KEEP = """
+    INSERT INTO account_deals
+        (label, account_id, deal_ticket, position_ticket, action, entry, symbol, volume_e8, price_e8, profit_minor,
+         swap_minor, commission_minor, server_time_ms, order_id, transfer_id, reason, deal_time)
+    SELECT $1::bigint, d.*
+    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::smallint[], $7::text[], $8::bigint[],
+                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+                $16::integer[], $17::timestamptz[]) AS d (account_id)
+    WHERE EXISTS (SELECT FROM masters AS m WHERE m.label = $1 AND m.account_id = d.account_id)
+       OR EXISTS (SELECT FROM subscriptions AS s WHERE s.label = $1 AND s.account_id = d.account_id)
+    ON CONFLICT ON CONSTRAINT account_deals_pkey DO NOTHING
+"""
+KEEP_TRANSFERS = """
+    INSERT INTO own_transfers (label, source, transfer_id) SELECT $1::bigint, $2::text, unnest($3::bigint[])
+    ON CONFLICT ON CONSTRAINT own_transfers_pkey DO NOTHING
+"""
+# LATERAL and LIMIT: where several children share a position, a deal is still one row; one's own child comes first.
+CHILD = """
+    LEFT JOIN LATERAL (
+        SELECT c.child_trade_id, c.subscription_id FROM child_trades AS c
+        WHERE c.account_id = d.account_id AND c.position_ticket = d.position_ticket AND c.position_ticket <> 0
+        ORDER BY c.subscription_id = {subscription_id} DESC, c.child_trade_id LIMIT 1
+    ) AS c ON true
+"""
+SEEN = """
+    ({subscription_id} = 0 OR c.subscription_id = {subscription_id}
+     OR (c.child_trade_id IS NULL AND d.deal_time >= {start_time}
+         AND ({end_time} IS NULL OR d.deal_time < {end_time})))
+"""
+LIST_NAMES = {"subscription_id": "$3::bigint", "start_time": "$4::timestamptz", "end_time": "$5::timestamptz"}
+LIST = f"""
+    SELECT d.account_id, d.deal_ticket, d.position_ticket, d.entry, d.symbol, d.volume_e8, d.price_e8, d.profit_minor,
+           d.swap_minor, d.commission_minor, d.server_time_ms, coalesce(c.child_trade_id, 0) AS child_trade_id
+    FROM account_deals AS d {CHILD.format(**LIST_NAMES)}
+    WHERE d.label = $1 AND d.account_id = $2 AND {SEEN.format(**LIST_NAMES)}
+      AND d.server_time_ms >= $6 AND d.server_time_ms < $7
+      AND (cardinality($8::smallint[]) = 0 OR d.entry = ANY($8::smallint[]))
+      AND (d.server_time_ms, d.deal_ticket) < ($9::bigint, $10::bigint)
+    ORDER BY d.server_time_ms DESC, d.deal_ticket DESC LIMIT $11
+"""
+SCOPES = """
+    unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+        WITH ORDINALITY AS o (account_id, subscription_id, start_time, end_time, number)
+"""
+SCOPE_NAMES = {"subscription_id": "o.subscription_id", "start_time": "o.start_time", "end_time": "o.end_time"}
+CLOSED = f"""
+    SELECT o.number, d.server_time_ms / 86400000 AS server_day, count(*) AS count,
+           count(*) FILTER (WHERE net.minor > 0) AS win_count,
+           coalesce(sum(net.minor) FILTER (WHERE net.minor > 0), 0)::float8 AS profit,
+           coalesce(-sum(net.minor) FILTER (WHERE net.minor < 0), 0)::float8 AS loss
+    FROM {SCOPES}
+    JOIN account_deals AS d ON d.account_id = o.account_id AND d.action = 1 AND d.entry > 1
+    {CHILD.format(**SCOPE_NAMES)}
+    CROSS JOIN LATERAL (
+        SELECT sum(e.commission_minor + e.swap_minor)::float8 AS costs_minor, sum(abs(e.volume_e8))::float8 AS volume_e8
+        FROM account_deals AS e
+        WHERE e.account_id = d.account_id AND e.position_ticket = d.position_ticket AND e.action = 1 AND e.entry = 1
+    ) AS entered
+    CROSS JOIN LATERAL (
+        SELECT d.profit_minor + d.swap_minor + d.commission_minor
+            + coalesce(entered.costs_minor * least(1, abs(d.volume_e8) / nullif(entered.volume_e8, 0)), 0) AS minor
+    ) AS net
+    WHERE {SEEN.format(**SCOPE_NAMES)}
+    GROUP BY o.number, server_day ORDER BY o.number, server_day
+"""
+# A credit moves the equity, too.
+FLOWS = """
+    SELECT o.number, d.server_time_ms, d.profit_minor + d.swap_minor + d.commission_minor AS flow_minor
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS o (account_id, number)
+    JOIN account_deals AS d ON d.account_id = o.account_id AND d.action <> 1
+    WHERE NOT EXISTS (SELECT FROM own_transfers AS t WHERE t.transfer_id = d.transfer_id)
+    ORDER BY o.number, d.server_time_ms
+"""
+
+
+async def keep_account_deals(tx: AsyncConnection, label: int, deals: AccountDeals) -> None:
+    """Stores those that are new, of accounts that are masters or were ever subscribed."""
+    await fetch_arrays(
+        tx,
+        KEEP,
+        label,
+        deals.account_ids,
+        deals.deal_tickets,
+        deals.position_tickets,
+        deals.actions,
+        deals.entries,
+        deals.symbols,
+        deals.volumes_e8,
+        deals.prices_e8,
+        deals.profits_minor,
+        deals.swaps_minor,
+        deals.commissions_minor,
+        deals.server_times_ms,
+        deals.order_ids,
+        deals.transfer_ids,
+        deals.reasons,
+        deals.times,
+    )
+
+
+async def keep_own_transfers(tx: AsyncConnection, label: int, source: str, transfer_ids: Int64Array) -> None:
+    """From now on these are neither deposits nor withdrawals."""
+    await fetch_arrays(tx, KEEP_TRANSFERS, label, source, transfer_ids)
+
+
+async def list_history(
+    tx: AsyncConnection,
+    label: int,
+    scope: HistoryScope,
+    wanted: HistoryFilter,
+    *,
+    before: tuple[int, int],
+    limit: int,
+) -> list[HistoryRow]:
+    """Newest first, those before (server time, deal ticket)."""
+    rows = await fetch_arrays(
+        tx,
+        LIST,
+        label,
+        scope.account_id,
+        scope.subscription_id,
+        scope.start_time,
+        scope.end_time,
+        wanted.start_server_time_ms,
+        wanted.end_server_time_ms,
+        list(map(int, wanted.entries)),
+        *before,
+        limit,
+    )
+    return [HistoryRow(**{**row, "entry": HistoryEntry(row["entry"])}) for row in rows]
+
+
+async def load_closed_trades(tx: AsyncConnection, scopes: Sequence[HistoryScope]) -> list[ClosedTrades]:
+    """Of each scope, by server day."""
+    rows = await fetch_arrays(
+        tx,
+        CLOSED,
+        [scope.account_id for scope in scopes],
+        [scope.subscription_id for scope in scopes],
+        [scope.start_time for scope in scopes],
+        [scope.end_time for scope in scopes],
+    )
+    return [
+        ClosedTrades(
+            _integers(row["server_day"] for row in of),
+            _integers(row["count"] for row in of),
+            _integers(row["win_count"] for row in of),
+            np.array([row["profit"] for row in of], dtype=np.float64),
+            np.array([row["loss"] for row in of], dtype=np.float64),
+        )
+        for of in split(rows, len(scopes))
+    ]
+
+
+async def load_flows(tx: AsyncConnection, account_ids: Sequence[int]) -> list[tuple[Int64Array, Int64Array]]:
+    """Of each account in the order of time: (server times, deposits above 0 and withdrawals below).
+
+    These are all balance operations and credits but the transfers of this house that trading itself caused: fees and
+    shares of a master's profit. They earn and cost, so they belong to the return.
+    """
+    rows = await fetch_arrays(tx, FLOWS, account_ids)
+    return [
+        (_integers(row["server_time_ms"] for row in of), _integers(row["flow_minor"] for row in of))
+        for of in split(rows, len(account_ids))
+    ]
+
+
+def split(rows: Sequence[Any], count: int) -> list[Sequence[Any]]:
+    """Records by their `number`, 1 to `count`, in which order they come."""
+    bounds = np.searchsorted([row["number"] for row in rows], np.arange(1, count + 2)).tolist()
+    return [rows[start:end] for start, end in pairwise(bounds)]
+
+
+def _integers(values: Any) -> Int64Array:
+    return np.array(list(values), dtype=np.int64)

@@ -1,0 +1,82 @@
+"""The tables of the deals of accounts and of what is computed from them."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, text
+
+from apportion.allocation.storage.tables import metadata
+from apportion.storage.columns import bigint, integer, jsonb, smallint, string, timestamptz
+
+# Every deal, trades and balance operations, of accounts that are masters or were ever subscribed.
+account_deals = Table(
+    "account_deals",
+    metadata,
+    bigint("account_id"),
+    bigint("deal_ticket"),
+    bigint("label"),
+    bigint("position_ticket"),
+    smallint("action"),  # 1 trade, 2 balance, 3 credit
+    smallint("entry"),  # 0 balance operation, 1 in, 2 out, 3 in/out, 4 out by
+    string("symbol"),
+    bigint("volume_e8"),  # signed
+    bigint("price_e8"),
+    bigint("profit_minor"),  # of a balance operation its amount
+    bigint("swap_minor"),
+    bigint("commission_minor"),
+    bigint("server_time_ms"),
+    bigint("order_id"),  # of platform-groups; 0: none of ours
+    bigint("transfer_id"),
+    integer("reason"),  # MetaTrader's code
+    timestamptz("deal_time"),  # when it happened by our clock
+    PrimaryKeyConstraint("account_id", "deal_ticket", name="account_deals_pkey"),
+    CheckConstraint("action BETWEEN 1 AND 3", name="account_deals_action_check"),
+    CheckConstraint("entry BETWEEN 0 AND 4", name="account_deals_entry_check"),
+    Index("account_deals_time_idx", "account_id", "server_time_ms", "deal_ticket"),
+    Index("account_deals_position_idx", "account_id", "position_ticket", postgresql_where=text("action = 1")),
+)
+
+# Transfers that are results of trading, not deposits or withdrawals: fees and shares of profit.
+own_transfers = Table(
+    "own_transfers",
+    metadata,
+    bigint("transfer_id"),
+    bigint("label"),
+    string("source"),
+    PrimaryKeyConstraint("transfer_id", name="own_transfers_pkey"),
+)
+
+# What accounts had at the first and at the last look of each server day.
+equity_days = Table(
+    "equity_days",
+    metadata,
+    bigint("account_id"),
+    bigint("server_day"),  # since 1970
+    bigint("label"),
+    bigint("first_balance_minor"),
+    bigint("first_equity_minor"),
+    bigint("first_server_time_ms"),
+    timestamptz("first_time"),
+    bigint("last_balance_minor"),
+    bigint("last_equity_minor"),
+    bigint("last_server_time_ms"),
+    timestamptz("last_time"),
+    PrimaryKeyConstraint("account_id", "server_day", name="equity_days_pkey"),
+    CheckConstraint("first_server_time_ms <= last_server_time_ms", name="equity_days_times_check"),
+)
+
+# Figures of the masters on the leaderboard, computed now and then.
+leaderboard_rows = Table(
+    "leaderboard_rows",
+    metadata,
+    bigint("master_id"),
+    integer("day_count"),  # the last so many server days; 0: all
+    integer("age_day_count"),  # days of the whole history
+    bigint("return_e8"),  # these are sorted by, the rest is in `statistics`
+    bigint("max_drawdown_e8"),
+    bigint("sharpe_e8", nullable=True),
+    bigint("followers_equity_minor"),
+    jsonb("statistics"),
+    timestamptz("compute_time"),
+    PrimaryKeyConstraint("day_count", "master_id", name="leaderboard_rows_pkey"),
+    ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="leaderboard_rows_master_fkey"),
+)

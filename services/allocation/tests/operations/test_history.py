@@ -1,0 +1,401 @@
+"""The history of deals, equities day by day, and the leaderboard."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from apportion.allocation.consumers import HISTORY_HANDLERS
+from apportion.allocation.domain.accounts import AccountStates
+from apportion.allocation.domain.history import DAY_MS, HistoryEntry, HistoryFilter
+from apportion.allocation.domain.leaderboard import LeaderboardFilter, LeaderboardOrder
+from apportion.allocation.domain.methods import AllocationMethod
+from apportion.allocation.operations.find_scope import Owner
+from apportion.allocation.operations.get_equity_curve import get_equity_curve
+from apportion.allocation.operations.get_statistics import get_statistics
+from apportion.allocation.operations.list_history import list_history
+from apportion.allocation.operations.list_leaderboard import list_leaderboard
+from apportion.allocation.operations.refresh_leaderboard import refresh_leaderboard
+from apportion.allocation.operations.sample_equities import sample_equities
+from apportion.api.platform_groups.v1 import events_pb2
+from apportion.errors import MalformedMessage, NotFound, StaleEpoch
+from apportion.events import ReceivedEvent
+from apportion.money import E8, INT64_MAX
+from apportion.rpc import set_column, to_timestamp
+from apportion.storage import transaction
+from apportion.storage.leases import Lease, LeaseKeeper
+
+MASTER, FOLLOWER = 64, 101
+MONDAY = 20_458
+START_MS = MONDAY * DAY_MS
+COLUMNS = {
+    "deal_tickets": 0,
+    "account_ids": 0,
+    "order_tickets": 0,
+    "position_tickets": 0,
+    "actions": events_pb2.DEAL_ACTION_TRADE,
+    "entries": 0,
+    "symbol_indexes": 0,
+    "volumes_e8": 0,
+    "prices_e8": 0,
+    "profits_minor": 0,
+    "swaps_minor": 0,
+    "commissions_minor": 0,
+    "server_times_ms": START_MS,
+    "order_ids": 0,
+    "transfer_ids": 0,
+    "reasons": 0,
+}
+
+
+def deals(house, *rows: dict, server_time_ms: int = START_MS, **more) -> events_pb2.DealsObserved:
+    """Rows by the names of the columns; `server_time_ms` is when the server was asked."""
+    message = events_pb2.DealsObserved(
+        trading_server_id=7,
+        observed_time=to_timestamp(house.clock.now()),
+        server_time_ms=server_time_ms,
+        symbols=["", "EURUSD"],
+    )
+    for name, default in COLUMNS.items():
+        set_column(message, name, [{**more, **row}.get(name, default) for row in rows])
+    return message
+
+
+def trade(ticket: int, account: int, position: int, entry: int, lots: float, **more) -> dict:
+    columns = {"deal_tickets": ticket, "account_ids": account, "position_tickets": position, "entries": entry}
+    return {**columns, "volumes_e8": round(lots * E8), "symbol_indexes": 1, "prices_e8": E8, **more}
+
+
+def payment(ticket: int, account: int, amount_minor: int, **more) -> dict:
+    columns = {"deal_tickets": ticket, "account_ids": account, "profits_minor": amount_minor}
+    return {**columns, "actions": events_pb2.DEAL_ACTION_BALANCE, **more}
+
+
+async def keep(house, message, label: int = 1) -> None:
+    event = ReceivedEvent(
+        str(uuid.uuid4()),
+        label,
+        "deals",
+        "7/0",
+        1,
+        message.DESCRIPTOR.full_name,
+        house.clock.now(),
+        0,
+        message.SerializeToString(),
+    )
+    async with transaction(house.engine) as tx:
+        await HISTORY_HANDLERS[event.type](tx, event)
+
+
+async def history(house, owner: Owner, *, label=1, before=(INT64_MAX, INT64_MAX), limit=100, **filters):
+    rows = await list_history(house.engine, label, owner, HistoryFilter(**filters), before=before, limit=limit)
+    return [row.deal_ticket for row in rows]
+
+
+@pytest.fixture
+async def lease(house):
+    keeper = LeaseKeeper(house.engine, "statistics", ["all"], "test", clock=house.clock)
+    await keeper.refresh()
+    yield keeper.held["all"]
+    await keeper.release_all()
+
+
+class Server:
+    """States as a test sets them."""
+
+    def __init__(self, house) -> None:
+        self._states = house.states
+        self.server_time_ms = START_MS
+
+    async def newest(self, trading_server_id: int) -> AccountStates | None:
+        found = await self._states.newest(trading_server_id)
+        names = [name for name in AccountStates.__slots__ if name != "server_time_ms"]
+        return AccountStates(**{name: getattr(found, name) for name in names}, server_time_ms=self.server_time_ms)
+
+
+async def look(house, server: Server, lease: Lease, server_time_ms: int, **equities: int) -> None:
+    server.server_time_ms = server_time_ms
+    house.states.equities_minor.update({int(name[1:]): value for name, value in equities.items()})
+    await sample_equities(house.engine, server, lease)
+
+
+class TestDeals:
+    async def test_deals_of_masters_and_followers_are_kept_once_those_of_others_are_not(self, house):
+        master = await house.master()
+        await house.follower(master, FOLLOWER)
+        message = deals(
+            house,
+            trade(1, MASTER, 900, 1, 1.0, server_times_ms=START_MS + 1, commissions_minor=-7, reasons=1, order_ids=5),
+            trade(2, FOLLOWER, 5_000, 1, 1.0),
+            trade(3, 999, 6_000, 1, 1.0),
+            payment(4, MASTER, -500, server_times_ms=START_MS + 2, swaps_minor=0),
+        )
+        await keep(house, message)
+        await keep(house, message)
+        async with transaction(house.engine) as tx:
+            kept = await tx.execute(text("SELECT account_id, deal_ticket FROM account_deals ORDER BY deal_ticket"))
+            assert [tuple(row) for row in kept] == [(MASTER, 1), (FOLLOWER, 2), (MASTER, 4)]
+        paid, opened = await list_history(
+            house.engine,
+            1,
+            Owner(master_id=master.master_id),
+            HistoryFilter(),
+            before=(INT64_MAX, INT64_MAX),
+            limit=10,
+        )
+        assert (paid.entry, paid.symbol, paid.volume_e8, paid.profit_minor) == (HistoryEntry.BALANCE, "", 0, -500)
+        assert (opened.entry, opened.symbol, opened.volume_e8, opened.price_e8) == (HistoryEntry.IN, "EURUSD", E8, E8)
+        assert (opened.commission_minor, opened.server_time_ms, opened.child_trade_id) == (-7, START_MS + 1, 0)
+
+    async def test_a_label_keeps_deals_of_its_own_accounts_only(self, house):
+        master = await house.master()
+        await keep(house, deals(house, trade(1, MASTER, 900, 1, 1.0)), label=2)
+        assert await history(house, Owner(master_id=master.master_id)) == []
+        with pytest.raises(NotFound):
+            await history(house, Owner(master_id=master.master_id), label=2)
+
+    async def test_columns_of_different_lengths_are_refused(self, house):
+        await house.master()
+        message = deals(house, trade(1, MASTER, 900, 1, 1.0))
+        set_column(message, "swaps_minor", [])
+        with pytest.raises(MalformedMessage):
+            await keep(house, message)
+
+    async def test_filters_and_order(self, house):
+        owner = Owner(master_id=(await house.master()).master_id)
+        rows = [trade(n, MASTER, 900, n % 4 + 1, 1.0, server_times_ms=START_MS + n // 2) for n in range(1, 7)]
+        await keep(house, deals(house, *rows, payment(7, MASTER, 1, server_times_ms=START_MS)))
+        assert await history(house, owner) == [6, 5, 4, 3, 2, 7, 1]
+        assert await history(house, owner, before=(START_MS + 2, 5), limit=2) == [4, 3]
+        assert await history(house, owner, start_server_time_ms=START_MS + 1, end_server_time_ms=START_MS + 2) == [3, 2]
+        assert await history(house, owner, entries=(HistoryEntry.BALANCE,)) == [7]
+        assert await history(house, owner, entries=(HistoryEntry.IN, HistoryEntry.IN_OUT)) == [6, 4, 2]
+
+
+class TestSubscriptions:
+    async def test_it_sees_its_own_child_trades_and_what_is_the_investors_own(self, house):
+        first = await house.master()
+        second = await house.master(account_id=65)
+        one, two = await house.follower(first, FOLLOWER), await house.follower(second, FOLLOWER)
+        await house.deal(MASTER, 1.0, position=900)
+        await house.deal(65, 2.0, position=901)
+        for number, batch in enumerate(await house.dispatch()):
+            await house.fill(batch, first_position=5_000 + number)
+        await keep(
+            house,
+            deals(
+                house,
+                trade(11, FOLLOWER, 5_000, 1, 1.0),
+                trade(12, FOLLOWER, 5_001, 1, 2.0),
+                trade(13, FOLLOWER, 7_777, 1, 3.0),
+                payment(14, FOLLOWER, 100),
+            ),
+        )
+        assert await history(house, Owner(subscription_id=one.subscription_id)) == [14, 13, 11]
+        assert await history(house, Owner(subscription_id=two.subscription_id)) == [14, 13, 12]
+        rows = await list_history(
+            house.engine,
+            1,
+            Owner(subscription_id=one.subscription_id),
+            HistoryFilter(),
+            before=(START_MS, 12),
+            limit=1,
+        )
+        async with transaction(house.engine) as tx:
+            query = text("SELECT child_trade_id FROM child_trades WHERE subscription_id = :subscription_id")
+            children = await tx.execute(query, {"subscription_id": one.subscription_id})
+            assert [row.child_trade_id for row in rows] == list(children.scalars())
+
+    async def test_it_sees_nothing_of_before_it_was_and_after_it_only_its_own(self, house):
+        first = await house.master()
+        await house.follower(first, FOLLOWER)
+        house.clock.advance(60)
+        second = await house.master(account_id=65)
+        subscription = await house.follower(second, FOLLOWER)
+        owner = Owner(subscription_id=subscription.subscription_id)
+        await house.deal(65, 2.0, position=901)
+        (batch,) = await house.dispatch()
+        await house.fill(batch, first_position=5_000)
+        # Read now, but 30 s old by the server's clock; and one that is not.
+        late = [payment(1, FOLLOWER, 5), payment(2, FOLLOWER, 7, server_times_ms=START_MS + 30_000)]
+        await keep(house, deals(house, *late, server_time_ms=START_MS + 30_000))
+        assert await history(house, owner) == [2]
+        house.clock.advance(1)
+        await house.end(subscription)
+        house.clock.advance(60)
+        await keep(house, deals(house, payment(3, FOLLOWER, 7), trade(4, FOLLOWER, 5_000, 2, -2.0)))
+        assert await history(house, owner) == [2, 4]
+
+
+class TestStatistics:
+    async def test_equities_are_looked_at_once_a_day_first_and_last(self, house, lease):
+        master = await house.master()
+        await house.follower(master, FOLLOWER)
+        server, owner = Server(house), Owner(master_id=master.master_id)
+        house.states.equities_minor[999] = 5
+        await look(house, server, lease, START_MS + 1_000, a64=1_000)
+        await look(house, server, lease, START_MS + 3_000, a64=3_000)
+        await look(house, server, lease, START_MS + 2_000, a64=2_000)
+        await look(house, server, lease, START_MS + DAY_MS, a64=4_000)
+        await look(house, server, lease, 0, a64=9_000)
+        days = await get_equity_curve(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9, limit=10)
+        assert (days.opening_equity_minor, days.equities_minor.tolist()) == (1_000, [3_000, 4_000])
+        assert days.server_days.tolist() == [MONDAY, MONDAY + 1]
+        newest = await get_equity_curve(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9, limit=1)
+        assert (newest.opening_equity_minor, newest.server_days.tolist()) == (3_000, [MONDAY + 1])
+        async with transaction(house.engine) as tx:
+            seen = await tx.execute(text("SELECT DISTINCT account_id FROM equity_days ORDER BY account_id"))
+            assert list(seen.scalars()) == [MASTER, FOLLOWER]
+
+    async def test_who_lost_the_lease_writes_nothing(self, house, lease):
+        await house.master(AllocationMethod.COPY_BY_EQUITY)
+        stale = Lease(lease.kind, lease.key, "somebody else", lease.epoch)
+        with pytest.raises(StaleEpoch):
+            await look(house, Server(house), stale, START_MS)
+        with pytest.raises(StaleEpoch):
+            await refresh_leaderboard(house.engine, stale, now=house.clock.now())
+
+    async def test_deposits_are_flows_fees_and_shares_of_profit_are_results(self, house, lease):
+        master = await house.master()
+        server, owner = Server(house), Owner(master_id=master.master_id)
+        await look(house, server, lease, START_MS, a64=100_000)
+        credit = {**payment(2, MASTER, 5_000, server_times_ms=START_MS + 2), "actions": events_pb2.DEAL_ACTION_CREDIT}
+        late = {"server_times_ms": START_MS + 3}
+        paid = [payment(1, MASTER, 20_000, server_times_ms=START_MS + 1), credit, payment(3, MASTER, -3_000, **late)]
+        own = [payment(4, MASTER, -1_000, transfer_ids=44, **late), payment(5, MASTER, 2_250, transfer_ids=55, **late)]
+        others = [payment(6, MASTER, -2_000, transfer_ids=66, **late)]
+        await keep(house, deals(house, *paid, *own, *others))
+        for source, transfer_id in (("fees", 44), ("allocation/profit", 55), ("operator", 66)):
+            message = events_pb2.TransfersUpdated(source=source)
+            set_column(message, "transfer_ids", [transfer_id])
+            await keep(house, message)
+            await keep(house, message)
+        await look(house, server, lease, START_MS + 9, a64=121_250)
+        found, currency = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY)
+        assert (found.deposit_sum_minor, found.withdrawal_sum_minor, currency) == (25_000, 5_000, "USD")
+        # 100 000 → 121 250 with 20 000 from outside: 1 250 (2 250 shared, 1 000 paid as fee) on 120 000.
+        assert found.time_weighted_return_e8 == 1_041_667
+
+    async def test_closing_deals_carry_their_part_of_the_entrys_costs(self, house, lease):
+        master = await house.master()
+        rows = [
+            trade(1, MASTER, 900, 1, 1.0, commissions_minor=-100, swaps_minor=-20),
+            trade(2, MASTER, 900, 2, -0.25, profits_minor=31),  # 31 − 30: won
+            trade(3, MASTER, 900, 2, -0.75, profits_minor=100, commissions_minor=-10, swaps_minor=-5),  # 85 − 90: lost
+            trade(4, MASTER, 901, 2, -1.0, profits_minor=40),  # entered before the history
+            trade(5, MASTER, 902, 1, 1.0, commissions_minor=-1_000),  # still open
+            trade(6, MASTER, 903, 4, -1.0, server_times_ms=START_MS + DAY_MS),  # neither won nor lost
+        ]
+        await keep(house, deals(house, *rows))
+        owner = Owner(master_id=master.master_id)
+        found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY)
+        assert (found.closed_trade_count, found.net_profit_minor) == (3, 36)
+        assert (found.win_rate_e8, found.profit_factor_e8) == (66_666_667, 41 * E8 // 5)
+        everything, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 1)
+        assert (everything.closed_trade_count, everything.win_rate_e8) == (4, E8 // 2)
+
+    async def test_a_subscription_begins_with_itself(self, house, lease):
+        master = await house.master()
+        await house.follower(master, FOLLOWER)
+        server = Server(house)
+        await look(house, server, lease, START_MS, a101=100_000)
+        house.clock.advance(86_400)
+        late = await house.master(account_id=65)
+        subscription = await house.follower(late, FOLLOWER)
+        await look(house, server, lease, START_MS + DAY_MS, a101=200_000)
+        house.clock.advance(86_400)
+        await look(house, server, lease, START_MS + 2 * DAY_MS, a101=220_000)
+        owner = Owner(subscription_id=subscription.subscription_id)
+        found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9)
+        assert (found.first_server_day, found.time_weighted_return_e8) == (MONDAY + 1, 10_000_000)
+        house.clock.advance(60)
+        await house.end(subscription)
+        house.clock.advance(86_400)
+        await look(house, server, lease, START_MS + 3 * DAY_MS, a101=440_000)
+        found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9)
+        assert found.last_server_day == MONDAY + 2
+
+
+class TestLeaderboard:
+    @pytest.fixture
+    async def masters(self, house, lease):
+        """Three that may be seen and a hidden one: +10 % in 8 days with a fall, +5 % in 3 days, nothing known yet."""
+        method = AllocationMethod.COPY_BY_EQUITY
+        found = [await house.master(method, account_id=64 + number) for number in range(3)]
+        found.append(await house.master(account_id=70, listed_on_leaderboard=False))
+        server = Server(house)
+        for day, equity in enumerate([100_000, 120_000, 90_000, 95_000, 100_000, 100_000, 100_000, 110_000]):
+            house.states.equities_minor = {64: equity, 70: equity * 9}
+            if day >= 5:
+                house.states.equities_minor[65] = 100_000 + 2_500 * (day - 5)
+            await look(house, server, lease, START_MS + day * DAY_MS)
+        await house.follower(found[0], 201)
+        for account_id in (202, 203):
+            await house.follower(found[1], account_id)
+        await look(house, server, lease, START_MS + 8 * DAY_MS - 1, a201=500_000, a202=1_000, a203=2_000)
+        await refresh_leaderboard(house.engine, lease, now=datetime(2026, 1, 13, tzinfo=UTC))
+        return [master.master_id for master in found]
+
+    async def names(self, house, order=LeaderboardOrder.RETURN, *, label=1, limit=10, after=(INT64_MAX, 0), **filters):
+        found = await list_leaderboard(
+            house.engine, label, order, LeaderboardFilter(**filters), after=after, limit=limit
+        )
+        return [row.name.removeprefix("Master ") for row in found]
+
+    @pytest.mark.parametrize(
+        ("order", "names"),
+        [
+            (LeaderboardOrder.RETURN, ["64", "65", "66"]),
+            (LeaderboardOrder.DRAWDOWN, ["65", "66", "64"]),
+            (LeaderboardOrder.SHARPE, ["65", "64", "66"]),
+            (LeaderboardOrder.FOLLOWERS, ["65", "64", "66"]),
+            (LeaderboardOrder.FOLLOWERS_EQUITY, ["64", "65", "66"]),
+        ],
+    )
+    async def test_orders(self, house, masters, order, names):
+        assert await self.names(house, order) == names
+        first, second, third = await list_leaderboard(
+            house.engine, 1, order, LeaderboardFilter(), after=(INT64_MAX, 0), limit=10
+        )
+        assert await self.names(house, order, after=(first.sort_key, first.master_id), limit=1) == [names[1]]
+        assert await self.names(house, order, after=(third.sort_key, third.master_id)) == []
+        assert second.sort_key <= first.sort_key
+
+    @pytest.mark.parametrize(
+        ("filters", "names"),
+        [
+            ({"min_return_e8": 6_000_000}, ["64"]),
+            ({"max_drawdown_e8": 20_000_000}, ["65", "66"]),
+            ({"min_day_count": 3}, ["64", "65"]),
+            ({"min_day_count": 4}, ["64"]),
+            ({"currency_code": "EUR"}, []),
+            ({"currency_code": "USD"}, ["64", "65", "66"]),
+            ({"account_type": 3}, []),
+            ({"account_type": 1, "day_count": 7}, ["64", "65", "66"]),
+            ({"label": 2}, []),
+        ],
+    )
+    async def test_filters(self, house, masters, filters, names):
+        assert await self.names(house, **filters) == names
+
+    async def test_a_row(self, house, masters):
+        row, *_ = await list_leaderboard(
+            house.engine, 1, LeaderboardOrder.RETURN, LeaderboardFilter(), after=(INT64_MAX, 0), limit=1
+        )
+        assert (row.master_id, row.active_subscription_count, row.followers_equity_minor) == (masters[0], 1, 500_000)
+        assert (row.statistics.time_weighted_return_e8, row.statistics.max_drawdown_e8) == (10_000_000, 25_000_000)
+        week, *_ = await list_leaderboard(
+            house.engine, 1, LeaderboardOrder.RETURN, LeaderboardFilter(7), after=(INT64_MAX, 0), limit=1
+        )
+        assert (week.statistics.first_server_day, week.statistics.last_server_day) == (MONDAY + 1, MONDAY + 7)
+        assert (row.statistics.first_server_day, row.statistics.last_server_day) == (MONDAY, MONDAY + 7)
+
+    async def test_who_hides_is_gone_at_once_and_figures_are_replaced(self, house, masters, lease):
+        async with transaction(house.engine) as tx:
+            await tx.execute(text("UPDATE masters SET listed_on_leaderboard = (account_id <> 64)"))
+        assert await self.names(house) == ["65", "66"]
+        await refresh_leaderboard(house.engine, lease, now=house.clock.now() + timedelta(days=10))
+        assert await self.names(house) == ["70", "65", "66"]
