@@ -72,7 +72,14 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
 
 
 class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
-    async def GetAccount(self, request, context):
+    """Its other methods are not called."""
+
+    def __init__(self) -> None:
+        for name in vars(accounts_pb2_grpc.AccountsServiceServicer):
+            if not name.startswith("_"):
+                setattr(self, name, self._get)
+
+    async def _get(self, request, context):
         mode = request.account_id  # the number of a margin mode
         account = accounts_pb2.Account(
             account_id=mode,

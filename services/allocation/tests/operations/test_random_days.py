@@ -134,7 +134,8 @@ class HedgingMaster:
         await house.deal(64, volume_e8 / E8, position=position)
 
     async def change(self, house) -> None:
-        await self._reduce(house, self.random.choice([ticket for ticket, volume_e8 in self.trades.items() if volume_e8]))
+        still_open = [ticket for ticket, volume_e8 in self.trades.items() if volume_e8]
+        await self._reduce(house, self.random.choice(still_open))
 
     async def close(self, house) -> None:
         for position, volume_e8 in self.trades.items():
