@@ -16,28 +16,31 @@ from apportion.rpc import call_options
 from apportion.storage import transaction
 from apportion.testing.servers import running_server
 
-Stub = distributions_pb2_grpc.DistributionsServiceStub
+
+class Client:
+    def __init__(self, channel) -> None:
+        self.distributions = distributions_pb2_grpc.DistributionsServiceStub(channel)
 
 
 @pytest.fixture
-async def client(house) -> AsyncIterator[Stub]:
+async def client(house) -> AsyncIterator[Client]:
     def add(grpc_server):
         distributions_pb2_grpc.add_DistributionsServiceServicer_to_server(
             DistributionsServicer(house.engine), grpc_server
         )
 
     async with running_server(add) as channel:
-        yield Stub(channel)
+        yield Client(channel)
 
 
 async def listed(client, label=1, **fields):
     request = distributions_pb2.ListDistributionsRequest(**fields)
-    return await client.ListDistributions(request, **call_options(label, 5))
+    return await client.distributions.ListDistributions(request, **call_options(label, 5))
 
 
 async def shown(client, allocation_id, label=1, **fields):
     request = distributions_pb2.GetDistributionRequest(allocation_id=allocation_id, **fields)
-    return await client.GetDistribution(request, **call_options(label, 5))
+    return await client.distributions.GetDistribution(request, **call_options(label, 5))
 
 
 async def two_closes(house):

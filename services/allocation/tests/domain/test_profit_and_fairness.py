@@ -14,7 +14,13 @@ from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.opening import decide_open
-from apportion.allocation.domain.pl_mode import E9, distribute_minor, nominal_volume_e8, proportions_e9, virtual_volumes_e8
+from apportion.allocation.domain.pl_mode import (
+    E9,
+    distribute_minor,
+    nominal_volume_e8,
+    proportions_e9,
+    virtual_volumes_e8,
+)
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import E8
 

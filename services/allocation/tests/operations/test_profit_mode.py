@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
@@ -175,10 +176,20 @@ async def test_percents_below_100_leave_the_rest_with_the_master(house):
 
 
 async def test_a_deal_that_was_read_late_is_distributed_all_the_same(house):
-    await pooled(house, 1)
+    master = await pooled(house)
+    await house.follower(master, 101, settings=CopySettings(max_age_ms=1_000))
     await house.deal(64, 1.0, position=900, age_ms=3_600_000)
     await house.deal(64, -1.0, position=900, entry=OUT, money=(9, 0, 0))
     assert await payouts(house) == [(101, 9)]
+
+
+async def test_symbol_maps_and_reversal_are_for_children_that_trade(house):
+    master = await pooled(house)
+    await house.follower(master, 101, settings=CopySettings(symbol_map=(("EURUSD", "EURUSD.m"),), reverse=True))
+    await house.deal(64, 1.0, position=900)
+    await house.deal(64, -1.0, position=900, entry=OUT, money=(9, 0, 0))
+    assert await payouts(house) == [(101, 9)]
+    assert [record.direction for record in await records(house)] == [1]
 
 
 async def test_fees_hear_of_the_virtual_volumes_by_the_masters_deal(house):
@@ -226,7 +237,7 @@ async def test_over_random_days_not_a_cent_is_lost(house, seed):
         if step % 8 == 7:
             await house.follower(master, 200 + step, equity_minor=int(random.integers(1, 10**6)))
     found = await distributions(house)
-    told = {ticket: 0 for ticket in booked}
+    told = dict.fromkeys(booked, 0)
     for header, columns in found:
         told[header.deal_ticket] += header.money.total_minor
         assert header.undistributed_minor == 0

@@ -136,7 +136,7 @@ async def _open(
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
-    opening = trade_at_hand(desk, master, trade, age_ms=age_ms, blanket_reason=blanket_reason)
+    opening = trade_at_hand(desk, master, trade, age_ms=age_ms if sends else 0, blanket_reason=blanket_reason)
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
         await distribute_opening(tx, master, opened.allocation, trade.money, now=now)
