@@ -26,6 +26,11 @@ class Transfers(transfers_pb2_grpc.TransfersServiceServicer):
         self.requests.append(request)
         return transfers_pb2.BatchTransferFundsResponse(accepted_count=len(request.item_ids))
 
+    async def unexpected(self, request, context):
+        raise AssertionError(f"unexpected call: {request!r}")
+
+    AdjustBalance = TransferFunds = GetTransfer = ListTransfers = unexpected
+
 
 REQUEST_ID = UUID("00000000-0000-4000-8000-000000000001")
 PAYOUTS = [ReadyPayout(5, 1, 64, 101, "USD", 250), ReadyPayout(6, 1, 64, 102, "USD", -30)]
