@@ -24,7 +24,7 @@ async def trades(house, **more):
 
 async def opened(house, method, volume_lots=1.0, *, fill=True, lots=None, **settings):
     master = await house.master(method)
-    for number, account_id in enumerate((101, 102)):
+    for account_id in (101, 102):
         await house.follower(master, account_id, lot_e8=E8, settings=CopySettings(**settings))
     await house.deal(64, volume_lots, position=900)
     (batch,) = await house.dispatch()

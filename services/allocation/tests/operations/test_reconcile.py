@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping
 from apportion.allocation.domain.child_trades import ChildTradeState
@@ -20,6 +21,7 @@ from apportion.allocation.storage.child_listing import FIRST
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import Kind, NotFound, RemoteError, StaleEpoch, UpstreamUnavailable
 from apportion.money import E8, INT64_MAX
+from apportion.storage import transaction
 from apportion.storage.leases import LeaseKeeper
 
 OUT = events_pb2.DEAL_ENTRY_OUT
@@ -140,6 +142,18 @@ class TestMissing:
         assert (await look()).deviation_count == 0
         assert [child.state for child in await house.children()] == [ChildTradeState.FILLED, ChildTradeState.CLOSED]
         assert house.waiting == [], "what its investor closed is not opened again"
+
+    async def test_what_is_gone_is_not_closed_again_and_again(self, house, server, look):
+        await opened(house, server, followers=(101,))
+        server.positions.clear()
+        await look.twice()
+        await house.deal(64, -1.0, position=900, entry=OUT)
+        (close,) = await house.dispatch()
+        await house.fill(close, lots=dict.fromkeys(close.item_ids.tolist(), 0))
+        assert await follow_up_positions(house.engine, now=house.clock.now()) == []
+        assert await flagged(house) == {101: (Mismatch.CHILD_MISSING, Mismatch.MASTER_CLOSED)}
+        await house.deal(101, -1.0, position=5_000, entry=OUT)
+        assert await flagged(house) == {}
 
     async def test_a_position_that_comes_back_is_no_deviation(self, house, server, look):
         await opened(house, server)
@@ -342,10 +356,6 @@ class TestAccounts:
         await opened(house, server)
         server.positions.clear()
         other = LeaseKeeper(house.engine, "reconcile", [KEY], "other", clock=house.clock)
-        from sqlalchemy import text
-
-        from apportion.storage import transaction
-
         async with transaction(house.engine) as tx:
             await tx.execute(text("UPDATE leases SET lease_until = '-infinity' WHERE kind = 'reconcile'"))
             await tx.execute(text("DELETE FROM workers WHERE kind = 'reconcile'"))

@@ -38,23 +38,29 @@ FOLLOWING = text(
     """
 )
 # Filled after, or in spite of, a close of the master; nothing is on its way to close it.
+# Gone on the server, confirmed: there is nothing to close; its closing deal will book it, or somebody by hand.
+GONE = """
+    EXISTS (SELECT FROM deviations AS d
+            WHERE d.account_id = c.account_id AND d.position_ticket = c.position_ticket AND d.server_volume_e8 = 0
+              AND d.confirmed)
+"""
 EXCESS = text(
-    """
+    f"""
     SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
            string_agg(int8send(position_ticket), '') AS position_tickets,
            string_agg(int8send(open_volume_e8 - target_volume_e8), '') AS volumes_e8
     FROM (
-        SELECT * FROM child_trades
+        SELECT * FROM child_trades AS c
         WHERE master_id = :master_id AND master_position_ticket = :position_ticket
-          AND open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0
+          AND open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0 AND NOT {GONE}
         ORDER BY child_trade_id FOR UPDATE
     ) AS ordered
     """
 )
 EXCESS_POSITIONS = text(
-    """
-    SELECT DISTINCT label, master_id, master_position_ticket FROM child_trades
-    WHERE open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0
+    f"""
+    SELECT DISTINCT label, master_id, master_position_ticket FROM child_trades AS c
+    WHERE open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0 AND NOT {GONE}
     ORDER BY label, master_id, master_position_ticket LIMIT :limit
     """
 )
