@@ -149,7 +149,8 @@ def _finish(label: int, master_id: int, collect: Collect, format_: Format, outpu
             typer.echo(line, err=True)
         raise typer.Exit(EXIT_BAD_SETTINGS) from None
     except DomainError as error:
-        _refuse(f"{error} — {error.cure}")
+        details = [f"{violation.field} {violation.description}" for violation in error.violations]
+        _refuse("; ".join([f"{error} — {error.cure}", *details]))
     except (DatabaseNotDurable, SchemaMismatch) as error:
         _refuse(str(error))
     content = to_html(report) if format_ is Format.HTML else to_xlsx(report, now=SystemClock().now())

@@ -107,4 +107,4 @@ async def _all(page: Callable[[Row | None], Awaitable[list[Row]]]) -> list[Row]:
 
 def _check_count(count: int) -> None:
     if count > MAX_ROWS:
-        raise InvalidArgument(violations=[Violation("to", f"selects more than {MAX_ROWS} rows: choose a shorter time")])
+        raise InvalidArgument(violations=[Violation("to", f"must leave at most {MAX_ROWS} rows: take less")])
