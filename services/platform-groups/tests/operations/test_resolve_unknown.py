@@ -1,21 +1,26 @@
-"""What counts as the trace of a leg whose answer was lost."""
+"""What counts as the trace of something whose answer was lost, and what as proof that it was never sent."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.app import SCHEMA
+from apportion.platform_groups.domain.orders import OrderOutcome
 from apportion.platform_groups.domain.server_facts import ServerDeal
-from apportion.platform_groups.domain.states import DealAction, DealEntry, LegState
+from apportion.platform_groups.domain.states import DealAction, DealEntry, LegState, OrderState
 from apportion.platform_groups.domain.tokens import leg_token
+from apportion.platform_groups.domain.transfers import LegOutcome
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs
+from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
+from apportion.platform_groups.storage.orders import orphan_orders, save_outcomes
+from apportion.platform_groups.storage.transfers import orphan_legs
 from apportion.runtime import SystemClock
 from apportion.storage import create_engine, transaction
 from apportion.testing.plugin import MakeDatabase
@@ -27,6 +32,22 @@ TRANSFER = """INSERT INTO transfers (transfer_id, label, source, item_id, source
 UNKNOWN_LEG = f"""INSERT INTO transfer_legs (leg_id, transfer_id, kind, trading_server_id, shard, account_id, login,
         amount_minor, currency_digits, state, sent_time, next_attempt_time, update_time)
     VALUES ({LEG_ID}, 1, 1, 1, {SHARD}, 7, {LOGIN}, -250, 2, 4, now(), now(), now())"""
+ROWS = (
+    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
+        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
+    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
+    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
+        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
+    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
+    """INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
+        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
+        initial_balance_minor, request_id, attempt_time, create_time)
+    VALUES (7, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
+)
+CLOSE = """INSERT INTO orders (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
+        purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8, state,
+        next_attempt_time, create_time, update_time)
+    VALUES (1, 1, 7, 7, 1001, 'close', 1, 7, 2, 'EURUSD', -40000000, -40000000, 9, 0, 0, 1, now(), now(), now())"""
 TRADE = ServerDeal(
     deal_ticket=1,
     login=LOGIN,
@@ -70,10 +91,11 @@ async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def state_after_a_look(engine: AsyncEngine, server: Server) -> LegState:
-    seconds = timedelta(seconds=60)
+async def state_after_a_look(
+    engine: AsyncEngine, server: Server, answer_timeout: timedelta = timedelta(seconds=60)
+) -> LegState:
     now = SystemClock().now()
-    await resolve_legs(engine, server, uuid.uuid4, 1, [SHARD], answer_timeout=seconds, now=now)  # type: ignore[arg-type]
+    await resolve_legs(engine, server, uuid.uuid4, 1, [SHARD], answer_timeout=answer_timeout, now=now)  # type: ignore[arg-type]
     async with transaction(engine) as tx:
         return LegState((await tx.execute(text("SELECT state FROM transfer_legs"))).scalar_one())
 
@@ -84,3 +106,44 @@ async def test_a_trade_with_the_token_of_a_debit_does_not_pay_it(engine: AsyncEn
     assert await state_after_a_look(engine, server) is LegState.UNKNOWN
     server.deals = [replace(TRADE, action=DealAction.BALANCE, by_client=False), replace(TRADE, deal_ticket=2)]
     assert await state_after_a_look(engine, server) is LegState.DONE
+
+
+async def test_the_time_in_a_slow_queue_proves_nothing(engine: AsyncEngine) -> None:
+    """Claimed a minute ago, written just now: the server may still be at it, though two reports do not show it."""
+    now, server = SystemClock().now(), Server()
+    claimed = text("UPDATE transfer_legs SET state = 3, epoch = 4, sent_time = :time")
+    for lose in (save_lost, orphan):
+        async with transaction(engine) as tx:
+            await tx.execute(claimed, {"time": now - timedelta(minutes=1)})
+        await lose(engine, now)
+        for _ in range(3):
+            assert await state_after_a_look(engine, server, timedelta(seconds=30)) is LegState.UNKNOWN
+    async with transaction(engine) as tx:
+        await tx.execute(text("UPDATE transfer_legs SET sent_time = :time"), {"time": now - timedelta(minutes=1)})
+    await state_after_a_look(engine, server, timedelta(seconds=30))
+    assert await state_after_a_look(engine, server, timedelta(seconds=30)) is LegState.READY
+
+
+async def save_lost(engine: AsyncEngine, now: datetime) -> None:
+    await save_leg_outcomes(engine, uuid.uuid4, [LegOutcome(LEG_ID, 4, LegState.UNKNOWN, "ANSWER_LOST")], now=now)
+
+
+async def orphan(engine: AsyncEngine, now: datetime) -> None:
+    async with transaction(engine) as tx:
+        await orphan_legs(tx, 1, [SHARD], now)
+
+
+async def test_nor_does_it_of_an_order(engine: AsyncEngine) -> None:
+    now = SystemClock().now()
+    async with transaction(engine) as tx:
+        for row in (*ROWS, CLOSE):
+            await tx.execute(text(row))
+    lost = OrderOutcome(1, 4, OrderState.UNKNOWN, "RESULT_LATE")
+    for lose in (lambda tx: save_outcomes(tx, [lost], now), lambda tx: orphan_orders(tx, 1, [SHARD], now)):
+        async with transaction(engine) as tx:
+            await tx.execute(
+                text("UPDATE orders SET order_id = 1, state = 2, epoch = 4, sent_time = :time"),
+                {"time": now - timedelta(minutes=1)},
+            )
+            await lose(tx)
+            assert (await tx.execute(text("SELECT state, sent_time FROM orders"))).one() == (3, now)

@@ -110,8 +110,11 @@ CLAIM = """
         o.attempt_count
 """
 
+# A claimed order may wait long for a slow server: one whose answer was lost was sent at the latest now, and only a
+# report that is late enough after that proves that it was not.
 SAVE = f"""
     UPDATE orders o SET state = r.state, reason = r.reason, update_time = $11::timestamptz,
+        sent_time = CASE WHEN r.state = 3 THEN $11 ELSE o.sent_time END,
         next_attempt_time = $11 + make_interval(secs => r.retry_seconds),
         sent_volume_e8 = CASE WHEN r.volume_e8 <> 0 THEN r.volume_e8 ELSE o.sent_volume_e8 END,
         filled_volume_e8 = r.filled_volume_e8, price_e8 = r.price_e8, deal_ticket = r.deal_ticket,
@@ -126,7 +129,7 @@ SAVE = f"""
 """
 
 ORPHANED = f"""
-    UPDATE orders o SET state = 3, update_time = $3::timestamptz
+    UPDATE orders o SET state = 3, sent_time = $3::timestamptz, update_time = $3
     WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 2
     RETURNING {RESULT_COLUMNS}
 """

@@ -73,8 +73,10 @@ CLAIM = """
         l.attempt_count
 """
 
+# A leg whose answer was lost was sent at the latest now, as an order is.
 SAVE_LEGS = """
-    UPDATE transfer_legs l SET state = r.state, reason = r.reason, deal_ticket = r.deal_ticket,
+    UPDATE transfer_legs l SET state = r.state, sent_time = CASE WHEN r.state = 4 THEN $6 ELSE l.sent_time END,
+        reason = r.reason, deal_ticket = r.deal_ticket,
         update_time = $6::timestamptz, next_attempt_time = $6 + make_interval(secs => r.retry_seconds)
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $7::float8[])
         AS r (leg_id, epoch, state, reason, deal_ticket, retry_seconds)
@@ -249,7 +251,7 @@ async def insert_refunds(tx: AsyncConnection, transfer_ids: Sequence[int], now: 
 async def orphan_legs(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> None:
     """What a former owner of these shards left SENDING is UNKNOWN."""
     query = text(
-        """UPDATE transfer_legs SET state = 4, update_time = :now
+        """UPDATE transfer_legs SET state = 4, sent_time = :now, update_time = :now
         WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 3"""
     )
     await tx.execute(query, {"id": trading_server_id, "shards": list(shards), "now": now})
