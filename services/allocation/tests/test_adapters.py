@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apportion.allocation.adapters.account_states import WeatherStates
-from apportion.allocation.adapters.platform_groups import PlatformPositions
+from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
@@ -16,6 +16,8 @@ from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.allocation.errors import AccountNotOpen, SymbolUnknown
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.api.platform_groups.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
     events_pb2,
     trading_pb2,
     trading_pb2_grpc,
