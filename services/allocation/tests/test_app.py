@@ -223,7 +223,7 @@ async def test_a_masters_trade_from_deal_to_closed_child(make_database, engine_f
             await app.start()
             channel = open_channel(app.address(), tls=None, service="allocation", peer="operator")
             allocations = allocations_pb2_grpc.AllocationsServiceStub(channel)
-            await follow(channel)
+            master_id = await follow(channel)
             await publish_states(redis, {MASTER: 1_000, FOLLOWER: 2_000})
             await platform.publish_deal(MASTER, 500, 900, events_pb2.DEAL_ENTRY_IN, E8)
             (opening,) = await eventually(lambda: platform.submitted, timeout_seconds=15)
@@ -244,6 +244,13 @@ async def test_a_masters_trade_from_deal_to_closed_child(make_database, engine_f
             await platform.publish_fill(closing, 5_000)
             (closed,) = await eventually(lambda: children(allocations_pb2.CHILD_TRADE_STATE_CLOSED))
             assert closed.open_volume_e8 == 0
+
+            async def history():
+                request = allocations_pb2.ListHistoryRequest(master_id=master_id)
+                rows = (await allocations.ListHistory(request, **call_options(1, 5))).rows
+                return [row.deal_ticket for row in rows] == [501, 500]
+
+            await eventually(history)
             await channel.close()
             await app.stop()
     await redis.close()

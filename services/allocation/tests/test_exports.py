@@ -100,7 +100,7 @@ def test_a_history_row_in_html():
 
 @pytest.mark.parametrize(("digits", "shown"), [(0, "-1234567"), (2, "-12345.67"), (3, "-1234.567")])
 def test_amounts_have_the_digits_of_their_currency(digits, shown):
-    made = history_report("History", [ROW], currency_code="XXX", amount_digits=digits)
+    made = history_report("History", [ROW], currency_code="TST", amount_digits=digits)
     assert Page(to_html(made)).rows[1][8] == shown
     assert Sheet(to_xlsx(made, now=NOW)).rows[1]["I2"] == pytest.approx(float(shown))
     assert Sheet(to_xlsx(made, now=NOW)).styles["I2"][0] == ("#,##0." + "0" * digits).rstrip(".")
