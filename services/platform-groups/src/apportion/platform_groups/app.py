@@ -101,6 +101,7 @@ def _work(
         new_password=new_password,
         lane_count=settings.order_lanes,
         answer_timeout=timedelta(seconds=settings.answer_timeout_seconds),
+        price_age_seconds=settings.price_age_seconds,
     )
     connector = ConnectorNeeds(
         engine=engine,

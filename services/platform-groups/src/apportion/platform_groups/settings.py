@@ -32,6 +32,11 @@ class PlatformGroupsSettings(ServiceSettings):
     stop_interval_seconds: float = Field(
         default=1.0, gt=0, description="pause between reads of stop loss and take profit of masters' positions"
     )
+    price_age_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="opens with a slippage limit take no older price, by the server's own time",
+    )
     lease_seconds: float = Field(default=6.0, ge=1, description="how long a silent worker keeps its shards")
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 Found: the deal with our token decides. Not found: one report proves nothing. An open is EXPIRED after two complete
 reports made later than its own time limit plus the server's request timeout; a close is sent again then, or at once
-when the server itself had refused its volume. A modification is done when the position shows it, and sent again then.
+when the server itself had refused its volume. A modification is done when the position shows
+it then, and sent again when it does not.
 """
 
 from __future__ import annotations
@@ -98,10 +99,14 @@ def _judge_close(
 def _judge_modify(
     order: UnknownOrder, position: ServerPosition | None, read_time: datetime, timeout: timedelta
 ) -> OrderOutcome | None:
+    """Stops as wished prove nothing early: they may have been so before, and the request still be on the wire, where it
+    would undo the next one."""
+    if not counts_as_absent(order, read_time, timeout):
+        return None
     wished = (order.stop_loss_e8, order.take_profit_e8)
     if position is not None and (position.stop_loss_e8, position.take_profit_e8) == wished:
         return modified(order.order_id, order.epoch)
-    if order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout):
+    if order.absent_count + 1 < ABSENT_READS:
         return None
     if position is None:
         return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, POSITION_GONE)

@@ -82,7 +82,8 @@ STOP = f"""
             AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged)))
            OR (purpose = 3
                AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
-                           AND m.position_ticket = o.position_ticket AND m.order_id > o.order_id)))
+                           AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
+                           AND m.order_id > o.order_id)))
     RETURNING {RESULT_COLUMNS}
 """
 
@@ -95,7 +96,8 @@ CLAIM = """
           AND (purpose = 2
                OR (purpose = 3 AND NOT EXISTS (
                    SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
-                   AND m.position_ticket = o.position_ticket AND m.order_id <> o.order_id
+                   AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
+                   AND m.order_id <> o.order_id
                    AND (m.order_id > o.order_id OR m.state IN (2, 3))))
                OR (purpose = 1 AND not_after_time >= $4
                    AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))

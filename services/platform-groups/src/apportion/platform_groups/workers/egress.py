@@ -31,6 +31,7 @@ class EgressNeeds:
     new_password: NewPassword
     lane_count: int
     answer_timeout: timedelta
+    price_age_seconds: float
 
 
 class ServerEgress:
@@ -52,7 +53,15 @@ class ServerEgress:
         sessions = [await needs.servers.dealer(self._server_id) for _ in self._parts]
         server_clock = ServerClock(server, needs.clock)
         for number, (part, session) in enumerate(zip(self._parts, sessions, strict=True)):
-            orders = OrderLane(needs.engine, session, part, server_clock, needs.clock, needs.new_id)
+            orders = OrderLane(
+                needs.engine,
+                session,
+                part,
+                server_clock,
+                needs.clock,
+                needs.new_id,
+                price_age_seconds=needs.price_age_seconds,
+            )
             legs = LegLane(needs.engine, server, part, server_clock, needs.clock, needs.new_id)
             self._lanes += (orders, legs)
             self._background.spawn(f"orders-{self._server_id}-{number}", orders.run)

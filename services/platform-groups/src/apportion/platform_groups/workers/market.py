@@ -7,6 +7,7 @@ import structlog
 from apportion.platform_groups.domain.orders import NO_PRICE, SentOrder, slippage_refusal
 from apportion.platform_groups.domain.server_facts import ServerFailure, ServerTick
 from apportion.platform_groups.operations.ports import DealerSession
+from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import Clock
 
 log = structlog.get_logger()
@@ -15,11 +16,25 @@ FRESH_SECONDS = 0.5
 
 
 class Market:
-    """Prices of the symbols of one batch of orders, asked of the server itself and again when they grow old."""
+    """Prices of the symbols of one batch of orders, asked of the server itself and again when they grow old.
 
-    def __init__(self, session: DealerSession, clock: Clock, symbols: set[str]) -> None:
+    A price that the server itself got more than `price_age_seconds` ago counts as none: its feed may stand still.
+    """
+
+    def __init__(
+        self,
+        session: DealerSession,
+        server_clock: ServerClock,
+        clock: Clock,
+        symbols: set[str],
+        *,
+        price_age_seconds: float,
+    ) -> None:
         self._session = session
+        self._server_clock = server_clock
         self._clock = clock
+        self._price_age_ms = int(price_age_seconds * 1000)
+        self._oldest_ms = 0
         self._symbols = sorted(symbols)
         self._ticks: dict[str, ServerTick] = {}
         self._asked_at = clock.monotonic() - FRESH_SECONDS
@@ -35,11 +50,14 @@ class Market:
         if self.is_old:
             await self._ask()
         tick = self._ticks.get(order.symbol)
-        return NO_PRICE if tick is None else slippage_refusal(order, tick.bid_e8, tick.ask_e8)
+        if tick is None or tick.server_time_ms < self._oldest_ms:
+            return NO_PRICE
+        return slippage_refusal(order, tick.bid_e8, tick.ask_e8)
 
     async def _ask(self) -> None:
         self._asked_at = self._clock.monotonic()
         try:
+            self._oldest_ms = await self._server_clock.now_ms() - self._price_age_ms
             self._ticks = await self._session.prices(self._symbols)
         except ServerFailure as error:
             log.warning("prices_unread", symbols=self._symbols, cause=str(error))

@@ -43,9 +43,12 @@ class OrderLane(SendingLane):
         server_clock: ServerClock,
         clock: Clock,
         new_id: NewId,
+        *,
+        price_age_seconds: float,
     ) -> None:
         super().__init__(engine, shards, server_clock, clock, new_id)
         self._session = session
+        self._price_age_seconds = price_age_seconds
         self._unsaved: list[OrderOutcome] = []
         """Answers that a failing database has not taken yet: they outlive a restart of the loop."""
 
@@ -95,7 +98,13 @@ class OrderLane(SendingLane):
     async def _send(self, orders: list[SentOrder]) -> list[OrderOutcome]:
         """Outcomes of those that ended at once. Lease and time limit are looked at right before each write."""
         ended = []
-        market = Market(self._session, self._clock, {order.symbol for order in orders if order.reference_price_e8})
+        market = Market(
+            self._session,
+            self._server_clock,
+            self._clock,
+            {order.symbol for order in orders if order.reference_price_e8},
+            price_age_seconds=self._price_age_seconds,
+        )
         for order in orders:
             answer: Answer | None
             if reason := self._obstacle(order):

@@ -23,6 +23,12 @@ class ServerClock:
             await self.refresh()
         return self._server_time_ms
 
+    async def now_ms(self) -> int:
+        """About the server's time of this moment: the last reading, carried on by our own clock. As `known_ms`."""
+        known_ms = await self.known_ms()
+        read_at = self._clock.monotonic() if self._read_at is None else self._read_at
+        return known_ms + int((self._clock.monotonic() - read_at) * 1000)
+
     async def refresh(self) -> None:
         """Reads the clock if the last reading is old. Raises ServerFailure."""
         now = self._clock.monotonic()
