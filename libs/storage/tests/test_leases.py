@@ -191,6 +191,18 @@ async def test_keys_come_and_go(a: Worker) -> None:
     assert a.keeper.held["7"].epoch == 1
 
 
+async def test_new_keys_are_taken_long_before_the_next_renewal(engine: AsyncEngine) -> None:
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=SystemClock(), ttl_seconds=600)
+    running = asyncio.create_task(keeper.run())
+    try:
+        await eventually(lambda: set(keeper.held) == set(KEYS))
+        keeper.replace_keys(["new"])
+        await eventually(lambda: set(keeper.held) == {"new"})
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
 async def test_running_workers_share_and_a_cancelled_one_hands_over(engine: AsyncEngine) -> None:
     workers = [Worker(engine, owner, SystemClock(), ttl_seconds=2) for owner in "abc"]
     tasks = [asyncio.create_task(worker.keeper.run()) for worker in workers]

@@ -34,6 +34,8 @@ from apportion.storage import create_engine, transaction
 from apportion.testing.polling import eventually
 
 GROUP = "demo\\forex-hedge-usd"
+PATIENCE_SECONDS = 60.0
+"""For what comes true in a moment on a quiet machine."""
 KEK = base64.b64encode(b"k" * 32).decode()
 LABEL = 1
 
@@ -83,7 +85,7 @@ class Platform:
     def new_id(self) -> str:
         return new_id()
 
-    def options(self, seconds: float = 20.0, label: int = LABEL) -> dict[str, object]:
+    def options(self, seconds: float = PATIENCE_SECONDS, label: int = LABEL) -> dict[str, object]:
         return options(seconds, label)
 
     async def get(self, account_id: int) -> accounts_pb2.Account:
@@ -96,7 +98,7 @@ class Platform:
         orders: Sequence[tuple[int, int]],
         *,
         tickets: Sequence[int] = (),
-        seconds: float = 5.0,
+        seconds: float = 30.0,
         symbol: str = "EURUSD",
         **columns: Sequence[int],
     ) -> trading_pb2.SubmitOrdersResponse:
@@ -137,7 +139,7 @@ class Platform:
     async def orders(self, source: str) -> trading_pb2.OrderColumns:
         return (await self.trading.ListOrders(trading_pb2.ListOrdersRequest(source_id=source), **options())).orders
 
-    async def finished(self, source: str, timeout_seconds: float = 15.0) -> trading_pb2.OrderColumns:
+    async def finished(self, source: str, timeout_seconds: float = PATIENCE_SECONDS) -> trading_pb2.OrderColumns:
         """The orders of a source when all have ended."""
 
         async def ended() -> trading_pb2.OrderColumns | None:
@@ -146,6 +148,17 @@ class Platform:
             return orders if done else None
 
         return await eventually(ended, timeout_seconds)
+
+    async def let_pass(self, source: str) -> None:
+        """When all orders of a source have been sent, their time limit passes."""
+
+        async def sent() -> bool:
+            return min((await self.orders(source)).states) > trading_pb2.ORDER_STATE_SENDING
+
+        await eventually(sent, PATIENCE_SECONDS)
+        passed = text("UPDATE orders SET not_after_time = now() WHERE source_id = :source")
+        async with transaction(self.engine) as tx:
+            await tx.execute(passed, {"source": source})
 
     async def positions(self, account_id: int) -> list[trading_pb2.Position]:
         request = trading_pb2.ListPositionsRequest(account_id=account_id)
@@ -162,8 +175,9 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def options(seconds: float = 20.0, label: int = LABEL) -> dict[str, object]:
-    return dict(call_options(label, seconds))
+def options(seconds: float = PATIENCE_SECONDS, label: int = LABEL) -> dict[str, object]:
+    """A busy machine may take a server for unhealthy for a moment: calls wait."""
+    return {**call_options(label, seconds), "wait_for_ready": True}
 
 
 def registration(
@@ -270,7 +284,7 @@ def start(database_url: str, redis_url: str) -> Start:
             "deal_interval_seconds": 0.03,
             "state_interval_seconds": 0.05,
             "stop_interval_seconds": 0.05,
-            "lease_seconds": 1.0,
+            "lease_seconds": 10.0,
             "drain_seconds": 0.0,
         }
         settings = PlatformGroupsSettings.model_validate(values | changes)

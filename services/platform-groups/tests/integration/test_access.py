@@ -82,5 +82,5 @@ async def test_a_wish_outlives_a_server_that_is_away(start, simulator) -> None:
         async def closed() -> bool:
             return (await platform.get(account.account_id)).access == READ_ONLY
 
-        await eventually(closed, 15)
+        await eventually(closed, 60)
         assert not await may_trade(simulator, account)

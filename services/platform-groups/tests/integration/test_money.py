@@ -31,7 +31,7 @@ async def finished(platform, transfer: transfers_pb2.Transfer) -> transfers_pb2.
         now = (await platform.transfers.GetTransfer(request, **platform.options())).transfer
         return now if now.state >= DONE else None
 
-    return await eventually(ended, 15)
+    return await eventually(ended, 60)
 
 
 async def balance(simulator, account) -> str:
@@ -134,7 +134,7 @@ async def test_a_batch_is_accepted_at_once_and_reported_by_events(start, simulat
             ended = len(found) == 20 and min(found.values()) >= DONE
             return found if ended else None
 
-        states = await eventually(results, 15)
+        states = await eventually(results, 60)
         query = text("SELECT DISTINCT aggregate_id, partition FROM outbox WHERE aggregate_type = 'transfers'")
         async with transaction(platform.engine) as tx:
             aggregates = {tuple(row) for row in await tx.execute(query)}

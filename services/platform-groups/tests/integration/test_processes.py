@@ -38,7 +38,7 @@ async def spawn(tmp_path: Path, database_url: str, redis_url: str, kek: str) -> 
             "ORDER_LANES": "2",
             "SERVER_TIMEOUT_SECONDS": "2",
             "ANSWER_TIMEOUT_SECONDS": "2",
-            "LEASE_SECONDS": "1",
+            "LEASE_SECONDS": "4",
             "READY_FILE": str(ready),
             "WORKER_ID": f"worker-{len(running)}",
         }
@@ -49,7 +49,7 @@ async def spawn(tmp_path: Path, database_url: str, redis_url: str, kek: str) -> 
         )
         log.close()
         running.append(process)
-        await eventually(ready.exists, 20)
+        await eventually(ready.exists, 60)
         return process
 
     yield start
@@ -71,7 +71,7 @@ async def traders(start, simulator, count: int) -> AsyncIterator[tuple[object, l
 
 async def settle_and_check(platform, accounts, source: str) -> None:
     """All orders end, and each account has exactly the positions that its orders say."""
-    orders = await platform.finished(source, 40)
+    orders = await platform.finished(source)
     filled = Counter(
         account
         for account, state in zip(orders.account_ids, orders.states, strict=True)
@@ -89,18 +89,19 @@ async def test_a_worker_that_dies_or_sleeps_hands_over_without_a_double_open(sta
     second = await spawn("work")
     async with traders(start, simulator, 16) as (platform, accounts):
         await simulator.add_fault("latency", endpoint=SEND, seconds=0.02, count=None)
-        await platform.submit("burst", [(account.account_id, LOT // 100) for account in accounts] * 3, seconds=2)
+        await platform.submit("burst", [(account.account_id, LOT // 100) for account in accounts] * 3)
 
         async def halfway() -> bool:
             return any(state >= trading_pb2.ORDER_STATE_FILLED for state in (await platform.orders("burst")).states)
 
-        await eventually(halfway, 20)
+        await eventually(halfway, 60)
         first.send_signal(blow)
+        await platform.let_pass("burst")
         await settle_and_check(platform, accounts, "burst")
         if blow is signal.SIGSTOP:
             first.send_signal(signal.SIGCONT)
-            await platform.submit("after", [(account.account_id, LOT // 100) for account in accounts], seconds=5)
-            orders = await platform.finished("after", 40)
+            await platform.submit("after", [(account.account_id, LOT // 100) for account in accounts])
+            orders = await platform.finished("after")
             assert set(orders.states) == {trading_pb2.ORDER_STATE_FILLED}
             for account in accounts:
                 both = await platform.positions(account.account_id)
@@ -127,7 +128,7 @@ async def test_a_closing_survives_the_death_of_its_worker(start, spawn, simulato
         async def begun() -> bool:
             return len((await state()).position_tickets) > 0
 
-        await eventually(begun, 20)
+        await eventually(begun, 60)
         first.kill()
         await first.wait()
         assert (await state()).state == trading_pb2.CLOSING_STATE_RUNNING
@@ -136,5 +137,5 @@ async def test_a_closing_survives_the_death_of_its_worker(start, spawn, simulato
         async def flat() -> bool:
             return (await state()).state == trading_pb2.CLOSING_STATE_FLAT
 
-        await eventually(flat, 30)
+        await eventually(flat, 60)
         assert await platform.positions(account.account_id) == []

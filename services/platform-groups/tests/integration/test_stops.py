@@ -40,7 +40,7 @@ async def seen(platform, count: int) -> list[tuple[int, int, int, int]]:
         rows = await told(platform)
         return rows if len(rows) >= count else None
 
-    return await eventually(enough, 20)
+    return await eventually(enough, 60)
 
 
 async def test_stops_of_masters_are_told_once_each(start, simulator) -> None:
@@ -57,7 +57,7 @@ async def test_stops_of_masters_are_told_once_each(start, simulator) -> None:
         async def opened() -> bool:
             return ticket in await tickets_of_deals(platform)
 
-        await eventually(opened, 10)
+        await eventually(opened, 60)
         await simulator.modify(wallet.login, other["PositionID"], sl="1.05000")
         await simulator.modify(master.login, ticket, sl="1.09500", tp="1.20000")
         expected = [(master.account_id, ticket, 109_500_000, 120_000_000)]
@@ -82,5 +82,5 @@ async def test_stops_of_masters_are_told_once_each(start, simulator) -> None:
                 platform
             )
 
-        await eventually(closed, 10)
+        await eventually(closed, 60)
     assert await told(platform) == expected

@@ -19,7 +19,7 @@ async def test_an_account_trades_and_is_seen(start, simulator) -> None:
             account = await platform.get(wallet.account_id)
             return account.snapshot.balance_minor == 1_000_000
 
-        await eventually(funded, 10)
+        await eventually(funded, 60)
 
         response = await platform.submit("test/1", [(wallet.account_id, LOT)])
         assert (response.accepted_count, response.known_count) == (1, 0)
@@ -41,7 +41,7 @@ async def test_an_account_trades_and_is_seen(start, simulator) -> None:
             found = [events_pb2.DealsObserved.FromString(payload) for _, payload in await platform.events("deals")]
             return found if sum(len(each.deal_tickets) for each in found) >= 3 else None
 
-        seen = await eventually(deals, 10)
+        seen = await eventually(deals, 60)
         rows = [
             (each.entries[i], each.order_ids[i], each.transfer_ids[i])
             for each in seen

@@ -151,6 +151,7 @@ class LeaseKeeper:
         self._on_release = on_release
         self._held: dict[str, Lease] = {}
         self._deadlines: dict[Lease, float] = {}
+        self._changed = asyncio.Event()
 
     @property
     def held(self) -> dict[str, Lease]:
@@ -162,8 +163,9 @@ class LeaseKeeper:
         return self._clock.monotonic() < self._deadlines.get(lease, -math.inf)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """The keys to share from the next round on; held ones that are gone are released."""
+        """The keys to share from now on, in a round of their own; held ones that are gone are released."""
         self._keys = list(keys)
+        self._changed.set()
 
     async def run(self) -> None:
         """Keeps the leases until cancelled, then ends the work and hands them over."""
@@ -174,7 +176,7 @@ class LeaseKeeper:
                 except DomainError as error:
                     log.warning("lease_refresh_failed", kind=self._kind, owner=self._owner, error=str(error))
                     await self._give_up(self._run_out())
-                await asyncio.sleep(self._ttl_seconds / RENEWALS_PER_TTL)
+                await self._next_round()
         finally:
             await self.release_all()
 
@@ -201,6 +203,15 @@ class LeaseKeeper:
                 await tx.execute(LEAVE, self._row())
         except DomainError as error:  # the leases run out by themselves
             log.warning("lease_release_failed", kind=self._kind, owner=self._owner, error=str(error))
+
+    async def _next_round(self) -> None:
+        """When the leases are due for renewal, or the keys have changed."""
+        try:
+            async with asyncio.timeout(self._ttl_seconds / RENEWALS_PER_TTL):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
 
     async def _renew(self, tx: AsyncConnection) -> set[str]:
         if not self._held:
