@@ -23,7 +23,7 @@ SERVERS_SECONDS = 0.5
 
 
 class Work:
-    """One per process. New servers are found within half a second and taken with the next round of the leases."""
+    """One per process. New servers are found within half a second and taken at once."""
 
     def __init__(self, egress: EgressNeeds, connector: ConnectorNeeds, *, owner: str, lease_seconds: float) -> None:
         """`owner` names this start of the process."""
