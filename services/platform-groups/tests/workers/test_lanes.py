@@ -154,7 +154,8 @@ async def test_an_order_on_the_wire_is_not_sent_again_for_an_answer_that_was_sav
         await tx.execute(text(CLOSE))
     session, clock = Server(engine, "orders"), SystemClock()
     shards = await held_shard(engine)
-    lane = OrderLane(engine, session, shards, ServerClock(session, clock), clock, uuid.uuid4)  # type: ignore[arg-type]
+    server_clock = ServerClock(session, clock)  # type: ignore[arg-type]
+    lane = OrderLane(engine, session, shards, server_clock, clock, uuid.uuid4, price_age_seconds=5)  # type: ignore[arg-type]
     with pytest.raises(VersionConflict):
         await lane.run()
     await session.unblock()
