@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
 from apportion.platform_groups.domain.accounts import Account, NewAccount
+from apportion.platform_groups.domain.platform_groups import PlatformGroup
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
 from apportion.platform_groups.errors import LoginAmbiguous
@@ -35,11 +36,9 @@ async def insert_account(
     tx: AsyncConnection,
     label: int,
     account: NewAccount,
+    group: PlatformGroup,
     *,
-    trading_server_id: int,
-    currency_code: str,
     currency_digits: int,
-    margin_mode: MarginMode,
     leverage: int,
     request_id: str,
     now: datetime,
@@ -59,11 +58,11 @@ async def insert_account(
     values = {
         "label": label,
         "group_id": account.platform_group_id,
-        "server_id": trading_server_id,
+        "server_id": group.trading_server_id,
         "kind": int(account.kind),
-        "currency_code": currency_code,
+        "currency_code": group.currency_code,
         "currency_digits": currency_digits,
-        "margin_mode": int(margin_mode),
+        "margin_mode": int(group.margin_mode),
         "leverage": leverage,
         "holder_name": account.holder_name,
         "wallet_account_id": account.wallet_account_id,
