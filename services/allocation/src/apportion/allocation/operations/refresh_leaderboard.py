@@ -16,7 +16,8 @@ from apportion.allocation.storage.leaderboard import list_listed, load_followers
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
 
-BATCH = 200
+BATCH = 20
+"""Few enough that a statement over all their deals ends in time."""
 
 
 async def refresh_leaderboard(engine: AsyncEngine, lease: Lease, *, now: datetime) -> None:

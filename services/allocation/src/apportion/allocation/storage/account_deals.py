@@ -35,6 +35,7 @@ CHILD = """
     LEFT JOIN LATERAL (
         SELECT c.child_trade_id, c.subscription_id FROM child_trades AS c
         WHERE c.account_id = d.account_id AND c.position_ticket = d.position_ticket AND c.position_ticket <> 0
+          AND {wants_child}
         ORDER BY c.subscription_id = {subscription_id} DESC, c.child_trade_id LIMIT 1
     ) AS c ON true
 """
@@ -43,7 +44,12 @@ SEEN = """
      OR (c.child_trade_id IS NULL AND d.deal_time >= {start_time}
          AND ({end_time} IS NULL OR d.deal_time < {end_time})))
 """
-LIST_NAMES = {"subscription_id": "$3::bigint", "start_time": "$4::timestamptz", "end_time": "$5::timestamptz"}
+LIST_NAMES = {
+    "subscription_id": "$3::bigint",
+    "start_time": "$4::timestamptz",
+    "end_time": "$5::timestamptz",
+    "wants_child": "true",
+}
 LIST = f"""
     SELECT d.account_id, d.deal_ticket, d.position_ticket, d.entry, d.symbol, d.volume_e8, d.price_e8, d.profit_minor,
            d.swap_minor, d.commission_minor, d.server_time_ms, coalesce(c.child_trade_id, 0) AS child_trade_id
@@ -58,8 +64,19 @@ SCOPES = """
     unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
         WITH ORDINALITY AS o (account_id, subscription_id, start_time, end_time, number)
 """
-SCOPE_NAMES = {"subscription_id": "o.subscription_id", "start_time": "o.start_time", "end_time": "o.end_time"}
+SCOPE_NAMES = {
+    "subscription_id": "o.subscription_id",
+    "start_time": "o.start_time",
+    "end_time": "o.end_time",
+    "wants_child": "o.subscription_id <> 0",
+}
 CLOSED = f"""
+    WITH entered AS (
+        SELECT account_id, position_ticket, sum(commission_minor + swap_minor)::float8 AS costs_minor,
+               sum(abs(volume_e8))::float8 AS volume_e8
+        FROM account_deals WHERE account_id = ANY($1::bigint[]) AND action = 1 AND entry = 1
+        GROUP BY account_id, position_ticket
+    )
     SELECT o.number, d.server_time_ms / 86400000 AS server_day, count(*) AS count,
            count(*) FILTER (WHERE net.minor > 0) AS win_count,
            coalesce(sum(net.minor) FILTER (WHERE net.minor > 0), 0)::float8 AS profit,
@@ -67,11 +84,7 @@ CLOSED = f"""
     FROM {SCOPES}
     JOIN account_deals AS d ON d.account_id = o.account_id AND d.action = 1 AND d.entry > 1
     {CHILD.format(**SCOPE_NAMES)}
-    CROSS JOIN LATERAL (
-        SELECT sum(e.commission_minor + e.swap_minor)::float8 AS costs_minor, sum(abs(e.volume_e8))::float8 AS volume_e8
-        FROM account_deals AS e
-        WHERE e.account_id = d.account_id AND e.position_ticket = d.position_ticket AND e.action = 1 AND e.entry = 1
-    ) AS entered
+    LEFT JOIN entered ON entered.account_id = d.account_id AND entered.position_ticket = d.position_ticket
     CROSS JOIN LATERAL (
         SELECT d.profit_minor + d.swap_minor + d.commission_minor
             + coalesce(entered.costs_minor * least(1, abs(d.volume_e8) / nullif(entered.volume_e8, 0)), 0) AS minor
