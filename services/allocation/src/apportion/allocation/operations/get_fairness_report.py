@@ -34,9 +34,7 @@ async def get_fairness_report(engine: AsyncEngine, label: int, master_id: int, s
         spanned = await list_spanned(tx, master_id, span)
         carries_e8, logins = await load_all_carries(tx, master_id)
     if spanned.end_time is not None:
-        raise SpanTooLong(
-            end_time=spanned.end_time.isoformat(), most_decisions=MOST_DECISIONS, most_rows=MOST_ROWS
-        )
+        raise SpanTooLong(end_time=spanned.end_time.isoformat(), most_decisions=MOST_DECISIONS, most_rows=MOST_ROWS)
     totals, sets = FairnessTotals(), dict[int, SubscriptionSet]()
     for first in range(0, len(spanned.allocation_ids), CHUNK):
         async with transaction(engine) as tx:

@@ -70,9 +70,7 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
         self, request: masters_pb2.GetMasterSummaryRequest, context: Context
     ) -> masters_pb2.GetMasterSummaryResponse:
         master_id = parse_id(request.master_id, "master_id")
-        summary = await get_master_summary(
-            self._engine, self._desk, caller().label, master_id, now=self._clock.now()
-        )
+        summary = await get_master_summary(self._engine, self._desk, caller().label, master_id, now=self._clock.now())
         return wire.render_summary(summary)
 
     async def UpdateMaster(  # noqa: N802
