@@ -300,13 +300,20 @@ class Reconciler:
             )
             if done.adopted_count:
                 self._dispatcher.dispatch(await follow_up_positions(self._engine, now=self._clock.now()))
-            counts = await count_mismatches(self._engine, label, trading_server_id)
         except DomainError as error:
             log.warning("positions_not_compared", server=lease.key, reason=error.reason, message=error.message)
             return self._retry_seconds
+        await self._count(label, trading_server_id)
+        return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
+
+    async def _count(self, label: int, trading_server_id: int) -> None:
+        try:
+            counts = await count_mismatches(self._engine, label, trading_server_id)
+        except DomainError as error:
+            log.warning("mismatches_not_counted", trading_server_id=trading_server_id, reason=error.reason)
+            return
         for rows, count in counts.items():
             MISMATCHES.labels(label, trading_server_id, rows).set(count)
-        return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
 
     async def _follow_servers(self) -> None:
         while True:

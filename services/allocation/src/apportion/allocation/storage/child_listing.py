@@ -6,6 +6,7 @@ stand together; section 1 are positions opened by hand, which have ids of their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -28,12 +29,19 @@ GROUPS: dict[ChildTradeGrouping, tuple[tuple[str, str], tuple[str, str]]] = {
     ChildTradeGrouping.MASTER_POSITION: (("''", "c.master_position_ticket"), ("''", "0::bigint")),
     ChildTradeGrouping.SUBSCRIPTION: (("''", "c.subscription_id"), ("''", "0::bigint")),
 }
+ORDERS = {
+    ChildTradeGrouping.NONE: "c.child_trade_id DESC",
+    ChildTradeGrouping.SYMBOL: "c.symbol, c.child_trade_id DESC",
+    ChildTradeGrouping.MASTER_POSITION: "c.master_position_ticket DESC, c.child_trade_id DESC",
+    ChildTradeGrouping.SUBSCRIPTION: "c.subscription_id DESC, c.child_trade_id DESC",
+}
 # Behind the last row seen. Ungrouped, a bound that the index on the id knows.
 BEHIND = """
     ({group} > :group OR ({group} = :group AND ({number} < :number OR ({number} = :number AND (
         {section} < :section OR ({section} = :section AND {id} < :id))))))
 """
 BEHIND_CHILD = "c.child_trade_id < CASE WHEN :section = 0 THEN :id ELSE 9223372036854775807 END"
+# A page is cut before anything is joined, unless what is joined decides who is on it.
 CHILDREN = """
     SELECT {group} AS group_key, {number} AS group_number, 0 AS section, c.child_trade_id AS row_id,
            c.child_trade_id, c.allocation_id, c.master_id, c.subscription_id, c.account_id, s.account_login,
@@ -43,7 +51,20 @@ CHILDREN = """
            CASE WHEN o.open_volume_e8 > 0 THEN round(o.floating_profit_minor::numeric * c.proportion_e9 / 1000000000)
                 ELSE 0 END::bigint AS floating_profit_minor,
            false AS is_foreign, f.*
-    FROM child_trades AS c
+    FROM (
+        SELECT * FROM child_trades AS c
+        WHERE c.label = :label AND {behind}
+          AND (:master_id = 0 OR c.master_id = :master_id)
+          AND (:allocation_id = 0 OR c.allocation_id = :allocation_id)
+          AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
+          AND (:master_position_ticket = 0 OR c.master_position_ticket = :master_position_ticket)
+          AND (:symbol = '' OR c.symbol = :symbol)
+          AND (NOT :only_open OR c.open_volume_e8 > 0)
+          AND (cardinality(CAST(:stored_states AS int[])) = 0 OR c.state = ANY(CAST(:stored_states AS int[])))
+          AND (CAST(:start_time AS timestamptz) IS NULL OR c.create_time >= :start_time)
+          AND (CAST(:end_time AS timestamptz) IS NULL OR c.create_time < :end_time)
+        ORDER BY {order} LIMIT CAST(:inner_limit AS bigint)
+    ) AS c
     JOIN allocations AS a USING (allocation_id)
     JOIN subscriptions AS s ON s.subscription_id = c.subscription_id
     LEFT JOIN master_positions AS p ON p.master_id = c.master_id AND p.position_ticket = c.master_position_ticket
@@ -63,16 +84,7 @@ CHILDREN = """
                c.open_volume_e8 > 0 AND c.state <> 8 AND coalesce(p.open_volume_e8, 0) = 0 AS is_master_closed,
                c.open_volume_e8 > 0 AND l.account_id IS NOT NULL AS has_left
     ) AS f
-    WHERE c.label = :label AND {behind}
-      AND (:master_id = 0 OR c.master_id = :master_id)
-      AND (:allocation_id = 0 OR c.allocation_id = :allocation_id)
-      AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
-      AND (:master_position_ticket = 0 OR c.master_position_ticket = :master_position_ticket)
-      AND (:symbol = '' OR c.symbol = :symbol)
-      AND (NOT :only_open OR c.open_volume_e8 > 0)
-      AND (cardinality(CAST(:states AS int[])) = 0 OR v.state = ANY(CAST(:states AS int[])))
-      AND (CAST(:start_time AS timestamptz) IS NULL OR c.create_time >= :start_time)
-      AND (CAST(:end_time AS timestamptz) IS NULL OR c.create_time < :end_time)
+    WHERE (cardinality(CAST(:states AS int[])) = 0 OR v.state = ANY(CAST(:states AS int[])))
       AND (NOT :only_mismatched OR f.is_rejected OR f.is_missing OR f.is_extra OR f.is_master_closed OR f.has_left)
     ORDER BY 1, 2 DESC, row_id DESC LIMIT :limit
 """
@@ -112,10 +124,21 @@ def _statement(grouping: ChildTradeGrouping) -> Any:
     (group, number), (foreign_group, foreign_number) = GROUPS[grouping]
     behind = BEHIND.format(group=group, number=number, section=0, id="c.child_trade_id")
     foreign_behind = BEHIND.format(group=foreign_group, number=foreign_number, section=1, id="d.deviation_id")
-    is_plain = grouping is ChildTradeGrouping.NONE
-    children = CHILDREN.format(group=group, number=number, behind=BEHIND_CHILD if is_plain else behind)
+    if grouping is ChildTradeGrouping.NONE:
+        behind = BEHIND_CHILD
+    children = CHILDREN.format(group=group, number=number, behind=behind, order=ORDERS[grouping])
     foreign = FOREIGN.format(group=foreign_group, number=foreign_number, behind=foreign_behind)
     return text(LIST.format(children=children, foreign=foreign))
+
+
+def stored_states(states: Sequence[ChildTradeState]) -> set[ChildTradeState]:
+    """SENT is never stored: it is PENDING after its allocation was dispatched."""
+    return {ChildTradeState.PENDING if state is ChildTradeState.SENT else state for state in states}
+
+
+def needs_dispatch(states: Sequence[ChildTradeState]) -> bool:
+    """Whether only one of the two is wanted, so that the allocation tells."""
+    return (ChildTradeState.SENT in states) is not (ChildTradeState.PENDING in states)
 
 
 STATEMENTS = {grouping: _statement(grouping) for grouping in ChildTradeGrouping}
@@ -135,6 +158,8 @@ async def list_child_trades(
         "symbol": filters.symbol,
         "only_open": filters.only_open,
         "states": [int(state) for state in filters.states],
+        "stored_states": [int(state) for state in stored_states(filters.states)],
+        "inner_limit": None if filters.only_mismatched or needs_dispatch(filters.states) else limit,
         "start_time": filters.start_time,
         "end_time": filters.end_time,
         "only_mismatched": filters.only_mismatched,
