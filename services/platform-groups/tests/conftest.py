@@ -239,6 +239,7 @@ def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simul
 async def simulator(shared_simulator: SimulatorProcess) -> AsyncIterator[Simulator]:
     """The shared simulator without faults, EURUSD at 1.10000/1.10010."""
     client = Simulator(shared_simulator)
+    await client.set_price("EURUSD", "1.09990", "1.10000")  # the price of the test before would not be a new one
     await client.set_price("EURUSD", "1.10000", "1.10010")
     yield client
     await client.clear_faults()

@@ -312,6 +312,14 @@ async def test_full_and_closed_groups_take_no_account(platform) -> None:
     await refused(platform.accounts.CreateAccount(new_account(platform), **platform.options()), "GROUP_NOT_ENABLED")
 
 
+async def test_accounts_of_a_group_without_a_capacity_do_not_wait_for_each_other(platform) -> None:
+    async with transaction(platform.engine) as tx:
+        await tx.execute(text("SELECT FROM platform_groups FOR KEY SHARE"))  # as each new account's foreign key does
+        assert (await platform.account()).state == accounts_pb2.ACCOUNT_STATE_OPEN
+        await change(platform, "UPDATE platform_groups SET account_capacity = 5")
+        await refused(platform.accounts.CreateAccount(new_account(platform), **platform.options()), "VERSION_CONFLICT")
+
+
 async def test_an_account_that_the_server_refuses_has_failed(platform, simulator) -> None:
     await simulator.add_fault("reject", endpoint="user/add", retcode=3006, count=1)
     response = await platform.accounts.CreateAccount(new_account(platform), **platform.options())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.platform_groups.domain.accounts import Account, AccountRef, NewAccount, check_wallet
-from apportion.platform_groups.domain.platform_groups import check_accepts_account, check_leverage
+from apportion.platform_groups.domain.platform_groups import PlatformGroup, check_accepts_account, check_leverage
 from apportion.platform_groups.domain.states import AccountState
 from apportion.platform_groups.domain.transfers import check_amount
 from apportion.platform_groups.operations.open_on_server import open_on_server
@@ -52,8 +52,7 @@ async def create_account(
         if stored is not None:
             known = await load_account(tx, key.label, stored.account_id)
             return CreatedAccount(known, (await load_server(tx, key.label, known.trading_server_id)).name)
-        group = await load_group(tx, key.label, account.platform_group_id, for_update=True)
-        check_accepts_account(group, await count_accounts(tx, group.platform_group_id))
+        group = await _group_with_room(tx, key.label, account.platform_group_id)
         leverage = account.leverage or group.default_leverage
         check_leverage(leverage)
         digits = await currency_digits_of(tx, group.platform_group_id)
@@ -88,3 +87,13 @@ async def create_account(
     if opened.state is not AccountState.OPEN:
         return CreatedAccount(opened, server.name)
     return CreatedAccount(opened, server.name, main, investor)
+
+
+async def _group_with_room(tx: AsyncConnection, label: int, platform_group_id: int) -> PlatformGroup:
+    """Only a group with a capacity is locked, to count in it: those who open accounts in others never wait in line."""
+    group, account_count = await load_group(tx, label, platform_group_id), 0
+    if group.account_capacity:
+        group = await load_group(tx, label, platform_group_id, for_update=True)
+        account_count = await count_accounts(tx, platform_group_id)
+    check_accepts_account(group, account_count)
+    return group
