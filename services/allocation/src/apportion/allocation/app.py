@@ -41,7 +41,7 @@ from apportion.api.allocation.v1 import (
     subscriptions_pb2_grpc,
 )
 from apportion.api.common.v1 import events_pb2_grpc
-from apportion.events import Consumer, Redis, Relay, ReplayServicer, replay_port
+from apportion.events import Consumer, Redis, Relay, ReplayPort, ReplayServicer, replay_port
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
@@ -110,6 +110,24 @@ def _loops(
         owner=settings.worker_id,
         clock=clock,
     )
+    return {
+        **housekeeping(engine, settings, clock),
+        "dispatcher": dispatcher.run,
+        "projector": projector.run,
+        **_profit_loops(settings, engine, platform, clock),
+        "reconciler": reconciler.run,
+        "reopener": Reopener(engine, dispatcher, clock, settings.limits.retries).run,
+        "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
+        "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
+        "consumer": consumer.run,
+        **_statistics_loops(settings, engine, redis, replays, desk, clock),
+    }
+
+
+def _statistics_loops(
+    settings: AllocationSettings, engine: AsyncEngine, redis: Redis, replays: ReplayPort, desk: Desk, clock: Clock
+) -> Loops:
+    """What keeps the history and what is computed from it."""
     history = Consumer(
         engine,
         redis,
@@ -128,19 +146,7 @@ def _loops(
         sample_seconds=settings.equity_sample_seconds,
         leaderboard_seconds=settings.leaderboard_seconds,
     )
-    return {
-        **housekeeping(engine, settings, clock),
-        "dispatcher": dispatcher.run,
-        "projector": projector.run,
-        **_profit_loops(settings, engine, platform, clock),
-        "reconciler": reconciler.run,
-        "reopener": Reopener(engine, dispatcher, clock, settings.limits.retries).run,
-        "follow_up": FollowUp(engine, dispatcher, clock, pause_seconds=settings.follow_up_seconds).run,
-        "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
-        "consumer": consumer.run,
-        "history": history.run,
-        "statistician": statistician.run,
-    }
+    return {"history": history.run, "statistician": statistician.run}
 
 
 def _profit_loops(settings: AllocationSettings, engine: AsyncEngine, platform: grpc.aio.Channel, clock: Clock) -> Loops:

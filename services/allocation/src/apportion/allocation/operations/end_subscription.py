@@ -15,7 +15,12 @@ from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import list_unprojected_of_master
 from apportion.allocation.storage.master_positions import load_position
 from apportion.allocation.storage.masters import load_master, next_set_version
-from apportion.allocation.storage.subscription_children import detach, has_open_records, list_followed_positions, want_closed
+from apportion.allocation.storage.subscription_children import (
+    detach,
+    has_open_records,
+    list_followed_positions,
+    want_closed,
+)
 from apportion.allocation.storage.subscriptions import load_subscription, save_subscriptions
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
