@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from apportion.allocation.domain.fairness_totals import FairnessReport, Span
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.rpc import Problems, from_timestamp
+
+# Before and after all decisions.
+BEGINNING, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def parse_fairness(request: allocations_pb2.GetFairnessReportRequest) -> tuple[int, Span, int]:
@@ -12,10 +17,11 @@ def parse_fairness(request: allocations_pb2.GetFairnessReportRequest) -> tuple[i
     problems = Problems()
     problems.positive(request.master_id, "master_id")
     problems.not_negative(request.first_row_index, "first_row_index")
-    problems.present(request, "start_time")
-    problems.present(request, "end_time")
     problems.raise_if_any()
-    span = Span(from_timestamp(request.start_time, "start_time"), from_timestamp(request.end_time, "end_time"))
+    span = Span(
+        from_timestamp(request.start_time, "start_time") if request.HasField("start_time") else BEGINNING,
+        from_timestamp(request.end_time, "end_time") if request.HasField("end_time") else END,
+    )
     problems.require(span.start_time < span.end_time, "end_time", "must be after start_time")
     problems.raise_if_any()
     return request.master_id, span, request.first_row_index
