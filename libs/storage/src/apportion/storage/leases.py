@@ -163,9 +163,10 @@ class LeaseKeeper:
         return self._clock.monotonic() < self._deadlines.get(lease, -math.inf)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """The keys to share from now on, in a round of their own; held ones that are gone are released."""
-        self._keys = list(keys)
-        self._changed.set()
+        """The keys to share from now on; other ones than before in a round of their own. Those that are gone end."""
+        if list(keys) != self._keys:
+            self._keys = list(keys)
+            self._changed.set()
 
     async def run(self) -> None:
         """Keeps the leases until cancelled, then ends the work and hands them over."""
