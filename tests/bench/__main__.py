@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
-from tests.bench import allocation, calls, codec, gateway, kernel, streams, suite
+from tests.bench import allocation, calls, codec, gateway, kernel, methods, sizes, streams, suite
 from tests.bench.measure import Row
 from tests.bench.servers import Servers
 
@@ -18,10 +18,12 @@ from apportion.runtime.allocator import keep_big_blocks
 
 GROUPS: Mapping[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "kernel": kernel.rows,
+    "methods": methods.rows,
     "codec": codec.rows,
     "rpc": calls.rows,
     "gateway": gateway.rows,
     "allocation": allocation.rows,
+    "sizes": sizes.rows,
     "events": streams.rows,
     "suite": suite.rows,
 }

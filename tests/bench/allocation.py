@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.bench import database
 from tests.bench.calls import DOMAIN, bare_call, serve_bare, unary_seconds
-from tests.bench.house import CLOCK, GRID, LABEL, PACKAGE, SYMBOL, new_desk, open_masters
+from tests.bench.house import CLOCK, LABEL, PACKAGE, SPEC, SYMBOL, new_desk, open_masters
 from tests.bench.kernel import CHILDREN, VOLUME_E8, bare_seconds
 from tests.bench.measure import Row, duration, in_turn_async, latency, rate
 from tests.bench.processes import on_client_core, serving
@@ -22,9 +22,9 @@ from tests.bench.servers import Servers
 
 from apportion.allocation.domain.allocations import MasterTrade
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.reasons import SkipReason
-from apportion.allocation.operations.decide_open_trade import decide_open_trade
+from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.operations.gather_inputs import TradeToOpen
 from apportion.allocation.operations.project_children import project_children
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.storage.masters import load_deciding
@@ -69,17 +69,33 @@ async def allocate_seconds(channel: grpc.aio.Channel, master: Master, *, include
     return await latency(allocate, RPC_CALLS)
 
 
-async def decide(engine: AsyncEngine, desk: Desk, master_id: int) -> None:
-    """What the consumer does with a master's deal, and commits."""
+def new_trade(volume_e8: int = VOLUME_E8) -> TradeToOpen:
+    """A deal of a master that nobody has seen yet."""
     ticket = next(_tickets)
-    trade = MasterTrade(ticket, ticket, SYMBOL, VOLUME_E8, E8, 0)
+    return TradeToOpen(MasterTrade(ticket, ticket, SYMBOL, volume_e8, E8, 0), SPEC)
+
+
+async def decide(engine: AsyncEngine, desk: Desk, master_id: int, volume_e8: int = VOLUME_E8) -> OpenedTrade:
+    """What the consumer does with a master's deal, and commits."""
     async with transaction(engine) as tx:
         master, ids = await load_deciding(tx, LABEL, master_id)
-        opened = await decide_open_trade(
-            tx, desk, ids, master, trade, GRID, blanket_reason=SkipReason.NONE, refuse_zero_base=False, now=CLOCK.now()
-        )
+        opened = await decide_open_trade(tx, desk, ids, master, new_trade(volume_e8), by_command=False, now=CLOCK.now())
     if opened.subscriptions is not None:
         desk.remember(opened.subscriptions)
+    return opened
+
+
+async def preview_seconds(channel: grpc.aio.Channel, master: Master, *, include_children: bool) -> float:
+    stub = allocations_pb2_grpc.AllocationsServiceStub(channel)
+
+    async def preview() -> None:
+        request = allocations_pb2.PreviewTradeRequest(
+            master_id=master.master_id, symbol=SYMBOL, volume_e8=VOLUME_E8, include_children=include_children
+        )
+        answer = await stub.PreviewTrade(request, **call_options(LABEL, 5.0))
+        assert answer.allocation.child_count > CHILDREN * 0.9
+
+    return await latency(preview, RPC_CALLS)
 
 
 async def projected_children_a_second(engine: AsyncEngine, desk: Desk, master_id: int) -> float:
@@ -159,4 +175,10 @@ async def rpc_rows(url: str, connection: Any, master: Master) -> list[Row]:
                 )
                 headline = f"Allocate RPC, durable, 10k, {name} in the reply"
                 found.append(Row(headline, duration(ours), f"{floor_name} {duration(bottom)}", ratio, good, fail))
+            for name, include, good, fail in replies:  # decides as well, and stores nothing
+                ours, bottom, ratio = await in_turn_async(
+                    partial(preview_seconds, channel, master, include_children=include), in_memory
+                )
+                headline = f"Preview RPC, 10k, {name} in the reply"
+                found.append(Row(headline, duration(ours), f"unary + kernel {duration(bottom)}", ratio, good, fail))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.bench.kernel import CHILDREN
 from tests.bench.measure import latency
 
 INSERTS = 200
+BIG_BYTES = 1 << 17
+BIG_INSERTS = 30
 ROWS = 10 * CHILDREN
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -22,16 +25,18 @@ async def connect(url: str) -> Any:
     await connection.execute(
         """
         CREATE TABLE IF NOT EXISTS bare_inserts (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload bytea);
+        ALTER TABLE bare_inserts ALTER payload SET STORAGE EXTERNAL;
         CREATE TABLE IF NOT EXISTS bare_rows (id bigint PRIMARY KEY, account_id bigint, volume_e8 bigint);
         """
     )
     return connection
 
 
-async def insert_seconds(connection: Any) -> float:
-    """One durable single-row insert, committed by itself."""
+async def insert_seconds(connection: Any, size: int = 100) -> float:
+    """One durable single-row insert of so many bytes, committed by itself."""
     statement = await connection.prepare("INSERT INTO bare_inserts (payload) VALUES ($1)")
-    return await latency(lambda: statement.fetch(b"x" * 100), INSERTS)
+    payload = random.Random(size).randbytes(size)
+    return await latency(lambda: statement.fetch(payload), INSERTS if size < BIG_BYTES else BIG_INSERTS)
 
 
 async def copied_rows_a_second(connection: Any) -> float:

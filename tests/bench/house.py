@@ -1,4 +1,4 @@
-"""The allocation service with masters of 10 000 subscriptions each; other services are stand-ins at its ports."""
+"""The allocation service with masters of many subscriptions each; other services are stand-ins at its ports."""
 
 from __future__ import annotations
 
@@ -95,28 +95,28 @@ class NothingMissed:
             yield page
 
 
-def new_desk(masters: int) -> Desk:
+def new_desk(masters: int, followers: int = CHILDREN) -> Desk:
     """Knows the followers of so many masters."""
-    account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * CHILDREN, dtype=np.int64)
-    states = States(account_ids, np.tile(equities(), masters))
+    account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * followers, dtype=np.int64)
+    states = States(account_ids, np.tile(equities(followers), masters))
     return Desk(
         Symbols(), states, Rates(), Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, retries=NO_RETRIES)
     )
 
 
-async def open_masters(engine: AsyncEngine, count: int) -> list[Master]:
-    """Masters that divide by equity, each in a partition of its own, each with 10 000 followers of its own."""
+async def open_masters(engine: AsyncEngine, count: int, followers: int = CHILDREN) -> list[Master]:
+    """Masters that divide by equity, each in a partition of its own, each with so many followers of its own."""
     masters = []
     async with transaction(engine) as tx:
         for number in range(count):
-            master_id = await insert_master(tx, _master(number))
-            first = FIRST_FOLLOWER + number * CHILDREN
-            await tx.execute(SUBSCRIBE, {"label": LABEL, "master_id": master_id, "first": first, "count": CHILDREN})
+            master_id = await insert_master(tx, _master(number, followers))
+            first = FIRST_FOLLOWER + number * followers
+            await tx.execute(SUBSCRIBE, {"label": LABEL, "master_id": master_id, "first": first, "count": followers})
             masters.append(await load_master(tx, LABEL, master_id))
     return masters
 
 
-def _master(number: int) -> Master:
+def _master(number: int, followers: int) -> Master:
     return Master(
         master_id=0,
         label=LABEL,
@@ -135,7 +135,7 @@ def _master(number: int) -> Master:
         halt_epoch=0,
         set_version=1,
         version=1,
-        active_subscription_count=CHILDREN,
+        active_subscription_count=followers,
         create_time=datetime.now(UTC),
         allocation_mode=AllocationMode.TRADES,
         artificial_symbol=DEFAULT_ARTIFICIAL_SYMBOL,

@@ -28,6 +28,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if len(SEEDS) > 1:
+        for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+            for name, line in report.user_properties:
+                if name == "soak":
+                    terminalreporter.write_line(line)
         passed = len(terminalreporter.getreports("passed"))
         broken = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
         terminalreporter.write_line(

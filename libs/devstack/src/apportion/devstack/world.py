@@ -103,9 +103,9 @@ async def build_world(
 ) -> World:
     """Create everything through the services' own RPCs, as an operator would, `at_once` investors at a time."""
     progress("trading server and groups")
-    server_id = await _register_server(clients, simulator)
-    wallets = await _create_group(clients, server_id, "Wallets USD", WALLET_GROUP)
-    hedge = await _create_group(clients, server_id, "Forex hedge USD", HEDGE_GROUP)
+    server_id = await register_server(clients, simulator)
+    wallets = await create_group(clients, server_id, "Wallets USD", WALLET_GROUP)
+    hedge = await create_group(clients, server_id, "Forex hedge USD", HEDGE_GROUP)
     builder = _Builder(clients, wallets, hedge, random.Random(seed))  # noqa: S311
     masters: dict[str, DemoMaster] = {}
     followers: dict[str, list[Follower]] = {}
@@ -207,7 +207,7 @@ def ratio_e8(style: Style, deposit_minor: int) -> int:
     return max(deposit_minor * E8 // 1_000_000, E8 // 20)
 
 
-async def _register_server(clients: Clients, simulator: SimulatorProcess) -> int:
+async def register_server(clients: Clients, simulator: SimulatorProcess) -> int:
     address = urlsplit(simulator.https_url)
     request = trading_servers_pb2.RegisterTradingServerRequest(
         request_id=request_id("server"),
@@ -226,7 +226,7 @@ async def _register_server(clients: Clients, simulator: SimulatorProcess) -> int
     return int(answer.trading_server.trading_server_id)
 
 
-async def _create_group(clients: Clients, server_id: int, name: str, server_group: str) -> int:
+async def create_group(clients: Clients, server_id: int, name: str, server_group: str) -> int:
     request = platform_groups_pb2.CreatePlatformGroupRequest(
         request_id=request_id("group", server_group),
         trading_server_id=server_id,
