@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.orders import OrderOutcome
-from apportion.platform_groups.domain.server_facts import ServerDeal
+from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import DealAction, DealEntry, LegState, OrderState
 from apportion.platform_groups.domain.tokens import leg_token
 from apportion.platform_groups.domain.transfers import LegOutcome
-from apportion.platform_groups.operations.resolve_unknown import resolve_legs
+from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
 from apportion.platform_groups.storage.orders import orphan_orders, save_outcomes
 from apportion.platform_groups.storage.transfers import orphan_legs
@@ -73,11 +73,18 @@ TRADE = ServerDeal(
 class Server:
     def __init__(self) -> None:
         self.deals: list[ServerDeal] = []
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        """What happens while a report is made."""
+
+    async def positions_of_logins(self, _logins: Sequence[int]) -> list[ServerPosition]:
+        return []
 
     async def server_time_ms(self) -> int:
         return 1_000
 
     async def deals_of_logins(self, _logins: Sequence[int], _from_ms: int, _to_ms: int) -> list[ServerDeal]:
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return self.deals
 
 
@@ -125,7 +132,7 @@ async def test_the_time_in_a_slow_queue_proves_nothing(engine: AsyncEngine) -> N
 
 
 async def save_lost(engine: AsyncEngine, now: datetime) -> None:
-    await save_leg_outcomes(engine, uuid.uuid4, [LegOutcome(LEG_ID, 4, LegState.UNKNOWN, "ANSWER_LOST")], now=now)
+    await save_leg_outcomes(engine, uuid.uuid4, [LegOutcome(LEG_ID, 4, 0, LegState.UNKNOWN, "ANSWER_LOST")], now=now)
 
 
 async def orphan(engine: AsyncEngine, now: datetime) -> None:
@@ -138,7 +145,7 @@ async def test_nor_does_it_of_an_order(engine: AsyncEngine) -> None:
     async with transaction(engine) as tx:
         for row in (*ROWS, CLOSE):
             await tx.execute(text(row))
-    lost = OrderOutcome(1, 4, OrderState.UNKNOWN, "RESULT_LATE")
+    lost = OrderOutcome(1, 4, 0, OrderState.UNKNOWN, "RESULT_LATE")
     for lose in (lambda tx: save_outcomes(tx, [lost], now), lambda tx: orphan_orders(tx, 1, [SHARD], now)):
         async with transaction(engine) as tx:
             await tx.execute(
@@ -147,3 +154,29 @@ async def test_nor_does_it_of_an_order(engine: AsyncEngine) -> None:
             )
             await lose(tx)
             assert (await tx.execute(text("SELECT state, sent_time FROM orders"))).one() == (3, now)
+
+
+@pytest.mark.parametrize("absent_count", [0, 1])
+async def test_a_report_on_one_attempt_says_nothing_of_the_next(engine: AsyncEngine, absent_count: int) -> None:
+    """While a slow server tells of the first attempt, another worker sends the second, whose answer is lost too."""
+    now, server = SystemClock().now(), Server()
+    tables = {"orders": resolve_orders, "transfer_legs": resolve_legs}
+    async with transaction(engine) as tx:
+        for row in (*ROWS, CLOSE):
+            await tx.execute(text(row))
+        await tx.execute(text("UPDATE orders SET state = 3"))
+        for table in tables:
+            first = f"UPDATE {table} SET epoch = 4, attempt_count = 1, absent_count = :count, sent_time = :time"
+            await tx.execute(text(first), {"count": absent_count, "time": now - timedelta(minutes=2)})
+
+    for table, resolve in tables.items():
+
+        async def send_again(table: str = table) -> None:
+            async with transaction(engine) as tx:
+                await tx.execute(text(f"UPDATE {table} SET attempt_count = 2, absent_count = 0, sent_time = now()"))
+
+        server.meanwhile = send_again
+        await resolve(engine, server, uuid.uuid4, 1, [SHARD], answer_timeout=timedelta(seconds=60), now=now)  # type: ignore[arg-type]
+        async with transaction(engine) as tx:
+            row = (await tx.execute(text(f"SELECT state, absent_count FROM {table}"))).one()
+        assert row == ({"orders": 3, "transfer_legs": 4}[table], 0)

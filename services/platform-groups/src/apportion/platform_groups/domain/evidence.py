@@ -18,8 +18,8 @@ from apportion.platform_groups.domain.orders import (
     AnswerKind,
     OrderOutcome,
     UnknownOrder,
+    again,
     already_closed,
-    backoff_seconds,
     filled,
     modified,
 )
@@ -51,7 +51,7 @@ def judge(
             deal_ticket=deal.deal_ticket,
             server_time_ms=deal.server_time_ms,
         )
-        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+        return filled(order, answer)
     if order.purpose is OrderPurpose.OPEN:
         return _judge_open(order, position, read_time, timeout)
     if order.purpose is OrderPurpose.MODIFY:
@@ -76,10 +76,10 @@ def _judge_open(
             position_ticket=position.position_ticket,
             server_time_ms=position.server_time_ms,
         )
-        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+        return filled(order, answer)
     if order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout):
         return None
-    return OrderOutcome(order.order_id, order.epoch, OrderState.EXPIRED, NOT_FOUND_ON_SERVER)
+    return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.EXPIRED, NOT_FOUND_ON_SERVER)
 
 
 def _judge_close(
@@ -89,11 +89,10 @@ def _judge_close(
     if not certain and (order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout)):
         return None
     if position is None:
-        return already_closed(order.order_id, order.epoch, order.position_ticket)
+        return already_closed(order)
     left = min(abs(order.volume_e8), abs(position.volume_e8))
     signed = left if order.volume_e8 > 0 else -left
-    delay = backoff_seconds(order.attempt_count)
-    return OrderOutcome(order.order_id, order.epoch, OrderState.READY, volume_e8=signed, retry_seconds=delay)
+    return again(order, volume_e8=signed)
 
 
 def _judge_modify(
@@ -105,10 +104,9 @@ def _judge_modify(
         return None
     wished = (order.stop_loss_e8, order.take_profit_e8)
     if position is not None and (position.stop_loss_e8, position.take_profit_e8) == wished:
-        return modified(order.order_id, order.epoch)
+        return modified(order)
     if order.absent_count + 1 < ABSENT_READS:
         return None
     if position is None:
-        return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, POSITION_GONE)
-    delay = backoff_seconds(order.attempt_count)
-    return OrderOutcome(order.order_id, order.epoch, OrderState.READY, retry_seconds=delay)
+        return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.REJECTED, POSITION_GONE)
+    return again(order)

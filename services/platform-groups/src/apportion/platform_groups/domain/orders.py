@@ -98,10 +98,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class OrderOutcome:
-    """The next state of an order. Guarded by the epoch it was sent under. Volumes are signed like the order's."""
+    """The next state of an order. It holds for one sending only: an order that was sent again since keeps its state.
+
+    Volumes are signed like the order's.
+    """
 
     order_id: int
     epoch: int
+    attempt_count: int
     state: OrderState
     reason: str = ""
     volume_e8: int = 0
@@ -118,40 +122,33 @@ def settle(order: SentOrder, answer: Answer) -> OrderOutcome:
     """The outcome of one answer."""
     kind = answer.kind
     if kind is AnswerKind.FILLED:
-        return filled(order.order_id, order.epoch, order.volume_e8, answer)
+        return filled(order, answer)
     if kind is AnswerKind.LOST:
-        return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, answer.reason)
+        return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.UNKNOWN, answer.reason)
     if kind is AnswerKind.NOT_TAKEN:
-        return OrderOutcome(
-            order.order_id,
-            order.epoch,
-            OrderState.READY,
-            answer.reason,
-            retry_seconds=backoff_seconds(order.attempt_count),
-        )
+        return again(order, answer.reason)
     if order.purpose is not OrderPurpose.OPEN and kind is AnswerKind.POSTPONED:
-        delay = backoff_seconds(order.attempt_count)
-        return OrderOutcome(order.order_id, order.epoch, OrderState.READY, answer.reason, retry_seconds=delay)
+        return again(order, answer.reason)
     if order.purpose is OrderPurpose.CLOSE:
         return _settle_close(order, answer)
     if order.purpose is OrderPurpose.MODIFY:
         return _settle_modify(order, answer)
-    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
+    return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.REJECTED, answer.reason)
 
 
 def _settle_close(order: SentOrder, answer: Answer) -> OrderOutcome:
     if answer.kind is AnswerKind.ALREADY_CLOSED:
-        return already_closed(order.order_id, order.epoch, order.position_ticket)
+        return already_closed(order)
     if answer.kind is AnswerKind.CLOSE_VOLUME:
-        return OrderOutcome(order.order_id, order.epoch, OrderState.UNKNOWN, CLOSE_VOLUME)
-    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, answer.reason)
+        return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.UNKNOWN, CLOSE_VOLUME)
+    return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.REJECTED, answer.reason)
 
 
 def _settle_modify(order: SentOrder, answer: Answer) -> OrderOutcome:
     if answer.kind is AnswerKind.UNCHANGED:
-        return modified(order.order_id, order.epoch)
+        return modified(order)
     reason = POSITION_GONE if answer.kind is AnswerKind.ALREADY_CLOSED else answer.reason
-    return OrderOutcome(order.order_id, order.epoch, OrderState.REJECTED, reason)
+    return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.REJECTED, reason)
 
 
 def slippage_refusal(order: SentOrder, bid_e8: int, ask_e8: int) -> str:
@@ -165,18 +162,19 @@ def slippage_refusal(order: SentOrder, bid_e8: int, ask_e8: int) -> str:
     return SLIPPAGE if worse_e8 > order.max_slippage_e8 else ""
 
 
-def modified(order_id: int, epoch: int) -> OrderOutcome:
+def modified(order: SentOrder | UnknownOrder) -> OrderOutcome:
     """Stop loss and take profit are as wished."""
-    return OrderOutcome(order_id, epoch, OrderState.FILLED)
+    return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.FILLED)
 
 
-def filled(order_id: int, epoch: int, volume_e8: int, answer: Answer) -> OrderOutcome:
-    """FILLED, or PARTIALLY_FILLED when less than `volume_e8` (signed) was done."""
-    signed = answer.volume_e8 if volume_e8 > 0 else -answer.volume_e8
-    complete = answer.volume_e8 >= abs(volume_e8)
+def filled(order: SentOrder | UnknownOrder, answer: Answer) -> OrderOutcome:
+    """FILLED, or PARTIALLY_FILLED when less than the order's volume was done."""
+    signed = answer.volume_e8 if order.volume_e8 > 0 else -answer.volume_e8
+    complete = answer.volume_e8 >= abs(order.volume_e8)
     return OrderOutcome(
-        order_id,
-        epoch,
+        order.order_id,
+        order.epoch,
+        order.attempt_count,
         OrderState.FILLED if complete else OrderState.PARTIALLY_FILLED,
         filled_volume_e8=signed,
         price_e8=answer.price_e8,
@@ -186,9 +184,29 @@ def filled(order_id: int, epoch: int, volume_e8: int, answer: Answer) -> OrderOu
     )
 
 
-def already_closed(order_id: int, epoch: int, position_ticket: int) -> OrderOutcome:
+def already_closed(order: SentOrder | UnknownOrder) -> OrderOutcome:
     """A close whose position somebody else closed is done, with nothing filled by us."""
-    return OrderOutcome(order_id, epoch, OrderState.FILLED, ALREADY_CLOSED, position_ticket=position_ticket)
+    return OrderOutcome(
+        order.order_id,
+        order.epoch,
+        order.attempt_count,
+        OrderState.FILLED,
+        ALREADY_CLOSED,
+        position_ticket=order.position_ticket,
+    )
+
+
+def again(order: SentOrder | UnknownOrder, reason: str = "", *, volume_e8: int = 0) -> OrderOutcome:
+    """To be sent once more, after a pause. `volume_e8` 0 keeps the volume to send."""
+    return OrderOutcome(
+        order.order_id,
+        order.epoch,
+        order.attempt_count,
+        OrderState.READY,
+        reason,
+        volume_e8=volume_e8,
+        retry_seconds=backoff_seconds(order.attempt_count),
+    )
 
 
 def backoff_seconds(attempt_count: int) -> float:

@@ -81,10 +81,11 @@ class UnknownLeg:
 
 @dataclass(frozen=True, slots=True)
 class LegOutcome:
-    """The next state of a leg, guarded by the epoch it was sent under."""
+    """The next state of a leg. It holds for one sending only, as an order's."""
 
     leg_id: int
     epoch: int
+    attempt_count: int
     state: LegState
     reason: str = ""
     deal_ticket: int = 0
@@ -158,21 +159,30 @@ def refused(leg: SentLeg, reason: str, *, temporary: bool) -> LegOutcome:
     """A refusal ends a debit or credit unless it is for now only; a refund goes on in any case."""
     if temporary or leg.kind is LegKind.REFUND:
         return postponed(leg, reason)
-    return LegOutcome(leg.leg_id, leg.epoch, LegState.REJECTED, reason)
+    return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.REJECTED, reason)
 
 
 def postponed(leg: SentLeg, reason: str) -> LegOutcome:
     """Certainly not booked: to be sent again."""
-    return LegOutcome(leg.leg_id, leg.epoch, LegState.READY, reason, retry_seconds=backoff_seconds(leg.attempt_count))
+    return _again(leg, reason)
 
 
 def judge(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: timedelta) -> LegOutcome | None:
     """Ends an UNKNOWN leg: booked when a deal carries its token, to be sent again after two complete reports without
     one, each later than the server's request timeout. None: not known yet."""
     if deal_ticket:
-        return LegOutcome(leg.leg_id, leg.epoch, LegState.DONE, deal_ticket=deal_ticket)
+        return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.DONE, deal_ticket=deal_ticket)
     if leg.absent_count + 1 < ABSENT_READS or read_time <= leg.sent_time + timeout:
         return None
+    return _again(leg, "NOT_FOUND_ON_SERVER")
+
+
+def _again(leg: SentLeg | UnknownLeg, reason: str) -> LegOutcome:
     return LegOutcome(
-        leg.leg_id, leg.epoch, LegState.READY, "NOT_FOUND_ON_SERVER", retry_seconds=backoff_seconds(leg.attempt_count)
+        leg.leg_id,
+        leg.epoch,
+        leg.attempt_count,
+        LegState.READY,
+        reason,
+        retry_seconds=backoff_seconds(leg.attempt_count),
     )

@@ -12,7 +12,7 @@ from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
 from apportion.platform_groups.domain.server_facts import DAY_MS, HOUR_MS, ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import DealAction, OrderPurpose
 from apportion.platform_groups.domain.tokens import leg_of, order_of
-from apportion.platform_groups.domain.transfers import LegOutcome
+from apportion.platform_groups.domain.transfers import LegOutcome, UnknownLeg
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
@@ -51,7 +51,7 @@ async def resolve_orders(
     deals = await server.deals_of_logins(logins, max(from_ms, 0), to_ms)
     outcomes, absent = _judge_all(orders, positions, deals, answer_timeout, now)
     if outcomes or absent:
-        await save_order_outcomes(engine, new_id, outcomes, absent_order_ids=absent, now=now)
+        await save_order_outcomes(engine, new_id, outcomes, absent=absent, now=now)
     return len(orders)
 
 
@@ -61,13 +61,13 @@ def _judge_all(
     deals: Sequence[ServerDeal],
     answer_timeout: timedelta,
     now: datetime,
-) -> tuple[list[OrderOutcome], list[int]]:
-    """Outcomes, and the ids of orders to count as absent once more."""
+) -> tuple[list[OrderOutcome], list[UnknownOrder]]:
+    """Outcomes, and the orders to count as absent once more."""
     deal_of = {(deal.login, order_of(deal.comment)): deal for deal in deals if not deal.by_client}
     opened = {(position.login, order_of(position.comment)): position for position in positions}
     by_ticket = {(position.login, position.position_ticket): position for position in positions}
     outcomes: list[OrderOutcome] = []
-    absent: list[int] = []
+    absent: list[UnknownOrder] = []
     for order in orders:
         position = (
             opened.get((order.login, order.order_id))
@@ -79,7 +79,7 @@ def _judge_all(
         if outcome is not None:
             outcomes.append(outcome)
         elif evidence.counts_as_absent(order, now, answer_timeout):
-            absent.append(order.order_id)
+            absent.append(order)
     return outcomes, absent
 
 
@@ -105,13 +105,13 @@ async def resolve_legs(
     operations = [deal for deal in deals if deal.action is not DealAction.TRADE]
     booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in operations}
     outcomes: list[LegOutcome] = []
-    absent: list[int] = []
+    absent: list[UnknownLeg] = []
     for leg in legs:
         outcome = transfers.judge(leg, booked.get((leg.login, leg.leg_id), 0), read_time=now, timeout=answer_timeout)
         if outcome is not None:
             outcomes.append(outcome)
         elif now > leg.sent_time + answer_timeout:
-            absent.append(leg.leg_id)
+            absent.append(leg)
     if outcomes or absent:
-        await save_leg_outcomes(engine, new_id, outcomes, absent_leg_ids=absent, now=now)
+        await save_leg_outcomes(engine, new_id, outcomes, absent=absent, now=now)
     return len(legs)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
-from apportion.platform_groups.domain.transfers import LegOutcome, TransferStep, advance
+from apportion.platform_groups.domain.transfers import LegOutcome, TransferStep, UnknownLeg, advance
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.storage.events import append_transfers_updated
 from apportion.platform_groups.storage.orders import ring_egress
@@ -30,13 +30,13 @@ async def save_leg_outcomes(
     new_id: NewId,
     outcomes: Sequence[LegOutcome],
     *,
-    absent_leg_ids: Sequence[int] = (),
+    absent: Sequence[UnknownLeg] = (),
     now: datetime,
 ) -> None:
-    """An outcome holds only for the leg as it was sent (same epoch)."""
+    """An outcome holds only for the leg as it was sent (same epoch and attempt)."""
     async with transaction(engine) as tx:
-        if absent_leg_ids:
-            await save_leg_absences(tx, absent_leg_ids)
+        if absent:
+            await save_leg_absences(tx, absent)
         finished = [row for row in await save_legs(tx, outcomes, now) if is_final_leg(row["state"])]
         if not finished:
             return

@@ -113,7 +113,8 @@ CLAIM = """
 """
 
 # A claimed order may wait long for a slow server: one whose answer was lost was sent at the latest now, and only a
-# report that is late enough after that proves that it was not.
+# report that is late enough after that proves that it was not. Who judged an earlier attempt, by answer or by report,
+# has nothing to say about this one, which may be on the wire.
 SAVE = f"""
     UPDATE orders o SET state = r.state, reason = r.reason, update_time = $11::timestamptz,
         sent_time = CASE WHEN r.state = 3 THEN $11 ELSE o.sent_time END,
@@ -123,11 +124,17 @@ SAVE = f"""
         position_ticket = CASE WHEN r.position_ticket > 0 THEN r.position_ticket ELSE o.position_ticket END,
         server_time_ms = r.server_time_ms
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::bigint[], $9::bigint[], $10::bigint[], $12::float8[])
+                $8::bigint[], $9::bigint[], $10::bigint[], $12::float8[], $13::bigint[])
         AS r (order_id, epoch, state, reason, volume_e8, filled_volume_e8, price_e8, position_ticket, deal_ticket,
-              server_time_ms, retry_seconds)
-    WHERE o.order_id = r.order_id AND o.epoch = r.epoch AND o.state IN (2, 3)
+              server_time_ms, retry_seconds, attempt_count)
+    WHERE o.order_id = r.order_id AND o.epoch = r.epoch AND o.attempt_count = r.attempt_count AND o.state IN (2, 3)
     RETURNING {RESULT_COLUMNS}
+"""
+
+SAVE_ABSENCES = """
+    UPDATE orders o SET absent_count = absent_count + 1
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (order_id, epoch, attempt_count)
+    WHERE o.order_id = r.order_id AND o.epoch = r.epoch AND o.attempt_count = r.attempt_count AND o.state = 3
 """
 
 ORPHANED = f"""
@@ -265,7 +272,7 @@ async def claim_orders(
 
 
 async def save_outcomes(tx: AsyncConnection, outcomes: Sequence[OrderOutcome], now: datetime) -> list[Any]:
-    """Result rows of the orders that were still SENDING or UNKNOWN under the outcome's epoch."""
+    """Result rows of the orders that were still SENDING or UNKNOWN and not sent again since."""
     return await fetch_arrays(
         tx,
         SAVE,
@@ -281,6 +288,7 @@ async def save_outcomes(tx: AsyncConnection, outcomes: Sequence[OrderOutcome], n
         [outcome.server_time_ms for outcome in outcomes],
         now,
         [outcome.retry_seconds for outcome in outcomes],
+        [outcome.attempt_count for outcome in outcomes],
     )
 
 
@@ -322,10 +330,15 @@ async def list_unknown(
     ]
 
 
-async def save_absences(tx: AsyncConnection, order_ids: Sequence[int]) -> None:
-    """One more complete, late enough report without these UNKNOWN orders."""
-    query = "UPDATE orders SET absent_count = absent_count + 1 WHERE order_id = ANY($1::bigint[]) AND state = 3"
-    await fetch_arrays(tx, query, list(order_ids))
+async def save_absences(tx: AsyncConnection, orders: Sequence[UnknownOrder]) -> None:
+    """One more complete, late enough report without these, unless they were sent again since."""
+    await fetch_arrays(
+        tx,
+        SAVE_ABSENCES,
+        [order.order_id for order in orders],
+        [order.epoch for order in orders],
+        [order.attempt_count for order in orders],
+    )
 
 
 async def list_by_source(tx: AsyncConnection, label: int, source_id: str, after_item_id: int, limit: int) -> list[Any]:

@@ -73,15 +73,22 @@ CLAIM = """
         l.attempt_count
 """
 
-# A leg whose answer was lost was sent at the latest now, as an order is.
+# As of orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
 SAVE_LEGS = """
     UPDATE transfer_legs l SET state = r.state, sent_time = CASE WHEN r.state = 4 THEN $6 ELSE l.sent_time END,
         reason = r.reason, deal_ticket = r.deal_ticket,
         update_time = $6::timestamptz, next_attempt_time = $6 + make_interval(secs => r.retry_seconds)
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $7::float8[])
-        AS r (leg_id, epoch, state, reason, deal_ticket, retry_seconds)
-    WHERE l.leg_id = r.leg_id AND l.epoch = r.epoch AND l.state IN (3, 4)
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $7::float8[],
+                $8::bigint[])
+        AS r (leg_id, epoch, state, reason, deal_ticket, retry_seconds, attempt_count)
+    WHERE l.leg_id = r.leg_id AND l.epoch = r.epoch AND l.attempt_count = r.attempt_count AND l.state IN (3, 4)
     RETURNING l.leg_id, l.transfer_id, l.kind, l.state, l.reason
+"""
+
+SAVE_LEG_ABSENCES = """
+    UPDATE transfer_legs l SET absent_count = absent_count + 1
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (leg_id, epoch, attempt_count)
+    WHERE l.leg_id = r.leg_id AND l.epoch = r.epoch AND l.attempt_count = r.attempt_count AND l.state = 4
 """
 
 SAVE_TRANSFERS = f"""
@@ -203,7 +210,7 @@ async def claim_legs(
 
 
 async def save_legs(tx: AsyncConnection, outcomes: Sequence[LegOutcome], now: datetime) -> list[Any]:
-    """Rows (leg_id, transfer_id, kind, state, reason) of legs still SENDING or UNKNOWN under the outcome's epoch."""
+    """Rows (leg_id, transfer_id, kind, state, reason) of legs still SENDING or UNKNOWN and not sent again since."""
     parameters: list[Any] = [
         [outcome.leg_id for outcome in outcomes],
         [outcome.epoch for outcome in outcomes],
@@ -212,6 +219,7 @@ async def save_legs(tx: AsyncConnection, outcomes: Sequence[LegOutcome], now: da
         [outcome.deal_ticket for outcome in outcomes],
         now,
         [outcome.retry_seconds for outcome in outcomes],
+        [outcome.attempt_count for outcome in outcomes],
     ]
     return await fetch_arrays(tx, SAVE_LEGS, *parameters)
 
@@ -269,10 +277,14 @@ async def list_unknown_legs(
     return [UnknownLeg(*row) for row in rows]
 
 
-async def save_leg_absences(tx: AsyncConnection, leg_ids: Sequence[int]) -> None:
-    """One more complete, late enough report without these UNKNOWN legs."""
-    query = "UPDATE transfer_legs SET absent_count = absent_count + 1 WHERE leg_id = ANY($1::bigint[]) AND state = 4"
-    await fetch_arrays(tx, query, list(leg_ids))
+async def save_leg_absences(tx: AsyncConnection, legs: Sequence[UnknownLeg]) -> None:
+    """One more complete, late enough report without these, unless they were sent again since."""
+    parameters: list[Any] = [
+        [leg.leg_id for leg in legs],
+        [leg.epoch for leg in legs],
+        [leg.attempt_count for leg in legs],
+    ]
+    await fetch_arrays(tx, SAVE_LEG_ABSENCES, *parameters)
 
 
 async def load_transfer(tx: AsyncConnection, label: int, transfer_id: int) -> Transfer:

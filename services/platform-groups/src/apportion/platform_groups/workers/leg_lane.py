@@ -84,5 +84,5 @@ class LegLane(SendingLane):
             return postponed(leg, "NOT_SENT")
         except ServerFailure as error:
             log.warning("leg_answer_lost", leg_id=leg.leg_id, cause=str(error))
-            return LegOutcome(leg.leg_id, leg.epoch, LegState.UNKNOWN, "ANSWER_LOST")
-        return LegOutcome(leg.leg_id, leg.epoch, LegState.DONE, deal_ticket=ticket)
+            return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.UNKNOWN, "ANSWER_LOST")
+        return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.DONE, deal_ticket=ticket)
