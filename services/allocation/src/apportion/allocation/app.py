@@ -49,6 +49,8 @@ from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.allocation.storage"
+HISTORY_SWEEP_SECONDS = 120.0
+"""Nobody waits for what the history missed, and platform-groups is asked less."""
 
 
 @asynccontextmanager
@@ -137,6 +139,7 @@ def _statistics_loops(
         owner=settings.worker_id,
         clock=clock,
         concurrent_transactions=1,
+        sweep_seconds=HISTORY_SWEEP_SECONDS,
     )
     statistician = Statistician(
         engine,
