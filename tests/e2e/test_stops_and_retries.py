@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from apportion.devstack.day import Day
 from apportion.devstack.scene import Scene
+from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("stops-and-retries")]
 
@@ -49,9 +48,10 @@ async def _stops(scene: Scene) -> set[tuple[str, str]]:
 
 
 async def _become(scene: Scene, wanted: set[tuple[str, str]]) -> None:
-    async with asyncio.timeout(60):
-        while await _stops(scene) != wanted:
-            await asyncio.sleep(0.2)
+    async def is_wanted() -> bool:
+        return await _stops(scene) == wanted
+
+    await eventually(is_wanted, timeout_seconds=60)
 
 
 def _day(scene: Scene) -> Day:
