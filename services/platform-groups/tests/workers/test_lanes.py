@@ -53,6 +53,9 @@ CLOSE = """INSERT INTO orders (label, trading_server_id, shard, account_id, logi
     VALUES (1, 1, 7, 7, 1001, 'close', 1, 7, 2, 'EURUSD', -40000000, -40000000, 9, 0, 0, 1, now(), now(), now())"""
 
 
+OTHER_LEG = LEG.replace("(6, 1, 2,", "(7, 1, 3,")
+
+
 class Server:
     """Does not take the first request, and lets nobody save that; then it takes all."""
 
@@ -165,3 +168,41 @@ async def test_an_order_on_the_wire_is_not_sent_again_for_an_answer_that_was_sav
         await eventually(lambda: session.collect_count > 3)
         assert await is_in_state(engine, "orders", 2)
     assert session.request_count == 2
+
+
+class BrokenServer:
+    """Breaks at the first leg while the second waits for its connection."""
+
+    def __init__(self) -> None:
+        self.waiting = asyncio.Event()
+        self.permit = asyncio.Event()
+        self.booked: list[int] = []
+
+    async def server_time_ms(self) -> int:
+        return 1_000
+
+    async def book_leg(self, leg: SentLeg, _permit: Callable[[], bool]) -> int:
+        if leg.leg_id == 6:
+            await self.waiting.wait()
+            raise RuntimeError("a bug")
+        self.waiting.set()
+        await self.permit.wait()
+        self.booked.append(leg.leg_id)
+        return 77
+
+
+async def test_a_lane_that_breaks_leaves_no_leg_behind_on_its_way_to_the_wire(engine: AsyncEngine) -> None:
+    async with transaction(engine) as tx:
+        for row in (TRANSFER, LEG, OTHER_LEG):
+            await tx.execute(text(row))
+    server, clock = BrokenServer(), SystemClock()
+    shards = await held_shard(engine)
+    lane = LegLane(engine, server, shards, ServerClock(server, clock), clock, uuid.uuid4)  # type: ignore[arg-type]
+    run = asyncio.create_task(lane.run())
+    await server.waiting.wait()
+    await asyncio.wait([run], timeout=0.1)
+    assert not run.done()
+    server.permit.set()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await run
+    assert server.booked == [7]

@@ -55,7 +55,7 @@ class LegLane(SendingLane):
             self._bell.clear()
             async with self._turn:
                 taken = await self._take()
-                self._unsaved += await asyncio.gather(*(self._book(leg) for leg in taken))
+                await self._book_all(taken)
             await self._save()
             if len(taken) < BATCH:
                 await self._rest()
@@ -73,6 +73,15 @@ class LegLane(SendingLane):
             server_time_ms=server_time_ms,
             now=self._clock.now(),
         )
+
+    async def _book_all(self, legs: list[SentLeg]) -> None:
+        """Raises what one raised unexpectedly, but only when all have ended: a restart adopts what is SENDING, and none
+        of it may reach the wire any more."""
+        ended = await asyncio.gather(*(self._book(leg) for leg in legs), return_exceptions=True)
+        self._unsaved += [outcome for outcome in ended if isinstance(outcome, LegOutcome)]
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
     async def _book(self, leg: SentLeg) -> LegOutcome:
         try:
