@@ -80,7 +80,9 @@ async def test_row_3_good_content_types(gateway: Any, content_type: str) -> None
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate"])
-@pytest.mark.parametrize("body", [gzip.compress(GOOD), GOOD, gzip.compress(bytes(1_000_000))])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(GOOD), GOOD, gzip.compress(bytes(1_000_000))], ids=["small", "plain", "bomb"]
+)
 async def test_row_4_content_encoding(gateway: Any, encoding: str, body: bytes) -> None:
     reply = await gateway.send(body, {"Content-Encoding": encoding})
     assert_refused(reply, 415, -32600, "UNSUPPORTED_ENCODING")

@@ -39,9 +39,15 @@ def copy_with_carry(
     Limits above are no rounding: who is cut by one is owed what he was owed before. What min lot kept back is owed, so
     that small followers get their part in the end.
     """
-    owed_e8 = added(share.in_units(1, Rounding.HALF_UP), carries_e8)
+    step_e8 = limits.grid.step_e8
+    # Who is cut, however much too much he got before, needs no share in 1e-8 lot, which might not fit into int64.
+    too_much = -int(carries_e8.min(initial=0)) // step_e8 + 2
+    cut = share.in_units(step_e8, Rounding.DOWN) > limits.max_steps + too_much
+    owed_e8 = np.where(cut, (limits.max_steps + 1) * step_e8, 0)
+    rows = np.flatnonzero(~cut)
+    owed_e8[rows] = added(share.of(rows).in_units(1, Rounding.HALF_UP), carries_e8[rows])
     steps, reasons = copy(Share((np.maximum(owed_e8, 0),), 1, 1), limits, Rounding.HALF_UP)
-    left_e8 = owed_e8 - steps * limits.grid.step_e8
+    left_e8 = owed_e8 - steps * step_e8
     return steps, reasons, np.where(reasons == SkipReason.CAPPED, carries_e8, left_e8)
 
 

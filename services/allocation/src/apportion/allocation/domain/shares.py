@@ -31,6 +31,10 @@ class Share:
         """One share as a fraction of 1e-8 lots."""
         return Fraction(self.multiplier * prod(int(column[row]) for column in self.factors), self.divisor)
 
+    def of(self, rows: Rows) -> Share:
+        """The shares of some rows."""
+        return Share(tuple(column[rows] for column in self.factors), self.multiplier, self.divisor)
+
     def in_units(self, unit_e8: int, rounding: Rounding) -> Int64Array:
         """Share ÷ unit of all rows, rounded once, exact also where products pass 63 bits."""
         return product_div(self.factors, self.multiplier, self.divisor * unit_e8, rounding)
