@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from tests.bench.kernel import CHILDREN, GRIDS, REPEAT, VOLUME_E8, bare_seconds, equities, subscription_set
+from tests.bench.kernel import CHILDREN, GRIDS, REPEAT, STEP_E8, VOLUME_E8, bare_seconds, equities, subscription_set
 from tests.bench.measure import Row, duration, in_turn, seconds
 from tests.bench.servers import Servers
 
@@ -36,7 +36,7 @@ def inputs(method: AllocationMethod) -> OpenInputs:
         figures=Figures(
             margins=nothing,
             leverages=np.full(CHILDREN, 100),
-            held_e8=chance.integers(0, E8, CHILDREN),
+            held_e8=equities() // 20_000 * STEP_E8,
             carries_e8=nothing,
         ),
         contract_size=100_000,
