@@ -17,6 +17,9 @@ from apportion.events.received_event import ReceivedEvent
 from apportion.storage import fetch_arrays, transaction
 from apportion.storage.leases import Lease
 
+ERROR_LENGTH = 2_000
+"""Characters of an error that are kept."""
+
 
 class AggregateKey(NamedTuple):
     """Whose events are numbered 1, 2, 3, ..."""

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.errors import DomainError, EventsMissing
 from apportion.events import metrics
-from apportion.events.inbox import AggregateKey, Cursor, advance_cursor, count_failure, load_cursors, park
+from apportion.events.inbox import ERROR_LENGTH, AggregateKey, Cursor, advance_cursor, count_failure, load_cursors, park
 from apportion.events.received_event import ReceivedEvent
 from apportion.events.replay import ReplayPort
 from apportion.runtime import Clock
-from apportion.storage import transaction
+from apportion.storage import storable, transaction
 from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
@@ -31,7 +31,6 @@ FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 5.0
 BUFFER_BYTES_PER_LANE = 1 << 20
 BUFFER_BYTES = 64 << 20
-ERROR_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +298,7 @@ class Lane:
         settings, cursor = self._settings, self.cursor
         if cursor is None:
             return 0.0
-        cause = _storable(f"{type(error).__name__}: {error}")
+        cause = storable(f"{type(error).__name__}: {error}", ERROR_LENGTH)
         culprit = self._attempt[0] if self._attempt else None
         async with settings.slots, transaction(settings.engine) as tx:
             await check_fence(tx, self._lease)
@@ -329,8 +328,3 @@ class Lane:
         if event is not None:
             self._buffered_bytes -= len(event.payload)
             self._settings.buffered_bytes -= len(event.payload)
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL takes neither NUL nor lone surrogates, and an error text may hold the poison itself."""
-    return text[:ERROR_LENGTH].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

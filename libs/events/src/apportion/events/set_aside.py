@@ -16,8 +16,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.errors import DomainError, NotFound
+from apportion.events.inbox import ERROR_LENGTH
 from apportion.events.received_event import ReceivedEvent
-from apportion.storage import fetch_arrays, transaction
+from apportion.storage import fetch_arrays, storable, transaction
 
 log = structlog.get_logger()
 
@@ -59,14 +60,15 @@ async def set_aside(tx: AsyncConnection, event: ReceivedEvent, *, part: str, err
     the handler wrote for the part before is not undone: check first, or write under `tx.begin_nested()`.
     """
     aggregate = (event.label, event.aggregate_type, event.aggregate_id)
-    await fetch_arrays(tx, KEEP, *aggregate, event.sequence, part, event.type, event.payload, str(error), now)
+    cause = storable(str(error), ERROR_LENGTH)
+    await fetch_arrays(tx, KEEP, *aggregate, event.sequence, part, event.type, event.payload, cause, now)
     log.error(
         "event_part_set_aside",
         aggregate="/".join(map(str, aggregate)),
         sequence=event.sequence,
         part=part,
         reason=error.reason,
-        cause=error.message,
+        cause=cause,
     )
 
 

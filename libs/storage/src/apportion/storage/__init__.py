@@ -21,6 +21,7 @@ from apportion.storage.outbox import (
 from apportion.storage.pages import NEWEST_FIRST, Page, page_size
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_version, migrate, newest_version, schema_version
+from apportion.storage.storable import storable
 from apportion.storage.transaction import transaction
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "partition_of",
     "ping",
     "schema_version",
+    "storable",
     "store_answer",
     "transaction",
     "violated_constraint",
