@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,24 +40,16 @@ from apportion.runtime import Clock
 Dispatch = Callable[[Iterable[Allocation], Mapping[int, ChildOrders]], None]
 
 
-def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handler]:
-    """By the name of the payload message. `dispatch` is called with decisions that were committed, and those of their
-    orders, by allocation, that are at hand."""
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Decides on what masters do, and books what became of it."""
 
-    def after_commit(followed: Followed) -> AfterCommit:
-        async def hook() -> None:
-            orders = {}
-            for opened in followed.opened:
-                if opened.subscriptions is not None and opened.columns is not None and opened.routes is not None:
-                    desk.remember(opened.subscriptions)
-                    orders[opened.allocation.allocation_id] = child_orders(
-                        opened.allocation, opened.columns, opened.routes
-                    )
-            dispatch(followed.allocations, orders)
+    desk: Desk
+    clock: Clock
+    dispatch: Dispatch
+    """Called with decisions that were committed, and those of their orders, by allocation, that are at hand."""
 
-        return hook
-
-    async def deals_observed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+    async def deals_observed(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         deals = parse_deals(event.payload)
         if not deals.rows.size:
             return None
@@ -66,24 +59,24 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
         for account_id, master in masters.items():
             done = await follow_master_deals(
                 tx,
-                desk,
+                self.desk,
                 ids,
                 master,
                 master_deals(deals, account_id),
                 observed=deals.observation,
-                now=clock.now(),
+                now=self.clock.now(),
             )
             followed.allocations += done.allocations
             followed.opened += done.opened
             for conflict in done.conflicts:
                 part = f"deal {conflict.metadata['dealTicket']} of account {account_id}"
-                await set_aside(tx, event, part=part, error=conflict, now=clock.now())
+                await set_aside(tx, event, part=part, error=conflict, now=self.clock.now())
         closing = closing_deals(deals, np.array(list(masters), dtype=np.int64))
         if closing is not None:
-            await apply_child_deals(tx, event, closing, now=clock.now())
-        return after_commit(followed)
+            await apply_child_deals(tx, event, closing, now=self.clock.now())
+        return self._after_commit(followed)
 
-    async def stops_observed(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+    async def stops_observed(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         changed = parse_stops(event.payload)
         masters, _ = await load_deciding_of_accounts(tx, event.label, {stops.account_id for stops in changed})
         decided = [
@@ -93,22 +86,43 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
                 stops.position_ticket,
                 stops.stop_loss_e8,
                 stops.take_profit_e8,
-                now=clock.now(),
+                now=self.clock.now(),
             )
             for stops in sorted(changed, key=lambda stops: (stops.account_id, stops.position_ticket))
             if stops.account_id in masters
         ]
-        return after_commit(Followed([allocation for allocation in decided if allocation is not None]))
+        return self._after_commit(Followed([allocation for allocation in decided if allocation is not None]))
 
-    async def orders_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
+    async def orders_updated(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         parsed = parse_order_results(event.payload)
         if parsed is None:
             return None
-        return after_commit(
-            Followed(await apply_order_results(tx, event, *parsed, retries=desk.limits.retries, now=clock.now()))
+        return self._after_commit(
+            Followed(
+                await apply_order_results(tx, event, *parsed, retries=self.desk.limits.retries, now=self.clock.now())
+            )
         )
 
-    return {DEALS: deals_observed, STOPS: stops_observed, ORDERS: orders_updated}
+    def _after_commit(self, followed: Followed) -> AfterCommit:
+        """Remembers what was decided with, and sends it."""
+
+        async def hook() -> None:
+            orders = {}
+            for opened in followed.opened:
+                if opened.subscriptions is not None and opened.columns is not None and opened.routes is not None:
+                    self.desk.remember(opened.subscriptions)
+                    orders[opened.allocation.allocation_id] = child_orders(
+                        opened.allocation, opened.columns, opened.routes
+                    )
+            self.dispatch(followed.allocations, orders)
+
+        return hook
+
+
+def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handler]:
+    """By the name of the payload message."""
+    decider = Decider(desk, clock, dispatch)
+    return {DEALS: decider.deals_observed, STOPS: decider.stops_observed, ORDERS: decider.orders_updated}
 
 
 def payout_handlers(clock: Clock, backoff: Backoff) -> Mapping[str, Handler]:

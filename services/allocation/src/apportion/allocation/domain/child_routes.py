@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.money import Int64Array
+from apportion.money import INT64_MAX, Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class ChildRoutes:
         return losses * self.copies_stops, profits * self.copies_stops
 
     @property
-    def max_ages_seconds(self) -> NDArray[np.float64]:
-        """How old its master's trade may be at most when each opens; infinite: no limit."""
-        ages = np.array([settings.max_age_ms / 1_000 or np.inf for settings in self.profiles])
+    def max_ages_ms(self) -> Int64Array:
+        """How old its master's trade may be at most when each opens."""
+        ages = np.array([settings.max_age_ms or INT64_MAX for settings in self.profiles], dtype=np.int64)
         return ages[self.profile_rows]
 
     def max_slippages_e8(self, point_e8: int) -> Int64Array:

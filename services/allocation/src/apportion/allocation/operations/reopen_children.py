@@ -40,6 +40,8 @@ from apportion.storage import transaction
 
 BATCH = 100
 
+SECOND_MS = 1_000
+
 
 async def hold_for_retry(
     tx: AsyncConnection,
@@ -95,7 +97,7 @@ async def _reopen(
     limits_seconds = retries.limits_seconds(waiting.rejected)
     age_seconds = (now - first.decide_time).total_seconds()
     is_wanted = (waiting.targets_e8 > 0) & (age_seconds < limits_seconds)
-    is_wanted &= age_seconds <= routes.max_ages_seconds
+    is_wanted &= age_seconds * SECOND_MS <= routes.max_ages_ms
     if master.halted or master.halt_epoch != first.halt_epoch:
         is_wanted[:] = False
     await give_up_waiting(tx, waiting.child_trade_ids[~is_wanted])

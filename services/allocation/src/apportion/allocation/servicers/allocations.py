@@ -21,7 +21,7 @@ from apportion.allocation.operations.list_history import list_history
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.storage.child_listing import FIRST
-from apportion.allocation.wire import fairness, messages, trades
+from apportion.allocation.wire import fairness, trades
 from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.allocation.wire.history import parse_history_filter, parse_owner, render_history_row
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
@@ -44,7 +44,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def AllocateTrade(  # noqa: N802 (the RPC's name)
         self, request: allocations_pb2.AllocateTradeRequest, context: Context
     ) -> allocations_pb2.AllocateTradeResponse:
-        command = messages.parse_allocate_trade(request)
+        command = wire.parse_allocate_trade(request)
         limit = CHUNK_ROWS if request.include_children else 0
         allocation, page = await allocate_trade(self._engine, self._desk, command, limit=limit, now=self._clock.now())
         return allocations_pb2.AllocateTradeResponse(
@@ -54,13 +54,13 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def PreviewTrade(  # noqa: N802
         self, request: allocations_pb2.PreviewTradeRequest, context: Context
     ) -> allocations_pb2.PreviewTradeResponse:
-        master_id, trade = messages.parse_preview_trade(request)
+        master_id, trade = wire.parse_preview_trade(request)
         limit = CHUNK_ROWS if request.include_children else 0
         allocation, page = await preview_trade(
             self._engine, self._desk, caller().label, master_id, trade, limit=limit, now=self._clock.now()
         )
         return allocations_pb2.PreviewTradeResponse(
-            allocation=messages.render_preview(allocation),
+            allocation=wire.render_preview(allocation),
             children=_columns(allocation, page),
         )
 
@@ -95,7 +95,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
             label,
             master_id=request.master_id,
             with_follow_ups=request.include_follow_ups,
-            skip_reason=messages.parse_skip_reason(request.skip_reason),
+            skip_reason=wire.parse_skip_reason(request.skip_reason),
             only_unallocated=request.only_unallocated,
             before=page.after_id,
             limit=page.limit,
@@ -113,7 +113,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
         explanation = await explain_allocation(
             self._engine, caller().label, allocation_id, first=request.first_child_index, limit=limit
         )
-        return messages.render_explanation(explanation)
+        return wire.render_explanation(explanation)
 
     async def ListChildTrades(  # noqa: N802
         self, request: allocations_pb2.ListChildTradesRequest, context: Context
