@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from risk_world import DAY, MASTER, Observer, limit_of, rows_of, set_limit, trip_of
@@ -140,11 +141,44 @@ async def test_an_unreachable_service_is_asked_for_ever_with_growing_waits(
     assert (await trip_of(engine)).last_error == ""
 
 
-async def test_closing_does_not_wait_for_the_halt(engine, work, lease, trip, masters, accounts):
+async def test_a_bug_in_a_step_is_tried_again_ever_more_slowly_and_shown(engine, work, lease, trip, accounts):
+    def break_down(name: str) -> None:
+        if name == "closing":
+            raise TypeError("a bug\x00")
+
+    accounts.fail = break_down
+    waits = []
+    while len(waits) < 4:
+        before = await trip_of(engine)
+        work.clock.advance(max(0.0, (before.next_attempt_time - work.clock.now()).total_seconds()))
+        after = await advance_trip(work, lease, before, DAY)
+        if after.failure_count > before.failure_count:
+            waits.append((after.next_attempt_time - work.clock.now()).total_seconds())
+    shown = await trip_of(engine)
+    assert (waits, shown.failure_count, shown.last_error) == ([0.5, 1, 2, 4], 4, "TypeError: a bug\ufffd")
+    accounts.fail = lambda step: None
+    await carry(work, lease, TripState.CLOSED)
+    assert (await trip_of(engine)).last_error == ""
+
+
+async def test_so_is_one_in_writing_down_what_a_step_learnt(engine, work, lease, trip):
+    def break_down(*_values: object) -> bytes:
+        raise TypeError("a bug")
+
+    broken = replace(work, payload=break_down)
+    after = await advance_trip(broken, lease, trip, DAY)
+    shown = await trip_of(engine)
+    assert (shown.state, shown.failure_count, shown.last_error) == (TripState.TRIPPED, 1, "TypeError: a bug")
+    assert after == shown
+    await carry(work, lease, TripState.CLOSED)
+
+
+@pytest.mark.parametrize("failure", [UpstreamUnavailable(service="allocation"), TypeError("UPSTREAM has a bug")])
+async def test_closing_does_not_wait_for_the_halt(engine, work, lease, trip, masters, accounts, failure):
     """allocation is away: the positions are closed all the same, and the trip stays open until the latch is on."""
 
     def fail(name: str) -> None:
-        raise UpstreamUnavailable(service="allocation")
+        raise failure
 
     masters.fail = fail
     for _ in range(6):

@@ -20,7 +20,7 @@ from apportion.risk.operations.ports import Accounts, AccountStatesSource, Maste
 from apportion.risk.operations.trip_limit import publish_trip
 from apportion.risk.storage.trips import limit_follows, load_trip, save_closes, save_progress
 from apportion.runtime import Clock
-from apportion.storage import transaction
+from apportion.storage import storable, transaction
 from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
@@ -56,20 +56,20 @@ class Step:
 async def advance_trip(work: TripWork, lease: Lease, trip: Trip, server_day: int | None) -> Trip:
     """One step; the trip afterwards, with the time of its next one. `server_day` is None while unknown.
 
-    Raises StaleEpoch when another worker has this server by now, and what the database raises.
+    Raises StaleEpoch when another worker has this server by now, and what the database raises. A bug is a failed step
+    like any other, be it in the step or in writing down what it learnt: the trip must show it, and not run hot.
     """
     try:
         step = await STEPS[trip.state](work, trip, server_day)
-    except DomainError as error:
-        log.error(
-            "trip_step_failed",
-            trip_id=trip.trip_id,
-            state=trip.state.name,
-            attempt=trip.attempt_count + 1,
-            error=str(error),
-        )
-        step = Step(_failed(trip, error, work.clock.now()))
-    await _save(work, lease, trip, step)
+    except Exception as error:
+        step = _fail(work, trip, error)
+    try:
+        await _save(work, lease, trip, step)
+    except DomainError:
+        raise
+    except Exception as error:
+        step = _fail(work, trip, error)
+        await _save(work, lease, trip, step)
     return step.trip
 
 
@@ -134,9 +134,10 @@ async def _halt(work: TripWork, trip: Trip) -> tuple[bool, str]:
     if not trip.is_halted:
         try:
             await work.masters.halt(trip.label, trip.master_id, trip.cause, trip.request_id("halt"))
-        except DomainError as error:
-            log.error("trip_halt_failed", trip_id=trip.trip_id, error=str(error))
-            return False, str(error)[:ERROR_LENGTH]
+        except Exception as error:
+            cause = _cause(error)
+            log.error("trip_halt_failed", trip_id=trip.trip_id, error=cause)
+            return False, cause
     return True, ""
 
 
@@ -161,13 +162,33 @@ def _waiting(trip: Trip, now: datetime, seconds: float, error: str) -> Trip:
     )
 
 
-def _failed(trip: Trip, error: DomainError, now: datetime) -> Trip:
+def _fail(work: TripWork, trip: Trip, error: Exception) -> Step:
+    """The step to be tried again, later each time."""
+    cause = _cause(error)
+    log.error(
+        "trip_step_failed",
+        trip_id=trip.trip_id,
+        state=trip.state.name,
+        attempt=trip.attempt_count + 1,
+        error=cause,
+        exc_info=None if isinstance(error, DomainError) else error,
+    )
+    return Step(_failed(trip, cause, work.clock.now()))
+
+
+def _cause(error: Exception) -> str:
+    """As the trip shows it."""
+    is_bug = not isinstance(error, DomainError)
+    return storable(f"{type(error).__name__}: {error}" if is_bug else str(error), ERROR_LENGTH)
+
+
+def _failed(trip: Trip, error: str, now: datetime) -> Trip:
     seconds = min(FIRST_RETRY_SECONDS * 2 ** min(trip.failure_count, MAX_DOUBLINGS), LONGEST_RETRY_SECONDS)
     return replace(
         trip,
         attempt_count=trip.attempt_count + 1,
         failure_count=trip.failure_count + 1,
-        last_error=str(error)[:ERROR_LENGTH],
+        last_error=error,
         next_attempt_time=now + timedelta(seconds=seconds),
     )
 
