@@ -21,6 +21,7 @@ from apportion.allocation.operations.list_history import list_history
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.storage.child_listing import FIRST
+from apportion.allocation.wire import allocations as wire
 from apportion.allocation.wire import fairness, trades
 from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.allocation.wire.history import parse_history_filter, parse_owner, render_history_row
