@@ -106,6 +106,7 @@ class StubAccounts:
     late_positions: int = 0
     read_only: bool = False
     equity_minor: int | None = 8_800
+    listed_account: int = ACCOUNT
 
     async def close_all(self, label: int, account_id: int, cause: str, request_id: uuid.UUID) -> int:
         self._do("close")
@@ -139,7 +140,13 @@ class StubAccounts:
         self._do("equity")
         if self.equity_minor is None:
             return None
-        return snapshot_of(self.equity_minor, self.equity_minor, time_ms=NOON_MS, observed=self.clock.now())
+        return snapshot_of(
+            self.equity_minor,
+            self.equity_minor,
+            time_ms=NOON_MS,
+            observed=self.clock.now(),
+            account=self.listed_account,
+        )
 
     def _do(self, step: str) -> None:
         self.fail(step)

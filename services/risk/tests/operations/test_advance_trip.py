@@ -209,9 +209,23 @@ async def test_the_achieved_equity_is_one_read_after_the_account_was_flat(engine
     accounts.equity_minor = None
     with pytest.raises(AssertionError, match="did not reach"):
         await carry(work, lease, TripState.CLOSED, steps=8)
+    assert (await trip_of(engine)).last_error == "no account states of trading server 1"
     accounts.equity_minor = 8_700
     await carry(work, lease, TripState.CLOSED)
-    assert (await trip_of(engine)).achieved_equity_minor == 8_700
+    closed = await trip_of(engine)
+    assert (closed.achieved_equity_minor, closed.last_error) == (8_700, "")
+
+
+async def test_a_trip_that_waits_for_an_account_not_among_the_states_says_so(engine, work, lease, trip, accounts):
+    accounts.listed_account = 99
+    with pytest.raises(AssertionError, match="did not reach"):
+        await carry(work, lease, TripState.CLOSED, steps=8)
+    waiting = await trip_of(engine)
+    assert waiting.last_error == "account 43 is not among the account states of trading server 1"
+    assert (waiting.state, waiting.failure_count) == (TripState.CLOSING, 1)
+    accounts.listed_account = 43
+    await carry(work, lease, TripState.CLOSED)
+    assert (await trip_of(engine)).last_error == ""
 
 
 async def test_two_workers_at_the_same_step_write_it_once(engine, work, lease, trip, accounts):

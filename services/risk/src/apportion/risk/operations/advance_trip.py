@@ -90,19 +90,23 @@ async def _finish_closing(work: TripWork, trip: Trip, _server_day: int | None) -
     await work.accounts.set_read_only(trip.label, trip.account_id, True, trip.cause, trip.request_id("read-only"))
     if await work.accounts.has_positions(trip.label, trip.account_id):
         return Step(await _close_again(work, trip, error), report.closes)
-    achieved_minor = await _equity_since(work, trip, report.flat_time)
+    achieved_minor, why_none = await _equity_since(work, trip, report.flat_time)
     if achieved_minor is None or not is_halted:
-        return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, error))
+        return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, error or why_none))
     following = replace(trip, state=TripState.CLOSED, flat_time=report.flat_time, achieved_equity_minor=achieved_minor)
     return Step(_progressed(following, work.clock.now(), ""), report.closes)
 
 
-async def _equity_since(work: TripWork, trip: Trip, since: datetime) -> int | None:
-    """None until there is one that was read at `since` or later."""
+async def _equity_since(work: TripWork, trip: Trip, since: datetime) -> tuple[int | None, str]:
+    """None until there is one that was read at `since` or later, and why not when waiting alone will not bring it."""
     snapshot = await work.states.newest(trip.label, trip.trading_server_id)
-    if snapshot is None or snapshot.observed_time < since:
-        return None
-    return snapshot.equity_minor(trip.account_id)
+    if snapshot is None:
+        return None, f"no account states of trading server {trip.trading_server_id}"
+    if snapshot.observed_time < since:
+        return None, ""
+    equity_minor = snapshot.equity_minor(trip.account_id)
+    missing = f"account {trip.account_id} is not among the account states of trading server {trip.trading_server_id}"
+    return equity_minor, missing if equity_minor is None else ""
 
 
 async def _close_again(work: TripWork, trip: Trip, error: str) -> Trip:
