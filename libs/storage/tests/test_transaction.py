@@ -21,6 +21,12 @@ from apportion.storage import (
 )
 
 ADD = text("INSERT INTO accounts (account_id, balance_minor) VALUES (:account_id, :balance_minor)")
+SLOW_COMMIT = (
+    """CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$""",
+    """CREATE CONSTRAINT TRIGGER dozing AFTER INSERT ON accounts DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION doze()""",
+)
 
 
 async def add(tx: AsyncConnection, account_id: int, balance_minor: int = 0) -> None:
@@ -103,6 +109,24 @@ async def test_a_connection_cut_between_transactions_fails_once(url: str) -> Non
     finally:
         await other.close()
         await engine.dispose()
+
+
+async def test_a_commit_without_an_answer_gives_up_its_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether it still has a transaction open, into which the next one would fall."""
+    monkeypatch.setattr("apportion.storage.engine.ANSWER_MARGIN_SECONDS", -4.5)
+    engine = create_engine(url, pool_size=1, statement_timeout_ms=5_000)
+    backend = "SELECT pg_backend_pid() AS backend"
+    async with transaction(engine) as tx:
+        for statement in SLOW_COMMIT:
+            await tx.execute(text(statement))
+        [before] = await fetch_arrays(tx, backend)
+    with pytest.raises(DatabaseUnavailable):
+        async with transaction(engine) as tx:
+            await add(tx, 1)
+    async with transaction(engine) as tx:
+        [after] = await fetch_arrays(tx, backend)
+    assert after["backend"] != before["backend"]
+    await engine.dispose()
 
 
 async def test_a_pool_that_stays_empty_is_overloaded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
