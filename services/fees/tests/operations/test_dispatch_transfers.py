@@ -118,6 +118,23 @@ async def test_a_closed_account_costs_one_call(engine, clock, refusal, closed_ac
     assert await rows_of(engine, STATES) == states
 
 
+async def test_a_missing_thing_without_a_name_is_found_by_halves(engine, clock):
+    """NOT_FOUND as a service in another version may say it: without the key of what is missing."""
+    for subscription_id in (7, 8):
+        await give_terms(engine, subscription_id)
+    await charge(engine, *((90 + i, 7 + i % 2, 500 + i, LOT) for i in range(4)))
+
+    def refuse(batch) -> None:
+        if any(transfer.payer_account_id == 47 for transfer in batch.transfers):
+            error = NotFound("account", 47)
+            error.metadata = {}
+            raise error
+
+    transfers = StubTransfers(fail=refuse)
+    assert await dispatch_transfers(engine, transfers, clock, RESEND) == 4
+    assert await rows_of(engine, STATES) == [(1, 2), (2, 2)]
+
+
 async def test_the_kill_switch_is_waited_out_without_splitting(engine, clock):
     await give_terms(engine)
     await charge(engine, *((90 + i, 7, 500 + i, LOT) for i in range(8)))

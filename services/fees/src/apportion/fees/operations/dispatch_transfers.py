@@ -95,7 +95,7 @@ def _split(batch: TransferBatch, error: DomainError) -> tuple[Sequence[ReadyTran
     items = batch.transfers
     if error.kind not in REFUSALS or isinstance(error, KillSwitchOn):
         return items, []
-    account_id = error.metadata["key"] if isinstance(error, NotFound) else error.metadata.get("accountId")
+    account_id = error.metadata.get("key" if isinstance(error, NotFound) else "accountId")
     named = [item for item in items if account_id in (str(item.payer_account_id), str(item.payee_account_id))]
     if named or len(items) == 1:
         blamed = {item.item_id for item in named or items}
