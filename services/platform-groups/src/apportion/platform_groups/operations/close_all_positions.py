@@ -14,6 +14,7 @@ from apportion.platform_groups.domain.accounts import Account, check_open
 from apportion.platform_groups.domain.closings import FLAT_READS, Closing, may_try, source_of
 from apportion.platform_groups.domain.server_facts import ServerFailure, ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose
+from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.ports import TradingServerPort
 from apportion.platform_groups.storage.accounts import load_account
 from apportion.platform_groups.storage.closings import (
@@ -28,6 +29,7 @@ from apportion.platform_groups.storage.closings import (
 from apportion.platform_groups.storage.orders import NewOrders, insert_orders, ring_egress
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
+from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
 
@@ -59,41 +61,51 @@ async def advance_closings(
     engine: AsyncEngine,
     server: TradingServerPort,
     trading_server_id: int,
-    shards: Sequence[int],
+    leases: Sequence[Lease],
     clock: Clock,
 ) -> int:
-    """One step of every running closing of these shards; returns how many are running.
+    """One step of every running closing of the shards of these leases; returns how many are running.
 
     Each step asks the server what is open and orders a close for every position that has none under way. Only an
-    explicit, complete and empty report counts as flat, and only two in a row end the closing.
+    explicit, complete and empty report counts as flat, and only two in a row end the closing. What is under way is read
+    before the report: a close that ends in between may have come too late for it, and its position be reported still.
+    Raises StaleEpoch, with nothing written, when a lease has passed on.
     """
+    lease_of = {shard_of_lease(lease): lease for lease in leases}
     async with transaction(engine) as tx:
-        running = await list_running(tx, trading_server_id, shards)
+        running = await list_running(tx, trading_server_id, list(lease_of))
     for closing in running:
         async with transaction(engine) as tx:
             account = await load_account(tx, closing.label, closing.account_id)
+            under_way = await live_tickets(tx, closing.closing_id)
+        lease = lease_of[account.shard]
         try:
             positions = await server.positions(account.login)
         except ServerFailure as error:
             log.warning("closing_report_failed", closing_id=closing.closing_id, cause=str(error))
             async with transaction(engine) as tx:
+                await check_fence(tx, lease)
                 await save_error(tx, closing.closing_id, type(error).__name__)
             continue
-        if positions:
-            await _order_closes(engine, closing, account, positions, now=clock.now())
-        else:
-            await _count_flat(engine, closing, now=clock.now())
+        due = [position for position in positions if position.position_ticket not in under_way]
+        if due and may_try(closing, clock.now()):
+            await _order_closes(engine, lease, closing, account, due, now=clock.now())
+        elif not positions and not under_way:
+            await _count_flat(engine, lease, closing, now=clock.now())
     return len(running)
 
 
 async def _order_closes(
-    engine: AsyncEngine, closing: Closing, account: Account, positions: Sequence[ServerPosition], *, now: datetime
+    engine: AsyncEngine,
+    lease: Lease,
+    closing: Closing,
+    account: Account,
+    due: Sequence[ServerPosition],
+    *,
+    now: datetime,
 ) -> None:
     async with transaction(engine) as tx:
-        under_way = await live_tickets(tx, closing.closing_id)
-        due = [position for position in positions if position.position_ticket not in under_way]
-        if not due or not may_try(closing, now):
-            return
+        await check_fence(tx, lease)
         attempt = await save_attempt(tx, closing.closing_id, now)
         nothing = np.zeros(len(due), dtype=np.int64)
         orders = NewOrders(
@@ -117,8 +129,9 @@ async def _order_closes(
         await ring_egress(tx, [account.trading_server_id])
 
 
-async def _count_flat(engine: AsyncEngine, closing: Closing, *, now: datetime) -> None:
-    """Close orders still under way keep a closing running, whatever the report: their answers belong to it."""
+async def _count_flat(engine: AsyncEngine, lease: Lease, closing: Closing, *, now: datetime) -> None:
+    """Only while none of its close orders is under way, whatever the report: their answers belong to the closing."""
     async with transaction(engine) as tx:
-        if not await live_tickets(tx, closing.closing_id) and await save_flat(tx, closing.closing_id, FLAT_READS, now):
+        await check_fence(tx, lease)
+        if await save_flat(tx, closing.closing_id, FLAT_READS, now):
             log.info("closing_flat", closing_id=closing.closing_id, account_id=closing.account_id)

@@ -83,7 +83,7 @@ class Upkeep:
         place = (self._engine, server, self._new_id, self._server_id, shards)
         await self._tried("orders", resolve_orders(*place, answer_timeout=self._timeout, now=self._clock.now()))
         await self._tried("legs", resolve_legs(*place, answer_timeout=self._timeout, now=self._clock.now()))
-        await self._tried("closings", advance_closings(self._engine, server, self._server_id, shards, self._clock))
+        await self._tried("closings", advance_closings(self._engine, server, self._server_id, leases, self._clock))
         if self._clock.monotonic() < self._accounts_at:
             return
         self._accounts_at = self._clock.monotonic() + ACCOUNT_ROUND_SECONDS
