@@ -50,6 +50,8 @@ async def _list(own: Clients, foreign: Clients, method: Method, ids: dict[str, i
         request = method.filled(filters)
         if "source_id" in method.descriptor.input_type.fields_by_name:
             request.source_id = f"allocation/{ids['allocation_id']}"  # type: ignore[attr-defined]
+        if "include_closed" in method.descriptor.input_type.fields_by_name:
+            request.include_closed = True  # type: ignore[attr-defined]
         shown += _content(await _answer(own, method, request))
         answer = await _answer(foreign, method, request)
         assert not _content(answer), f"{method}: {answer}"

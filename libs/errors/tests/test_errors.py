@@ -61,7 +61,8 @@ def test_remote_error_carries_kind_and_reason_as_data() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    errors = registry()
+    # Other tests of this process may have made classes of their own.
+    errors = [error for error in registry() if error.__module__.startswith("apportion.")]
     assert len(errors) >= 20
     assert [error.reason for error in errors] == sorted(error.reason for error in errors)
     for error in errors:

@@ -28,7 +28,7 @@ class NotOpen(DomainError):
 
     kind = Kind.PRECONDITION
     reason = "ACCOUNT_NOT_OPEN"
-    cure = ""
+    cure = "Open the account."
 
 
 @dataclass
