@@ -10,6 +10,7 @@ from apportion.api.allocation.v1 import (
     allocations_pb2_grpc,
     distributions_pb2_grpc,
     masters_pb2_grpc,
+    statistics_pb2_grpc,
     subscriptions_pb2_grpc,
 )
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
@@ -59,6 +60,7 @@ class Clients:
         self.subscriptions = subscriptions_pb2_grpc.SubscriptionsServiceStub(allocation)
         self.allocations = allocations_pb2_grpc.AllocationsServiceStub(allocation)
         self.distributions = distributions_pb2_grpc.DistributionsServiceStub(allocation)
+        self.statistics = statistics_pb2_grpc.StatisticsServiceStub(allocation)
         self.terms = terms_pb2_grpc.TermsServiceStub(fees)
         self.calculations = calculations_pb2_grpc.CalculationsServiceStub(fees)
         self.limits = limits_pb2_grpc.LimitsServiceStub(risk)
