@@ -44,7 +44,7 @@ class Echo(accounts_pb2_grpc.AccountsServiceServicer):
     async def _unused(self, request: object, context: object) -> Any:
         raise AssertionError("nobody calls this method")
 
-    CreateAccount = ListAccounts = SetAccountAccess = _unused
+    CreateAccount = ListAccounts = GetAccountStates = SetAccountAccess = ResetAccountPasswords = _unused
 
 
 class Nowhere(SpanExporter):
