@@ -336,7 +336,7 @@ async def test_with_both_sources_away_the_states_grow_old_in_sight(engine, redis
             await server.publish(10_000)
             await eventually(lambda: state_is(engine, LimitState.ARMED))
             await eventually(lambda: server.ask_count > 2 and age_seconds() > 0.5)
-            server.is_away, server.equity_minor = False, 9_900
+            server.is_away, server.equity_minor = False, 10_000
             await eventually(lambda: age_seconds() < 0.5)
     told = [entry["event"] for entry in logged]
     assert told.index("account_states_stale") < told.index("account_states_fresh")
