@@ -191,7 +191,7 @@ async def test_a_day_whose_beginning_failed_begins_again(engine, redis):
     await set_limit(engine)
     async with worker(engine, redis, server, masters):
         await break_limit(engine, server)
-        await eventually(lambda: sleeps(engine))
+        await eventually(lambda: sleeps(engine), 30)
         with capture_logs() as logged:
             async with engine.connect() as blocker:
                 await blocker.execute(text("SELECT FROM trips FOR UPDATE"))
@@ -340,7 +340,6 @@ async def test_with_both_sources_away_the_states_grow_old_in_sight(engine, redis
             await eventually(lambda: age_seconds() < 0.5)
     told = [entry["event"] for entry in logged]
     assert told.index("account_states_stale") < told.index("account_states_fresh")
-    assert await rows_of(engine, "SELECT count(*) FROM trips") == [(0,)]
 
 
 async def test_old_prices_are_no_evidence(engine, redis):
