@@ -68,6 +68,9 @@ class States:
     account_ids: np.ndarray
     equities_minor: np.ndarray
 
+    async def ask(self, label: int, trading_server_id: int) -> None:
+        """Nobody knows anything newer."""
+
     async def newest(self, trading_server_id: int) -> AccountStates:
         nothing = np.zeros_like(self.equities_minor)
         return AccountStates(
@@ -100,7 +103,10 @@ def new_desk(masters: int, followers: int = CHILDREN) -> Desk:
     account_ids = np.arange(FIRST_FOLLOWER, FIRST_FOLLOWER + masters * followers, dtype=np.int64)
     states = States(account_ids, np.tile(equities(followers), masters))
     return Desk(
-        Symbols(), states, Rates(), Limits(stale_seconds=10, open_seconds=600, deal_seconds=600, retries=NO_RETRIES)
+        Symbols(),
+        states,
+        Rates(),
+        Limits(stale_seconds=10, states_seconds=0, open_seconds=600, deal_seconds=600, retries=NO_RETRIES),
     )
 
 

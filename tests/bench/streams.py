@@ -321,7 +321,9 @@ async def decide_rows(servers: Servers) -> list[Row]:
     async def floor() -> float:
         return await stream_seconds(redis) + await database.insert_seconds(connection) + bare_seconds()
 
-    async with consuming(engine, redis, handlers(desk, CLOCK, lambda *_: None), relay.run, prepare=preparations(desk)):
+    async with consuming(
+        engine, redis, handlers(desk, CLOCK, lambda *_: None), relay.run, prepare=preparations(desk, CLOCK)
+    ):
         deciding = await in_turn_async(lambda: decided_seconds(redis, feed), floor)
         lasting = await in_turn_async(
             lambda: decided_children_a_second(redis, feed), lambda: database.copied_rows_a_second(connection), 3

@@ -112,6 +112,10 @@ class StubStates:
     equities_minor: dict[int, int] = field(default_factory=dict)
     margins_minor: dict[int, int] = field(default_factory=dict)
     observed_time: datetime | None = None
+    asked_count: int = 0
+
+    async def ask(self, label: int, trading_server_id: int) -> None:
+        self.asked_count += 1
 
     async def newest(self, trading_server_id: int) -> AccountStates | None:
         ids = sorted(self.equities_minor)
@@ -259,7 +263,7 @@ class House:
             payload.SerializeToString(),
         )
         by_type = handlers(self.desk, self.clock, self.hand_over)
-        prepare = preparations(self.desk).get(event.type)
+        prepare = preparations(self.desk, self.clock).get(event.type)
         if prepare is not None:
             await prepare(event)
         async with transaction(self.engine) as tx:
@@ -479,6 +483,7 @@ def orders_updated(batch: SentBatch, first_position: int, limits: dict[int, int]
 async def house(engine_for, clock) -> House:
     states, symbols = StubStates(clock), StubSymbols()
     rates = StubRates()
-    desk = Desk(symbols, states, rates, Limits(stale_seconds=10, open_seconds=5, deal_seconds=10, retries=RETRIES))
+    limits = Limits(stale_seconds=10, states_seconds=5, open_seconds=5, deal_seconds=10, retries=RETRIES)
+    desk = Desk(symbols, states, rates, limits)
     engine = await engine_for("apportion.allocation.storage")
     return House(engine, clock, StubAccounts(), symbols, states, rates, StubOrders(), desk)

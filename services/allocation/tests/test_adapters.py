@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apportion.allocation.adapters.account_states import WeatherStates
+from apportion.allocation.adapters.account_states import LiveStates
 from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
@@ -77,9 +77,17 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
     """Its other methods are not called."""
 
     def __init__(self) -> None:
+        self.states: list[accounts_pb2.GetAccountStatesResponse] = []
+        self.asked: list[int] = []
         for name in vars(accounts_pb2_grpc.AccountsServiceServicer):
             if not name.startswith("_"):
-                setattr(self, name, self._get)
+                setattr(self, name, self._states if name == "GetAccountStates" else self._get)
+
+    async def _states(self, request, context):
+        self.asked.append(request.after_account_id)
+        if not self.states:
+            raise AccountNotOpen(account_id=1)
+        return self.states[request.after_account_id]
 
     async def _get(self, request, context):
         mode = request.account_id  # the number of a margin mode
@@ -183,18 +191,35 @@ class TestRates:
         await redis.close()
 
 
-async def publish(redis, clock, version, account_ids, equities) -> None:
-    message = events_pb2.AccountStates(trading_server_id=7, observed_time=to_timestamp(clock.now()))
+def account_states(time, account_ids, equities):
+    message = events_pb2.AccountStates(trading_server_id=7, observed_time=to_timestamp(time))
     set_column(message, "account_ids", account_ids)
     set_column(message, "equities_minor", equities)
+    return message
+
+
+async def publish(redis, clock, version, account_ids, equities) -> None:
+    message = account_states(clock.now(), account_ids, equities)
     await publish_weather(redis, "weather:accounts:7", message.SerializeToString(), version)
 
 
+@pytest.fixture
+async def platform():
+    """platform-groups' accounts, and a channel to it."""
+    accounts = Accounts()
+
+    def add(server) -> None:
+        accounts_pb2_grpc.add_AccountsServiceServicer_to_server(accounts, server)
+
+    async with running_server(add) as channel:
+        yield accounts, channel
+
+
 class TestStates:
-    async def test_the_newest_snapshot_is_parsed_once_and_keeps_unchanged_ids(self, redis_url, clock):
+    async def test_the_newest_snapshot_is_parsed_once_and_keeps_unchanged_ids(self, redis_url, clock, platform):
         redis = Redis(redis_url)
         async with Background() as background:
-            states = WeatherStates(redis, background)
+            states = LiveStates(redis, background, platform[1], 2.0)
             assert await states.newest(7) is None
             await publish(redis, clock, 1, [1, 2], [10, 20])
             first = await states.newest(7)
@@ -211,9 +236,33 @@ class TestStates:
             assert second.account_ids is first.account_ids
         await redis.close()
 
-    async def test_without_redis_nothing_is_known(self):
+    async def test_without_redis_it_is_known_what_was_asked(self, clock, platform):
+        accounts, channel = platform
         async with Background() as background:
-            assert await WeatherStates(Redis("redis://127.0.0.1:1"), background).newest(7) is None
+            states = LiveStates(Redis("redis://127.0.0.1:1"), background, channel, 2.0)
+            assert await states.newest(7) is None
+            now = clock.now()
+            accounts.states = [
+                accounts_pb2.GetAccountStatesResponse(states=account_states(now, [1], [10]), next_after_account_id=1),
+                accounts_pb2.GetAccountStatesResponse(states=account_states(now + timedelta(1), [2], [20])),
+            ]
+            await asyncio.gather(states.ask(1, 7), states.ask(1, 7))
+            found = await states.newest(7)
+            assert (found.account_ids.tolist(), found.equities_minor.tolist()) == ([1, 2], [10, 20])
+            assert found.observed_time == now, "as old as its oldest part"
+            assert accounts.asked == [0, 1], "once for both who wanted to know"
+
+    async def test_what_nobody_answers_changes_nothing(self, clock, platform, redis_url):
+        accounts, channel = platform
+        redis = Redis(redis_url)
+        async with Background() as background:
+            states = LiveStates(redis, background, channel, 2.0)
+            await publish(redis, clock, 1, [1], [10])
+            await states.ask(1, 7)
+            await states.ask(1, 7)
+            assert accounts.asked == [0], "asked no more than once a second"
+            assert (await states.newest(7)).equities_minor.tolist() == [10]
+        await redis.close()
 
 
 async def test_two_workers_that_send_one_decision_send_the_same_orders(house):

@@ -140,13 +140,31 @@ async def test_deals_of_other_accounts_and_labels_are_nobodys(house):
     assert house.waiting == []
 
 
-async def test_stale_states_keep_copiers_out_but_not_multipliers(house):
+async def test_a_decision_waits_for_account_states(house):
+    """The first deal after a start may be read before the accounts are."""
+    master = await house.master(COPY)
+    await house.follower(master, 101)
+    house.states.observed_time = house.clock.now() - timedelta(seconds=11)
+    read_time = house.clock.now()
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable):
+            await house.deal(64, 1.0, position=900, ticket=1, observed_time=read_time)
+    assert house.states.asked_count == 2
+    assert house.waiting == []
+    house.states.observed_time = None
+    await house.deal(64, 1.0, position=900, ticket=1, observed_time=read_time)
+    _, page = await decided(house)
+    assert page.reasons.tolist() == [SkipReason.NONE]
+    assert house.states.asked_count == 2
+
+
+async def test_states_that_stay_stale_keep_copiers_out_but_not_multipliers(house):
     master = await house.master(COPY)
     await house.follower(master, 101)
     other = await house.master(account_id=65)
     await house.follower(other, 102)
     house.states.observed_time = house.clock.now() - timedelta(seconds=11)
-    await house.deal(64, 1.0, position=900)
+    await house.deal(64, 1.0, position=900, observed_time=house.clock.now() - timedelta(seconds=5))
     _, page = await decided(house)
     assert page.reasons.tolist() == [SkipReason.STALE_STATE]
     house.waiting.clear()

@@ -9,7 +9,7 @@ from functools import partial
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.adapters.account_states import WeatherStates
+from apportion.allocation.adapters.account_states import LiveStates
 from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders, PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
@@ -66,9 +66,8 @@ async def build(settings: AllocationSettings, roles: set[str]) -> AsyncIterator[
         background = await stack.enter_async_context(Background())
         symbols = PlatformSymbols(platform, settings.call_seconds, refresh_seconds=settings.symbol_seconds)
         background.spawn("symbols", symbols.run)
-        desk = Desk(
-            symbols, WeatherStates(redis, background), WeatherRates(redis, background, symbols), settings.limits
-        )
+        states = LiveStates(redis, background, platform, settings.ask_seconds)
+        desk = Desk(symbols, states, WeatherRates(redis, background, symbols), settings.limits)
         loops = _loops(settings, engine, redis, platform, desk, clock) if WORK in roles else {}
         server = _server(settings, tls, engine, platform, desk, clock) if SERVE in roles else None
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
@@ -108,7 +107,7 @@ def _loops(
             **handlers(desk, clock, dispatcher.dispatch),
             **payout_handlers(clock, settings.payout_backoff),
         },
-        preparations=preparations(desk),
+        preparations=preparations(desk, clock),
         owner=settings.worker_id,
         clock=clock,
     )

@@ -136,7 +136,7 @@ def payout_handlers(clock: Clock, backoff: Backoff) -> Mapping[str, Handler]:
     return {TRANSFERS: transfers_updated}
 
 
-def preparations(desk: Desk) -> Mapping[str, Preparation]:
+def preparations(desk: Desk, clock: Clock) -> Mapping[str, Preparation]:
     """By the name of the payload message: what is asked of others before a transaction locks masters."""
 
     async def deals_observed(event: ReceivedEvent) -> None:
@@ -144,6 +144,8 @@ def preparations(desk: Desk) -> Mapping[str, Preparation]:
         for symbol in symbols:
             with suppress(SymbolUnknown):  # leaves everybody out when it is the master's
                 await desk.symbols.spec(event.label, server_id, symbol)
+        if symbols:
+            await desk.hear(event.label, server_id, clock.now())
 
     return {DEALS: deals_observed}
 

@@ -22,6 +22,12 @@ class AllocationSettings(ServiceSettings):
     call_seconds: float = Field(default=5.0, gt=0, le=30, description="deadline of a call to platform-groups")
     symbol_seconds: float = Field(default=60.0, gt=0, description="pause between looks whether a symbol has changed")
     stale_seconds: float = Field(default=10.0, gt=0, description="an account state older than this is unknown")
+    ask_seconds: float = Field(
+        default=2.0, gt=0, le=30, description="deadline of a question for account states, where none are heard"
+    )
+    states_seconds: float = Field(
+        default=5.0, ge=0, description="an opening decision waits this long for account states that are not stale"
+    )
     open_seconds: float = Field(default=5.0, gt=0, description="time after a decision to send its opening orders")
     deal_seconds: float = Field(
         default=10.0, gt=0, description="a master's opening deal observed longer ago is not followed (TOO_LATE)"
@@ -74,7 +80,7 @@ class AllocationSettings(ServiceSettings):
             most=self.retry_count,
             open_seconds=self.open_seconds,
         )
-        return Limits(self.stale_seconds, self.open_seconds, self.deal_seconds, retries)
+        return Limits(self.stale_seconds, self.states_seconds, self.open_seconds, self.deal_seconds, retries)
 
     payout_seconds: float = Field(default=0.5, gt=0, description="pause between looks for payouts to be sent")
     payout_retry_seconds: float = Field(

@@ -1,37 +1,85 @@
-"""The weather: newest account states of the trading servers, followed through Redis."""
+"""Newest account states of the trading servers: followed through Redis, asked for where nothing is heard."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import grpc
 import numpy as np
 import structlog
 
 from apportion.allocation.domain.accounts import AccountStates
-from apportion.api.platform_groups.v1 import events_pb2
-from apportion.errors import UpstreamUnavailable
+from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, events_pb2
+from apportion.errors import DomainError, UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
+from apportion.events.weather import accounts_key
 from apportion.money import Int64Array
-from apportion.rpc import column, from_timestamp
+from apportion.rpc import call_options, column, from_timestamp
 from apportion.runtime import Background
 
 log = structlog.get_logger()
 
+ASK_PAUSE_SECONDS = 1.0
 
-class WeatherStates:
+
+class LiveStates:
     """Follows each server from its first question on; a snapshot is parsed once."""
 
-    def __init__(self, redis: Redis, background: Background) -> None:
+    def __init__(self, redis: Redis, background: Background, platform: grpc.aio.Channel, ask_seconds: float) -> None:
         self._redis = redis
         self._background = background
+        self._stub = accounts_pb2_grpc.AccountsServiceStub(platform)
+        self._ask_seconds = ask_seconds
         self._cells: dict[int, WeatherCell] = {}
         self._parsed: dict[int, tuple[int, AccountStates]] = {}
+        self._asked: dict[int, AccountStates] = {}
+        self._asking: dict[int, asyncio.Task[None]] = {}
+        self._answered_at: dict[int, float] = {}
 
     async def newest(self, trading_server_id: int) -> AccountStates | None:
-        """None while nothing was heard of the server."""
+        """From memory, but for the first question about a server; None while nothing was heard of it."""
+        heard, asked = await self._heard(trading_server_id), self._asked.get(trading_server_id)
+        if heard is None or (asked is not None and asked.observed_time > heard.observed_time):
+            return asked
+        return heard
+
+    async def ask(self, label: int, trading_server_id: int) -> None:
+        """Ask the server itself, at most once a second for all who want to know; `newest` then tells what it said.
+
+        Where it cannot be asked, nothing is known that was not known before.
+        """
+        asking = self._asking.get(trading_server_id)
+        if asking is None or asking.done():
+            answered_at = self._answered_at.get(trading_server_id)
+            if answered_at is not None and asyncio.get_running_loop().time() - answered_at < ASK_PAUSE_SECONDS:
+                return
+            asking = self._asking[trading_server_id] = asyncio.create_task(self._ask(label, trading_server_id))
+        await asyncio.shield(asking)
+
+    async def _ask(self, label: int, trading_server_id: int) -> None:
+        request = accounts_pb2.GetAccountStatesRequest(trading_server_id=trading_server_id)
+        states = events_pb2.AccountStates()
+        try:
+            while True:
+                answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
+                if request.after_account_id:  # all pages are as old as the first
+                    answer.states.ClearField("observed_time")
+                    answer.states.ClearField("server_time_ms")
+                states.MergeFrom(answer.states)
+                if not answer.next_after_account_id:
+                    break
+                request.after_account_id = answer.next_after_account_id
+            self._asked[trading_server_id] = _parse(states, self._asked.get(trading_server_id))
+        except DomainError as error:
+            log.warning("account_states_not_asked", trading_server_id=trading_server_id, cause=str(error))
+        finally:
+            self._answered_at[trading_server_id] = asyncio.get_running_loop().time()
+
+    async def _heard(self, trading_server_id: int) -> AccountStates | None:
         cell = self._cells.get(trading_server_id)
         if cell is None:
-            cell = self._cells[trading_server_id] = WeatherCell(self._redis, f"weather:accounts:{trading_server_id}")
+            cell = self._cells[trading_server_id] = WeatherCell(self._redis, accounts_key(trading_server_id))
             self._background.spawn(f"weather_{trading_server_id}", cell.run)
         latest = cell.latest()
         if latest is None:
@@ -42,7 +90,8 @@ class WeatherStates:
         version, payload = latest
         known = self._parsed.get(trading_server_id)
         if known is None or known[0] != version:
-            known = (version, _parse(payload, None if known is None else known[1]))
+            message = events_pb2.AccountStates.FromString(payload)
+            known = (version, _parse(message, None if known is None else known[1]))
             self._parsed[trading_server_id] = known
         return known[1]
 
@@ -53,8 +102,7 @@ class WeatherStates:
             log.warning("account_states_unavailable", cause=str(error))
 
 
-def _parse(payload: bytes, before: AccountStates | None) -> AccountStates:
-    message = events_pb2.AccountStates.FromString(payload)
+def _parse(message: events_pb2.AccountStates, before: AccountStates | None) -> AccountStates:
     account_ids = column(message.account_ids)
     if before is not None and np.array_equal(before.account_ids, account_ids):
         # The same array as before: what was aligned with it still is, at the cost of a look.

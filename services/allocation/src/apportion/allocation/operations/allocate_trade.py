@@ -45,6 +45,7 @@ async def allocate_trade(
     server_id = await trading_server_of(engine, desk, label, command.master_id)
     opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
     check_volume(opening)
+    await desk.hear(label, server_id, now)
     async with transaction(engine) as tx:
         stored = await claim_request(tx, command.key, AllocatedTrade, now=now)
         if stored is None:

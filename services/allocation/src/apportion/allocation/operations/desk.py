@@ -25,6 +25,8 @@ class Limits:
 
     stale_seconds: float
     """An account state older than this is unknown."""
+    states_seconds: float
+    """A decision waits this long for account states, from when its deal was read."""
     open_seconds: float
     """Orders of an open must be sent this long after its decision."""
     deal_seconds: float
@@ -67,6 +69,11 @@ class Desk:
         if states is None or (now - states.observed_time).total_seconds() > self.limits.stale_seconds:
             return None
         return states
+
+    async def hear(self, label: int, trading_server_id: int, now: datetime) -> None:
+        """Ask for account states where none are fresh: not within a transaction."""
+        if await self.fresh_states(trading_server_id, now) is None:
+            await self.states.ask(label, trading_server_id)
 
     def aligned(self, states: AccountStates, subscriptions: SubscriptionSet) -> Alignment:
         """Where the subscriptions' accounts stand among those of their server; kept while neither changes."""

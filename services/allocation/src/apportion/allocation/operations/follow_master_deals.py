@@ -18,9 +18,10 @@ from apportion.allocation.operations.decide_close_trade import decide_close_trad
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.distribute_deal import distribute_opening
-from apportion.allocation.operations.gather_inputs import trade_at_hand
+from apportion.allocation.operations.gather_inputs import needs_states, trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
+from apportion.errors import UpstreamUnavailable
 
 SECOND_MS = 1_000
 
@@ -78,6 +79,7 @@ async def follow_master_deals(
 ) -> Followed:
     """Decides on each deal in ticket order. A reversal is two decisions: a close of all, and an open of the rest.
 
+    While account states are missing that a decision needs, nothing is decided (UpstreamUnavailable), for a time.
     Opens of deals that are too old are stored with everybody left out (TOO_LATE); a symbol that the server no longer
     offers leaves everybody out too. A deal that contradicts what is known of it is left out, and the others go on.
     """
@@ -92,7 +94,7 @@ async def follow_master_deals(
                 await _close(tx, ids, master, deal.trade, followed, now=now)
                 continue
             if opening.volume_e8:
-                await _open(tx, desk, ids, master, opening, observed.age_ms(opening, now), followed, now=now)
+                await _open(tx, desk, ids, master, opening, observed, followed, now=now)
         except DealConflict as conflict:
             followed.conflicts.append(conflict)
     return followed
@@ -127,15 +129,18 @@ async def _open(
     ids: AllocationIds,
     master: Master,
     trade: MasterTrade,
-    age_ms: int,
+    observed: Observation,
     followed: Followed,
     *,
     now: datetime,
 ) -> None:
+    age_ms = observed.age_ms(trade, now)
     # Nothing is bought late where profit is distributed: its records take part in the trade whenever it was read.
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
+    if blanket_reason is SkipReason.NONE:
+        await _check_states(desk, master, observed, now)
     opening = trade_at_hand(desk, master, trade, age_ms=age_ms if sends else 0, blanket_reason=blanket_reason)
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
@@ -143,6 +148,18 @@ async def _open(
     if opened.subscriptions is not None:
         followed.opened.append(opened)
         followed.allocations.append(opened.allocation)
+
+
+async def _check_states(desk: Desk, master: Master, observed: Observation, now: datetime) -> None:
+    """A decision without account states leaves everybody out for good: it waits while they may still come.
+
+    Raises UpstreamUnavailable.
+    """
+    waited_seconds = (now - observed.time).total_seconds()
+    if not needs_states(master) or master.halted or waited_seconds >= desk.limits.states_seconds:
+        return
+    if await desk.fresh_states(master.trading_server_id, now) is None:
+        raise UpstreamUnavailable("no account states are at hand", service="platform-groups")
 
 
 async def _close(

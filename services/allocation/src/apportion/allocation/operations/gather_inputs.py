@@ -65,7 +65,7 @@ async def gather_inputs(
     trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
     needed = needs(master.method, master.rounding)
     holdings = await _holdings(tx, master, subscriptions, needed, now)
-    states = await desk.fresh_states(master.trading_server_id, now) if needed - {Figure.CARRY} else None
+    states = await desk.fresh_states(master.trading_server_id, now) if needs_states(master) else None
     bases, master_basis = _bases(desk, master, subscriptions, states)
     conversion_e8 = 0
     if Figure.PRICE in needed:
@@ -102,6 +102,11 @@ async def gather_inputs(
         conversion_e8=conversion_e8,
         currency_digits=currency_digits(master.currency_code),
     )
+
+
+def needs_states(master: Master) -> bool:
+    """Whether his method looks at his followers' accounts."""
+    return bool(needs(master.method, master.rounding) - {Figure.CARRY})
 
 
 async def _holdings(

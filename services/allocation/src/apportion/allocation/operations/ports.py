@@ -55,6 +55,10 @@ class States(Protocol):
         """None while nothing was heard of the server."""
         ...
 
+    async def ask(self, label: int, trading_server_id: int) -> None:
+        """Find out by asking, for `newest` to tell; not within a transaction. Changes nothing where nobody answers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class OrderBatch:

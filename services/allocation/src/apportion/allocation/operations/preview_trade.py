@@ -29,6 +29,7 @@ async def preview_trade(
     server_id = await trading_server_of(engine, desk, label, master_id)
     opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
     check_volume(opening)
+    await desk.hear(label, server_id, now)
     async with transaction(engine) as tx:
         master = await load_master(tx, label, master_id, lock="share")
         subscriptions = await desk.subscriptions(tx, master)
