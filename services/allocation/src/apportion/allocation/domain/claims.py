@@ -140,10 +140,11 @@ class Levels:
         over = (self._units > bound) | ((self._units == bound) & (self._fractions > 0))
         # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
         # outweighs the other stays there for sure.
-        lifting, cutting = -self._sum(under, 0), self._sum(over, bound)
-        if lifting > 0 and lifting >= cutting:
+        if not over.any():
+            return (under, 0) if under.any() else None
+        if under.any() and -self._sum(under, 0) >= self._sum(over, bound):
             return under, 0
-        return (over, max_steps) if cutting else None
+        return over, max_steps
 
     def below(self, min_steps: int) -> Mask:
         mask: Mask = self._nearest() < min_steps
@@ -175,12 +176,12 @@ class Levels:
         self.weight_sum -= exact_sum(self.weights[rows])
         self._had_sum -= exact_sum(self._had[rows])
         self.weights[rows] = self._had[rows] = 0
-        if self.weight_sum:
+        if self.weight_sum and self.rest:
             self._fill()
 
     def _fill(self) -> None:
         total = self.rest * self._step + self._had_sum
-        if max(abs(total), int(np.abs(self._had).max())) >= _GREATEST_LEVEL:
+        if max(abs(total), int(self._had.max()), -int(self._had.min())) >= _GREATEST_LEVEL:
             raise OverflowError("the volume to divide does not fit into int64")
         units, self._fractions = floor_residual(self.weights, total, self.weight_sum)
         self._units = units - self._had

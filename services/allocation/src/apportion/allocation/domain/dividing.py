@@ -122,7 +122,7 @@ def _divide_by_risk(inputs: OpenInputs, weights: Int64Array, limits: LotLimits, 
         had_e8 = np.where(weights > 0, inputs.figures.held_e8, 0)
         claims = Levels(weights, had_e8, inputs.master_steps, step_e8)
         steps = divide(claims, limits, inputs.rounding, reasons_after)
-        inside = np.flatnonzero(weights)
+        inside = np.flatnonzero(steps)  # Who gets nothing was judged before.
         falling = falling_out(inputs, inside, steps[inside] * step_e8)
         if not falling.size:
             reasons[:] = reasons_after
