@@ -191,7 +191,7 @@ async def test_a_day_whose_beginning_failed_begins_again(engine, redis):
     await set_limit(engine)
     async with worker(engine, redis, server, masters):
         await break_limit(engine, server)
-        await eventually(lambda: sleeps(engine), 30)
+        await eventually(lambda: sleeps(engine))
         with capture_logs() as logged:
             async with engine.connect() as blocker:
                 await blocker.execute(text("SELECT FROM trips FOR UPDATE"))
@@ -336,10 +336,11 @@ async def test_with_both_sources_away_the_states_grow_old_in_sight(engine, redis
             await server.publish(10_000)
             await eventually(lambda: state_is(engine, LimitState.ARMED))
             await eventually(lambda: server.ask_count > 2 and age_seconds() > 0.5)
-            server.is_away, server.equity_minor = False, 10_000
+            server.is_away, server.equity_minor = False, 9_900
             await eventually(lambda: age_seconds() < 0.5)
     told = [entry["event"] for entry in logged]
     assert told.index("account_states_stale") < told.index("account_states_fresh")
+    assert await rows_of(engine, "SELECT count(*) FROM trips") == [(0,)]
 
 
 async def test_old_prices_are_no_evidence(engine, redis):

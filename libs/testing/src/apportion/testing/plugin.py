@@ -1,7 +1,8 @@
 """The pytest plugin: real servers, databases from templates, a fixed clock.
 
-Under xdist the controller starts the servers before its workers and hands them the URLs in the environment; without
-it each server starts when a test first needs it. Whoever started a server stops it at the end of the session.
+Under xdist the controller starts PostgreSQL before its workers and hands them the URL in the environment; all else
+starts when a test first needs it. Each worker has a Valkey of its own, because channels are not kept apart by logical
+databases. Whoever started a server stops it at the end of the session.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before xdist's own hook starts the workers."""
     if getattr(session.config.option, "tx", None) and not hasattr(session.config, "workerinput"):
-        servers = session.config.stash[servers_key]
-        servers.database_url()
-        servers.redis_url()
+        session.config.stash[servers_key].database_url()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,7 +86,7 @@ async def engine_for(databases: Databases) -> AsyncIterator[EngineFor]:
 
 @pytest.fixture
 async def redis_url(pytestconfig: pytest.Config) -> str:
-    """An empty logical database of this worker's own."""
+    """An empty logical database of this worker's own, also on a server that was given to all of them."""
     import redis.asyncio
 
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey for one pytest session, shared by all its workers."""
+"""PostgreSQL and Valkey for one pytest session or one of its workers."""
 
 from __future__ import annotations
 
