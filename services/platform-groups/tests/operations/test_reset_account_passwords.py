@@ -72,9 +72,32 @@ async def reset(engine: AsyncEngine, server: Server, clock: FixedClock, *, patie
         lambda: f"Secret{next(numbers)}!",
         key,
         ACCOUNT_ID,
+        "operator",
         clock,
         patience_seconds=patience,
     )
+
+
+async def audit(engine: AsyncEngine) -> list[dict[str, object]]:
+    async with transaction(engine) as tx:
+        rows = await tx.execute(text("SELECT * FROM password_resets ORDER BY create_time"))
+        return [dict(row) for row in rows.mappings()]
+
+
+async def test_who_reset_which_account_and_when_is_on_record_without_the_passwords(engine, clock) -> None:
+    await reset(engine, Server(), clock)
+    [row] = await audit(engine)
+    assert (row["label"], row["account_id"], row["peer"]) == (1, ACCOUNT_ID, "operator")
+    assert row["create_time"] == clock.now()
+    assert row["is_confirmed"]
+    assert "Secret" not in str(row)
+
+
+async def test_a_reset_that_was_not_seen_through_is_on_record_as_such(engine, clock) -> None:
+    with pytest.raises(PasswordsNotReset):
+        await reset(engine, Server(other_main="Other1!"), clock)
+    [row] = await audit(engine)
+    assert not row["is_confirmed"]
 
 
 async def test_what_is_told_is_what_the_server_has(engine, clock) -> None:

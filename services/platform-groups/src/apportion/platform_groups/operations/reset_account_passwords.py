@@ -11,7 +11,7 @@ from apportion.platform_groups.domain.accounts import Account, AccountRef, check
 from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.errors import PasswordsNotReset
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
-from apportion.platform_groups.storage.accounts import load_account
+from apportion.platform_groups.storage.accounts import confirm_password_reset, insert_password_reset, load_account
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
@@ -33,14 +33,16 @@ async def reset_account_passwords(
     new_password: NewPassword,
     key: RequestKey,
     account_id: int,
+    peer: str,
     clock: Clock,
     *,
     patience_seconds: float,
 ) -> ResetAccount:
     """Sets both, then looks whether both hold: of two resets that ran into each other none tells a mixture.
 
-    The request is claimed first, so that no repeat takes back what the first answer told. Raises NotFound,
-    AccountNotOpen, and PasswordsNotReset when the server did not show the new ones.
+    The request is claimed first, so that no repeat takes back what the first answer told, and with its audit row:
+    `peer`, the time, the account, and later whether the server was seen to have them. Raises NotFound, AccountNotOpen,
+    and PasswordsNotReset when the server did not show the new ones.
     """
     end = clock.monotonic() + patience_seconds
     async with transaction(engine) as tx:
@@ -49,6 +51,7 @@ async def reset_account_passwords(
         if stored is not None:
             return ResetAccount(account)
         check_open(account)
+        await insert_password_reset(tx, account, key.request_id, peer, clock.now())
         await store_answer(tx, key, AccountRef(account_id))
     server = await servers.get(account.trading_server_id)
     main, investor = new_password(), new_password()
@@ -60,5 +63,7 @@ async def reset_account_passwords(
         is_set = False
     if not is_set:
         raise PasswordsNotReset(f"the passwords of account {account_id} are not known to be new", account_id=account_id)
-    log.info("account_passwords_reset", account_id=account_id, login=account.login)
+    async with transaction(engine) as tx:
+        await confirm_password_reset(tx, account_id, key.request_id)
+    log.info("account_passwords_reset", account_id=account_id, login=account.login, peer=peer)
     return ResetAccount(account, main, investor)

@@ -93,6 +93,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
             self.new_password,
             key,
             request.account_id,
+            caller().peer,
             self.clock,
             patience_seconds=patience_seconds(caller()),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import DateTime, Row, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
@@ -20,6 +20,9 @@ from apportion.platform_groups.errors import LoginAmbiguous
 COLUMNS = """account_id, label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
     COALESCE(login, 0) AS login, currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id,
     initial_balance_minor, request_id, failure_reason, create_time"""
+
+WRITE_UNTIL = {AccountAccess.FULL: "full_write_until", AccountAccess.READ_ONLY: "read_only_write_until"}
+"""Until when a write of an access whose answer is missing may still come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,18 @@ async def load_account_by_login(tx: AsyncConnection, label: int, login: int) -> 
 async def load_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Account]:
     """By id; raises NotFound for the first that is missing."""
     wanted = sorted(set(account_ids))
-    query = text(f"SELECT {COLUMNS} FROM accounts WHERE label = :label AND account_id = ANY(CAST(:ids AS bigint[]))")
-    found = {row.account_id: _account(row) for row in await tx.execute(query, {"label": label, "ids": wanted})}
+    found = await find_accounts(tx, label, wanted)
     for account_id in wanted:
         if account_id not in found:
             raise NotFound("account", account_id)
     return found
+
+
+async def find_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Account]:
+    """Those of the label, by id."""
+    query = text(f"SELECT {COLUMNS} FROM accounts WHERE label = :label AND account_id = ANY(CAST(:ids AS bigint[]))")
+    wanted = {"label": label, "ids": sorted(set(account_ids))}
+    return {row.account_id: _account(row) for row in await tx.execute(query, wanted)}
 
 
 async def list_accounts(
@@ -218,12 +227,70 @@ async def save_wanted_access(
     )
 
 
-async def save_seen_access(tx: AsyncConnection, account_id: int, access: AccountAccess) -> None:
-    """What the server has, as just read."""
+async def save_write_begun(
+    tx: AsyncConnection, account_id: int, access: AccountAccess, until: datetime
+) -> datetime | None:
+    """A write of this access is about to go out and may come in until then. Returns until when an earlier one may."""
+    column = WRITE_UNTIL[access]
     query = text(
-        "UPDATE accounts SET access = :access, access_settled = (wanted_access = :access) WHERE account_id = :id"
+        f"""UPDATE accounts a SET {column} = GREATEST(a.{column}, :until)
+        FROM (SELECT account_id, {column} FROM accounts WHERE account_id = :id FOR UPDATE) AS before
+        WHERE a.account_id = before.account_id RETURNING before.{column}"""
     )
-    await tx.execute(query, {"id": account_id, "access": int(access)})
+    found: datetime | None = (await tx.execute(query, {"id": account_id, "until": until})).scalar_one()
+    return found
+
+
+async def save_write_ended(
+    tx: AsyncConnection, account_id: int, access: AccountAccess, *, begun: datetime, until: datetime | None
+) -> None:
+    """In place of `begun` stands until when a write of this access may still come in; None: all were answered.
+
+    Whoever holds the shard by now looks at the server again: this write may have come in after a newer one.
+    """
+    column = WRITE_UNTIL[access]
+    query = text(
+        f"""UPDATE accounts SET access_settled = false,
+            {column} = CASE WHEN {column} = :begun THEN :until ELSE GREATEST({column}, :until) END
+        WHERE account_id = :id"""
+    ).bindparams(bindparam("until", type_=DateTime(timezone=True)))
+    await tx.execute(query, {"id": account_id, "begun": begun, "until": until})
+
+
+async def save_seen_access(tx: AsyncConnection, account_id: int, access: AccountAccess, read_time: datetime) -> bool:
+    """What the server has, as read from that time on. It is settled if it was asked for last and nothing can undo it.
+
+    False: it is what was asked for last, but a write of another access may still come in.
+    """
+    others = [column for other, column in WRITE_UNTIL.items() if other is not access]
+    past = " AND ".join(f"COALESCE({column} <= :read_time, true)" for column in others)
+    query = text(
+        f"""UPDATE accounts SET access = :access, access_settled = (wanted_access = :access AND {past})
+        WHERE account_id = :id RETURNING access_settled OR wanted_access <> :access"""
+    )
+    values = {"id": account_id, "access": int(access), "read_time": read_time}
+    return bool((await tx.execute(query, values)).scalar_one())
+
+
+async def insert_password_reset(
+    tx: AsyncConnection, account: Account, request_id: str, peer: str, now: datetime
+) -> None:
+    """Who asked for new passwords, before the server hears of it."""
+    query = text(
+        """INSERT INTO password_resets (label, account_id, request_id, peer, is_confirmed, create_time)
+        VALUES (:label, :id, CAST(:request_id AS uuid), :peer, false, :now)"""
+    )
+    values = {"label": account.label, "id": account.account_id, "request_id": request_id, "peer": peer, "now": now}
+    await tx.execute(query, values)
+
+
+async def confirm_password_reset(tx: AsyncConnection, account_id: int, request_id: str) -> None:
+    """The server was seen to have the new passwords."""
+    query = text(
+        """UPDATE password_resets SET is_confirmed = true
+        WHERE account_id = :id AND request_id = CAST(:request_id AS uuid)"""
+    )
+    await tx.execute(query, {"id": account_id, "request_id": request_id})
 
 
 def _account(row: Row[Any]) -> Account:

@@ -109,6 +109,8 @@ accounts = Table(
     timestamptz("create_time"),
     boolean("access_settled", server_default="true"),
     smallint("margin_mode", server_default="0"),
+    timestamptz("full_write_until", nullable=True),
+    timestamptz("read_only_write_until", nullable=True),
     PrimaryKeyConstraint("account_id", name="accounts_pkey"),
     UniqueConstraint("trading_server_id", "login", name="accounts_login_key"),
     ForeignKeyConstraint(["platform_group_id"], ["platform_groups.platform_group_id"], name="accounts_group_fkey"),
@@ -143,6 +145,19 @@ access_changes = Table(
     timestamptz("create_time"),
     PrimaryKeyConstraint("account_id", "request_id", name="access_changes_pkey"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="access_changes_account_fkey"),
+)
+
+password_resets = Table(
+    "password_resets",
+    metadata,
+    bigint("label"),
+    bigint("account_id"),
+    uuid("request_id"),
+    string("peer"),
+    boolean("is_confirmed"),
+    timestamptz("create_time"),
+    PrimaryKeyConstraint("account_id", "request_id", name="password_resets_pkey"),
+    ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="password_resets_account_fkey"),
 )
 
 kill_switches = Table(

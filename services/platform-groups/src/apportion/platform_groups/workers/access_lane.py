@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -24,7 +25,7 @@ from apportion.storage.leases import Lease
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
-"""How long an account that failed is left alone."""
+"""How long an account that failed, or that a lost write may still change, is left alone."""
 BATCH = 8
 
 
@@ -32,7 +33,14 @@ class AccessLane(Lane):
     """Only the holder of an account's shard writes its rights, and one after the other: the newest wish always wins."""
 
     def __init__(
-        self, engine: AsyncEngine, server: TradingServerPort, server_id: int, shards: AllShards, clock: Clock
+        self,
+        engine: AsyncEngine,
+        server: TradingServerPort,
+        server_id: int,
+        shards: AllShards,
+        clock: Clock,
+        *,
+        answer_timeout: timedelta,
     ) -> None:
         super().__init__()
         self._engine = engine
@@ -40,7 +48,8 @@ class AccessLane(Lane):
         self._server_id = server_id
         self._shards = shards
         self._clock = clock
-        self._failed_at: dict[int, float] = {}
+        self._answer_timeout = answer_timeout
+        self._left_at: dict[int, float] = {}
 
     async def run(self) -> None:
         while True:
@@ -55,17 +64,27 @@ class AccessLane(Lane):
         if not leases:
             return 0
         now = self._clock.monotonic()
-        self._failed_at = {id_: at for id_, at in self._failed_at.items() if now - at < RETRY_SECONDS}
+        self._left_at = {id_: at for id_, at in self._left_at.items() if now - at < RETRY_SECONDS}
         async with transaction(self._engine) as tx:
             waiting = await list_access_pending(
-                tx, self._server_id, list(leases), except_ids=list(self._failed_at), limit=BATCH
+                tx, self._server_id, list(leases), except_ids=list(self._left_at), limit=BATCH
             )
         await asyncio.gather(*(self._apply(account, leases[account.shard]) for account in waiting))
         return len(waiting)
 
     async def _apply(self, account: Account, lease: Lease) -> None:
         try:
-            await apply_access(self._engine, self._server, account, lease, permit=partial(self._shards.is_held, lease))
+            is_proven = await apply_access(
+                self._engine,
+                self._server,
+                account,
+                lease,
+                self._clock,
+                permit=partial(self._shards.is_held, lease),
+                answer_timeout=self._answer_timeout,
+            )
         except (ServerFailure, DomainError) as error:
-            self._failed_at[account.account_id] = self._clock.monotonic()
+            is_proven = False
             log.warning("account_access_pending", account_id=account.account_id, cause=str(error))
+        if not is_proven:
+            self._left_at[account.account_id] = self._clock.monotonic()

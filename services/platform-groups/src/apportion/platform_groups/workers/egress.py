@@ -66,7 +66,9 @@ class ServerEgress:
             self._lanes += (orders, legs)
             self._background.spawn(f"orders-{self._server_id}-{number}", orders.run)
             self._background.spawn(f"legs-{self._server_id}-{number}", legs.run)
-        access = AccessLane(needs.engine, server, self._server_id, self._all, needs.clock)
+        access = AccessLane(
+            needs.engine, server, self._server_id, self._all, needs.clock, answer_timeout=needs.answer_timeout
+        )
         self._lanes.append(access)
         self._background.spawn(f"access-{self._server_id}", access.run)
         self._upkeep = Upkeep(
