@@ -61,3 +61,9 @@ def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array
     same id whoever sends it. Below 2^53 up to allocation 8 589 934 591, so they survive JSON.
     """
     return (np.int64(allocation_id) << np.int64(INDEX_BITS)) | indexes.astype(np.int64)
+
+
+def opening_ids_of(ids: Int64Array) -> Int64Array:
+    """The allocations that opened children first: those of their ids."""
+    openings: Int64Array = ids >> np.int64(INDEX_BITS)
+    return openings

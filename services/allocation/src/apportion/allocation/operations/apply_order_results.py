@@ -61,8 +61,8 @@ async def apply_order_results(
     await exclude_deals(tx, event.label)
     positions = await apply_open_results(tx, event.label, allocation_id, results)
     await announce_closes(tx, event.label, UUID(event.event_id), await match_deals(tx, event.label, positions), now=now)
-    closing = await follow_up_closes(tx, master, trade.position_ticket, now=now)
-    modifying = None
+    decisions = await follow_up_closes(tx, master, trade.position_ticket, now=now)
     if position.stops_e8 != (trade.stop_loss_e8, trade.take_profit_e8):
         modifying = await follow_up_stops(tx, master, trade.position_ticket, position, now=now)
-    return [decision for decision in (closing, modifying) if decision]
+        decisions += [modifying] if modifying else []
+    return decisions

@@ -18,6 +18,7 @@ from apportion.allocation.domain.allocations import (
     is_same_deal,
 )
 from apportion.allocation.domain.child_routes import ChildRoutes
+from apportion.allocation.domain.child_trades import opening_ids_of
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMode
@@ -30,6 +31,7 @@ from apportion.allocation.storage.allocations import (
     find_allocation,
     find_opening,
     list_unprojected_of,
+    load_allocation,
     next_wave,
     store_allocation,
 )
@@ -93,16 +95,33 @@ async def decide_close_trade(
 
 async def follow_up_closes(
     tx: AsyncConnection, master: Master, position_ticket: int, *, now: datetime
-) -> Allocation | None:
-    """A further close of children that have more open than they should: filled after the master closed, or their
-    close was refused. None when there are none.
+) -> list[Allocation]:
+    """Further closes of children that have more open than they should: filled after the master closed, or their
+    close was refused. After a reversal those that followed him in one direction and in the other are two decisions.
     """
     position = await load_position(tx, master.master_id, position_ticket)
-    children = await load_excess(tx, master.master_id, position_ticket)
-    opening = await find_opening(tx, master.master_id, position_ticket)
-    if opening is None or not children.child_trade_ids.size:
-        return None
-    deal_ticket = position.last_closing_deal_ticket or opening.trade.deal_ticket
+    excess = await load_excess(tx, master.master_id, position_ticket)
+    opening_ids = opening_ids_of(excess.child_trade_ids)
+    openings = [await load_allocation(tx, master.label, opening_id) for opening_id in np.unique(opening_ids).tolist()]
+    decisions = []
+    for buys in (True, False):
+        of_book = [opening for opening in openings if (opening.trade.volume_e8 > 0) is buys]
+        if of_book:
+            rows = np.flatnonzero(np.isin(opening_ids, [opening.allocation_id for opening in of_book]))
+            deal_ticket = position.last_closing_deal_ticket or of_book[-1].trade.deal_ticket
+            decisions.append(await _close_excess(tx, master, of_book[-1], deal_ticket, excess.of(rows), now=now))
+    return decisions
+
+
+async def _close_excess(
+    tx: AsyncConnection,
+    master: Master,
+    opening: Allocation,
+    deal_ticket: int,
+    children: FollowingChildren,
+    *,
+    now: datetime,
+) -> Allocation:
     excess_e8 = int(children.volumes_e8.sum())
     trade = replace(
         opening.trade,
@@ -148,6 +167,7 @@ def _header(
         not_after_time=None,
         dispatch_state=DispatchState.PENDING if to_send else DispatchState.DONE,
         dispatch_time=None if to_send else now,
+        subscription_id=0,
     )
 
 

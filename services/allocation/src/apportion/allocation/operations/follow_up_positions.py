@@ -24,11 +24,10 @@ async def follow_up_positions(engine: AsyncEngine, *, now: datetime) -> list[All
     async with transaction(engine) as tx:
         await end_leaving(tx)
         positions = await list_excess_positions(tx, limit=BATCH)
-    allocations = []
+    allocations: list[Allocation] = []
     for label, master_id, position_ticket in positions:
         async with transaction(engine) as tx:
             master = await load_master(tx, label, master_id, lock="share")
-            allocation = await follow_up_closes(tx, master, position_ticket, now=now)
-        if allocation is not None:
-            allocations.append(allocation)
+            decided = await follow_up_closes(tx, master, position_ticket, now=now)
+        allocations += decided
     return allocations

@@ -140,6 +140,10 @@ class FollowingChildren:
     """0 while its open order has no result: there is nothing to close yet."""
     volumes_e8: Int64Array
 
+    def of(self, rows: NDArray[np.intp]) -> FollowingChildren:
+        """Some of them."""
+        return FollowingChildren(self.child_trade_ids[rows], self.position_tickets[rows], self.volumes_e8[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class OrderResults:
