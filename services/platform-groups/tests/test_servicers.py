@@ -12,6 +12,7 @@ from sqlalchemy import text
 from apportion.api.common.v1 import money_pb2
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
+    events_pb2,
     platform_groups_pb2,
     trading_pb2,
     trading_servers_pb2,
@@ -655,24 +656,73 @@ async def test_without_workers_a_transfer_is_pending_and_listed(platform) -> Non
     await refused(platform.transfers.TransferFunds(request, **platform.options()), "SELF_TRANSFER")
 
 
-async def test_a_changed_item_of_a_batch_is_refused(platform) -> None:
-    one, two = await platform.account(), await platform.account()
-    request = transfers_pb2.BatchTransferFundsRequest(
+def batch(platform, *rows, **fields) -> transfers_pb2.BatchTransferFundsRequest:
+    """Rows of (item, debit account, credit account, amount)."""
+    items, payers, payees, amounts = zip(*rows, strict=True)
+    return transfers_pb2.BatchTransferFundsRequest(
         request_id=platform.new_id(),
         source="fees",
         ordering_key=7,
-        currency_code="USD",
-        item_ids=[1],
-        debit_account_ids=[one.account_id],
-        credit_account_ids=[two.account_id],
-        amounts_minor=[5],
+        item_ids=items,
+        debit_account_ids=payers,
+        credit_account_ids=payees,
+        amounts_minor=amounts,
+        **{"currency_code": "USD"} | fields,
     )
-    await platform.transfers.BatchTransferFunds(request, **platform.options())
-    request.amounts_minor[:] = [6]
+
+
+async def test_a_changed_item_of_a_batch_is_named_and_the_others_go_on(platform) -> None:
+    one, two = (await platform.account()).account_id, (await platform.account()).account_id
+    first = batch(platform, (1, one, two, 5))
+    await platform.transfers.BatchTransferFunds(first, **platform.options())
+    second = batch(platform, (1, one, two, 6), (2, one, two, 7))
+    for request in (second, second):
+        answer = await platform.transfers.BatchTransferFunds(request, **platform.options())
+        assert (answer.accepted_count, answer.known_count, list(answer.conflicting_item_ids)) == (1, 0, [1])
+    listing = transfers_pb2.ListTransfersRequest(account_id=one)
+    kept = (await platform.transfers.ListTransfers(listing, **platform.options())).transfers
+    assert [(row.source_id, row.amount.amount_minor) for row in kept] == [("fees/1", 5), ("fees/2", 7)]
+
+
+async def test_a_bad_item_is_rejected_at_once_and_told_by_an_event(platform) -> None:
+    one, two = (await platform.account()).account_id, (await platform.account()).account_id
+    closed = (await platform.account()).account_id
+    async with transaction(platform.engine) as tx:
+        await tx.execute(text(f"UPDATE accounts SET state = 1 WHERE account_id = {closed}"))
+    request = batch(
+        platform,
+        (1, one, two, 5),
+        (2, one, 987_654_321, 5),
+        (3, closed, two, 5),
+        (4, one, two, 100_000_000_001),
+    )
+    answer = await platform.transfers.BatchTransferFunds(request, **platform.options())
+    assert (answer.accepted_count, answer.known_count) == (4, 0)
+    other = batch(platform, (5, one, two, 5), currency_code="EUR")
+    await platform.transfers.BatchTransferFunds(other, **platform.options())
+    results = {}
+    for _, payload in await platform.events("transfers"):
+        event = events_pb2.TransfersUpdated.FromString(payload)
+        rows = zip(event.item_ids, event.states, event.reason_indexes, strict=True)
+        results |= {item: (state, event.reasons[index]) for item, state, index in rows}
+    rejected = transfers_pb2.TRANSFER_STATE_REJECTED
+    assert results == {
+        2: (rejected, "ACCOUNT_UNKNOWN"),
+        3: (rejected, "ACCOUNT_NOT_OPEN"),
+        4: (rejected, "AMOUNT_RANGE"),
+        5: (rejected, "CURRENCY_MISMATCH"),
+    }
+    async with transaction(platform.engine) as tx:
+        legs = await tx.execute(text("SELECT DISTINCT source_id FROM transfer_legs JOIN transfers USING (transfer_id)"))
+        assert [row.source_id for row in legs] == ["fees/1"]
     request.request_id = platform.new_id()
-    await refused(platform.transfers.BatchTransferFunds(request, **platform.options()), "DEDUPE_CONFLICT")
-    request.amounts_minor[:] = [6, 7]
-    await refused(platform.transfers.BatchTransferFunds(request, **platform.options()), "FIELD_INVALID")
+    again = await platform.transfers.BatchTransferFunds(request, **platform.options())
+    assert (again.accepted_count, again.known_count) == (0, 4)
+
+
+@pytest.mark.parametrize("row", [(1, 8, 8, 5), (1, 8, 9, 0), (1, 8, 9, -5), (0, 8, 9, 5), (1, -8, 9, 5)])
+async def test_a_batch_of_what_can_be_no_transfer_is_refused(platform, row) -> None:
+    await refused(platform.transfers.BatchTransferFunds(batch(platform, row), **platform.options()), "FIELD_INVALID")
 
 
 def test_every_reason_of_this_service_is_tried() -> None:

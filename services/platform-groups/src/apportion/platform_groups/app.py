@@ -152,7 +152,7 @@ def _server(
     trading_pb2_grpc.add_TradingServiceServicer_to_server(
         TradingServicer(engine, servers, clock, uuid.uuid4), server.grpc
     )
-    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock), server.grpc)
+    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock, uuid.uuid4), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server
 

@@ -23,6 +23,7 @@ MAX_AMOUNT_UNITS = 1_000_000_000
 LEGS_PER_TRANSFER = 4
 ABSENT_READS = 2
 INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+ACCOUNT_UNKNOWN = "ACCOUNT_UNKNOWN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,10 @@ def check_amount(amount_minor: int, digits: int) -> None:
         raise AmountRange(f"amount {amount_minor} is out of range", amount_minor=amount_minor)
 
 
-def check_parties(
-    debit: Account | None, credit: Account | None, currency_code: str, amount_minor: int, digits: int
-) -> None:
+def check_parties(debit: Account | None, credit: Account | None, currency_code: str, amount_minor: int) -> None:
     """Raises SelfTransfer, CurrencyMismatch, AccountNotOpen, AmountRange. None stands for the broker."""
-    if debit is None and credit is None:
+    known = debit or credit
+    if known is None:
         raise InvalidArgument(violations=(Violation("debit_account_id", "one of the two accounts is required"),))
     if debit is not None and credit is not None and debit.account_id == credit.account_id:
         raise SelfTransfer(f"account {debit.account_id} is on both sides", account_id=debit.account_id)
@@ -130,7 +130,7 @@ def check_parties(
                 account_currency=account.currency_code,
                 currency=currency_code,
             )
-    check_amount(amount_minor, digits)
+    check_amount(amount_minor, known.currency_digits)
 
 
 def advance(kind: LegKind, state: LegState, *, has_credit: bool, has_debit: bool) -> TransferStep | None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.transfers import Transfer
 from apportion.platform_groups.operations.accept_transfers import INITIAL_SOURCE
+from apportion.platform_groups.operations.await_outcome import await_outcome
 from apportion.platform_groups.storage.transfers import find_by_source, load_transfer
 from apportion.runtime import Clock
 from apportion.storage import transaction
-
-FIRST_LOOK_SECONDS = 0.01
-LONGEST_LOOK_SECONDS = 0.2
 
 
 async def await_initial_balance(
@@ -31,12 +27,9 @@ async def await_transfer(
     engine: AsyncEngine, clock: Clock, label: int, transfer_id: int, *, patience_seconds: float
 ) -> Transfer:
     """The transfer when it has finished, or as it is when patience ends. Raises NotFound."""
-    end = clock.monotonic() + patience_seconds
-    delay = FIRST_LOOK_SECONDS
-    while True:
+
+    async def look() -> Transfer:
         async with transaction(engine) as tx:
-            transfer = await load_transfer(tx, label, transfer_id)
-        if transfer.finished or clock.monotonic() + delay > end:
-            return transfer
-        await asyncio.sleep(delay)
-        delay = min(delay * 1.5, LONGEST_LOOK_SECONDS)
+            return await load_transfer(tx, label, transfer_id)
+
+    return await await_outcome(clock, look, lambda transfer: transfer.finished, patience_seconds=patience_seconds)

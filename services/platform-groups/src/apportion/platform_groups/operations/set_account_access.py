@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,13 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.domain.accounts import Account, AccountRef, check_open
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.errors import TradingServerUnavailable
+from apportion.platform_groups.operations.await_outcome import await_outcome
 from apportion.platform_groups.storage.accounts import is_access_settled, load_account, save_wanted_access
 from apportion.platform_groups.storage.orders import ring_egress
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
-
-FIRST_LOOK_SECONDS = 0.01
-LONGEST_LOOK_SECONDS = 0.2
 
 
 async def set_account_access(
@@ -34,23 +31,22 @@ async def set_account_access(
     The wish is committed first and the workers bring it to the server, so TradingServerUnavailable means "not yet". A
     repeat of an older request never undoes a newer one: it only waits for the newest wish. Raises AccountNotOpen.
     """
-    end = clock.monotonic() + patience_seconds
+    started = clock.monotonic()
     await _wish(engine, key, account_id, access, cause, now=clock.now())
-    delay = FIRST_LOOK_SECONDS
-    while True:
+
+    async def look() -> tuple[bool, Account]:
         async with transaction(engine) as tx:
-            settled = await is_access_settled(tx, account_id)
-            account = await load_account(tx, key.label, account_id)
-        if settled:
-            return account
-        if clock.monotonic() + delay > end:
-            raise TradingServerUnavailable(
-                f"trading server {account.trading_server_id} has not changed the rights of account {account_id} yet",
-                trading_server_id=account.trading_server_id,
-                account_id=account_id,
-            )
-        await asyncio.sleep(delay)
-        delay = min(delay * 1.5, LONGEST_LOOK_SECONDS)
+            return await is_access_settled(tx, account_id), await load_account(tx, key.label, account_id)
+
+    patience_seconds -= clock.monotonic() - started
+    settled, account = await await_outcome(clock, look, lambda found: found[0], patience_seconds=patience_seconds)
+    if settled:
+        return account
+    raise TradingServerUnavailable(
+        f"trading server {account.trading_server_id} has not changed the rights of account {account_id} yet",
+        trading_server_id=account.trading_server_id,
+        account_id=account_id,
+    )
 
 
 async def _wish(

@@ -11,6 +11,7 @@ from apportion.api.platform_groups.v1 import transfers_pb2, transfers_pb2_grpc
 from apportion.platform_groups.operations.accept_transfers import batch_transfer_funds
 from apportion.platform_groups.operations.get_transfer import get_transfer
 from apportion.platform_groups.operations.list_transfers import list_transfers
+from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.operations.transfer_funds import adjust_balance, transfer_funds
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.trading import check_adjustment, parse_transfer, parse_transfers, render_transfer
@@ -23,6 +24,7 @@ from apportion.storage import Page
 class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     engine: AsyncEngine
     clock: Clock
+    new_id: NewId
 
     async def AdjustBalance(  # noqa: N802
         self, request: transfers_pb2.AdjustBalanceRequest, context: Any
@@ -53,9 +55,11 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
         self, request: transfers_pb2.BatchTransferFundsRequest, context: Any
     ) -> transfers_pb2.BatchTransferFundsResponse:
         key, transfers = request_key(request), parse_transfers(request, caller().label)
-        accepted = await batch_transfer_funds(self.engine, key, transfers, now=self.clock.now())
+        accepted = await batch_transfer_funds(self.engine, self.new_id, key, transfers, now=self.clock.now())
         return transfers_pb2.BatchTransferFundsResponse(
-            accepted_count=accepted.accepted_count, known_count=accepted.known_count
+            accepted_count=accepted.accepted_count,
+            known_count=accepted.known_count,
+            conflicting_item_ids=accepted.conflicting_item_ids,
         )
 
     async def GetTransfer(  # noqa: N802

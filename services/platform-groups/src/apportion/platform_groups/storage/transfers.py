@@ -22,16 +22,17 @@ Int64s = NDArray[np.int64]
 
 RESULT_COLUMNS = "t.transfer_id, t.label, t.source, t.item_id, t.ordering_key, t.state, t.reason"
 
-INSERT = """
+INSERT = f"""
     INSERT INTO transfers AS t (label, source, item_id, source_id, ordering_key, debit_account_id, credit_account_id,
-        currency_code, amount_minor, state, cause, create_time)
+        currency_code, amount_minor, state, reason, cause, create_time, finish_time)
     SELECT $1::bigint, $2::text, i.item_id, $2 || '/' || i.item_id, $3::bigint, i.debit_id, i.credit_id, $4::text,
-        i.amount_minor, 1, $5::text, $6::timestamptz
-    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-        AS i (item_id, debit_id, credit_id, amount_minor)
+        i.amount_minor, CASE WHEN i.refusal = '' THEN 1 ELSE 4 END, i.refusal, $5::text, $6::timestamptz,
+        CASE WHEN i.refusal <> '' THEN $6::timestamptz END
+    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[])
+        AS i (item_id, debit_id, credit_id, amount_minor, refusal)
     ORDER BY i.item_id
     ON CONFLICT ON CONSTRAINT transfers_source_key DO NOTHING
-    RETURNING t.transfer_id, t.debit_account_id, t.credit_account_id, t.amount_minor
+    RETURNING {RESULT_COLUMNS}
 """
 
 # The debit, or else the credit, is READY; a credit behind a debit waits.
@@ -55,7 +56,7 @@ CONFLICTING = """
       ON t.source_id = $2::text || '/' || i.item_id
     WHERE t.label = $1 AND (t.debit_account_id <> i.debit_id OR t.credit_account_id <> i.credit_id
         OR t.amount_minor <> i.amount_minor)
-    LIMIT 1
+    ORDER BY t.item_id
 """
 
 CLAIM = """
@@ -143,11 +144,16 @@ class NewTransfers:
 @dataclass(frozen=True, slots=True)
 class Inserted:
     transfer_ids: list[int]
+    """All that are new."""
+    rejected: list[Any]
+    """Result rows of those that ended at once."""
     trading_server_ids: list[int]
 
 
-async def insert_transfers(tx: AsyncConnection, transfers: NewTransfers, now: datetime) -> Inserted:
-    """The new ones among these, with their legs."""
+async def insert_transfers(
+    tx: AsyncConnection, transfers: NewTransfers, now: datetime, *, refusals: Sequence[str] | None = None
+) -> Inserted:
+    """The new ones among these, with their legs. One with a refusal is REJECTED for that reason, without legs."""
     scalars: list[object] = [transfers.label, transfers.source, transfers.ordering_key, transfers.currency_code]
     rows = await fetch_arrays(
         tx,
@@ -159,14 +165,19 @@ async def insert_transfers(tx: AsyncConnection, transfers: NewTransfers, now: da
         transfers.debit_account_ids,
         transfers.credit_account_ids,
         transfers.amounts_minor,
+        refusals or [""] * len(transfers.item_ids),
     )
-    ids = [row["transfer_id"] for row in rows]
-    legs = await fetch_arrays(tx, INSERT_LEGS, ids, now) if ids else []
-    return Inserted(ids, [row["trading_server_id"] for row in legs])
+    pending = [row["transfer_id"] for row in rows if row["state"] == TransferState.PENDING]
+    legs = await fetch_arrays(tx, INSERT_LEGS, pending, now) if pending else []
+    return Inserted(
+        [row["transfer_id"] for row in rows],
+        [row for row in rows if row["state"] == TransferState.REJECTED],
+        [row["trading_server_id"] for row in legs],
+    )
 
 
-async def find_conflict(tx: AsyncConnection, transfers: NewTransfers) -> int | None:
-    """An item that exists with other content."""
+async def find_conflicts(tx: AsyncConnection, transfers: NewTransfers) -> list[int]:
+    """Items that exist with other content."""
     scalars: list[object] = [transfers.label, transfers.source]
     rows = await fetch_arrays(
         tx,
@@ -177,7 +188,7 @@ async def find_conflict(tx: AsyncConnection, transfers: NewTransfers) -> int | N
         transfers.credit_account_ids,
         transfers.amounts_minor,
     )
-    return rows[0]["item_id"] if rows else None
+    return [row["item_id"] for row in rows]
 
 
 async def claim_legs(

@@ -211,6 +211,9 @@ def parse_transfers(request: transfers_pb2.BatchTransferFundsRequest, label: int
     problems.require(bool((transfers.item_ids > 0).all()), "item_ids", "must be positive")
     problems.require(bool((transfers.debit_account_ids >= 0).all()), "debit_account_ids", "must not be negative")
     problems.require(bool((transfers.credit_account_ids >= 0).all()), "credit_account_ids", "must not be negative")
+    is_elsewhere = transfers.credit_account_ids != transfers.debit_account_ids
+    problems.require(bool(is_elsewhere.all()), "credit_account_ids", "must differ from the debit accounts")
+    problems.require(bool((transfers.amounts_minor > 0).all()), "amounts_minor", "must be positive")
     problems.raise_if_any()
     return transfers
 
