@@ -19,6 +19,7 @@ from apportion.storage.outbox import (
     partition_of,
 )
 from apportion.storage.pages import NEWEST_FIRST, Page, page_size
+from apportion.storage.reading import read_arrays
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_version, migrate, newest_version, schema_version
 from apportion.storage.storable import storable
@@ -55,6 +56,7 @@ __all__ = [
     "page_size",
     "partition_of",
     "ping",
+    "read_arrays",
     "schema_version",
     "storable",
     "store_answer",
