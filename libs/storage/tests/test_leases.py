@@ -248,17 +248,89 @@ async def test_work_that_does_not_end_keeps_its_lease_from_others(
     assert b.keys == set(KEYS)
 
 
-async def test_work_that_does_not_start_ends_the_keeper_and_frees_the_leases(
+async def test_work_that_is_slow_to_begin_keeps_all_leases_however_long_it_takes(
     engine: AsyncEngine, clock: FixedClock, b: Worker
 ) -> None:
-    stuck = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=0.2, on_acquire=never)
-    with pytest.raises(TimeoutError):
-        await stuck.run()
+    may_begin = asyncio.Event()
+    begun: set[str] = set()
+
+    async def start(lease: Lease) -> None:
+        if lease.key == "3":
+            await may_begin.wait()
+        begun.add(lease.key)
+
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=4, on_acquire=start)
+    for _round in range(4):
+        await keeper.refresh()
+        clock.advance(3)
+    assert begun == set(KEYS) - {"3"}
+    assert {lease.epoch for lease in keeper.held.values()} == {1}
+    assert all(keeper.valid(lease) for lease in keeper.held.values())
+    await b.keeper.refresh()
+    assert b.keys == set()
+    may_begin.set()
+    await eventually(lambda: begun == set(KEYS))
+    await keeper.release_all()
+
+
+async def test_work_that_does_not_begin_gives_its_lease_back_alone(
+    engine: AsyncEngine, clock: FixedClock, b: Worker
+) -> None:
+    ended: list[str] = []
+
+    async def start(lease: Lease) -> None:
+        if lease.key == "3":
+            await never(lease)
+
+    async def end(lease: Lease) -> None:
+        ended.append(lease.key)
+
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=4, on_acquire=start, on_release=end)
+    await keeper.refresh()
+    clock.advance(17)
+    await keeper.refresh()
+    assert set(keeper.held) == set(KEYS) - {"3"}
+    assert ended == ["3"]
+    await b.keeper.refresh()
+    assert b.keys == {"3"}
+
+
+async def test_work_that_is_beginning_is_ended_before_its_lease_is_handed_over(
+    engine: AsyncEngine, clock: FixedClock
+) -> None:
+    events: list[str] = []
+
+    async def start(lease: Lease) -> None:
+        events.append("begun")
+        try:
+            await never(lease)
+        finally:
+            events.append("cancelled")
+
+    async def end(_lease: Lease) -> None:
+        events.append("ended")
+
+    keeper = LeaseKeeper(engine, "partition", ["0"], "a", clock=clock, ttl_seconds=1, on_acquire=start, on_release=end)
+    await keeper.refresh()
+    await keeper.release_all()
+    assert events == ["begun", "cancelled", "ended"]
+    assert keeper.held == {}
+
+
+async def test_a_bug_in_a_start_ends_the_keeper_and_frees_the_leases(
+    engine: AsyncEngine, clock: FixedClock, b: Worker
+) -> None:
+    async def start(_lease: Lease) -> None:
+        raise RuntimeError("a bug")
+
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, on_acquire=start)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await keeper.run()
     await b.keeper.refresh()
     assert b.keys == set(KEYS)
 
 
-async def test_a_start_that_the_database_refuses_gives_the_leases_back_and_is_tried_again(
+async def test_a_start_that_the_database_refuses_gives_its_lease_back_and_is_tried_again(
     engine: AsyncEngine, clock: FixedClock
 ) -> None:
     started: set[Lease] = set()
@@ -272,11 +344,10 @@ async def test_a_start_that_the_database_refuses_gives_the_leases_back_and_is_tr
     async def end(lease: Lease) -> None:
         started.discard(lease)
 
-    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, ttl_seconds=1, on_acquire=start, on_release=end)
-    with pytest.raises(DatabaseUnavailable):
-        await keeper.refresh()
-    assert keeper.held == {}
-    assert started == set()
+    keeper = LeaseKeeper(engine, "partition", KEYS, "a", clock=clock, on_acquire=start, on_release=end)
+    await keeper.refresh()
+    assert set(keeper.held) == set(KEYS) - {"3"}
+    assert started == set(keeper.held.values())
     await keeper.refresh()
     assert started == set(keeper.held.values())
     assert {lease.key for lease in started} == set(KEYS)

@@ -25,6 +25,10 @@ from apportion.storage.transaction import transaction
 log = structlog.get_logger()
 
 RENEWALS_PER_TTL = 4
+# A round waits this part of the time to live for the work of new leases to begin; what takes longer begins behind it.
+START_SHARE = 0.125
+# After so many times to live, work that has not begun is given up.
+START_TTLS = 4
 # The holder gives up this part of the time to live before the database does.
 MARGIN_SHARE = 0.1
 
@@ -115,16 +119,24 @@ async def _nothing(_lease: Lease) -> None:
     """For a keeper whose work looks at `held` by itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Work that begins; `begun_at` on the local clock."""
+
+    task: asyncio.Future[None]
+    begun_at: float
+
+
 class LeaseKeeper:
     """Holds this worker's share of the keys of one kind.
 
     `owner` names this process start, not the host: a restarted worker must not find itself the owner of what its
-    predecessor left half done. `on_acquire` starts the work of a key and returns at once; `on_release` ends it and
-    returns when it has ended. Both have half the time to live: work that ends later keeps its lease from others until
-    that runs out; a start that takes longer, or a bug in a callback, ends `run`. A start refused by a DomainError (the
-    database was away) gives back what was taken with it, `on_release` included, and the next round takes it again.
-    After a pause longer than the time to live `valid` is false at once, though `on_release` comes only with the next
-    renewal.
+    predecessor left half done. `on_acquire` starts the work of a key, `on_release` ends it and returns when it has
+    ended, also where the start failed or was cancelled half-way. A slow start holds up no renewal and no other key; one
+    that takes four times to live, or that a DomainError refuses (the database was away), gives its lease back, and the
+    next round takes it again. An end has half the time to live: work that ends later keeps its lease from others until
+    that runs out. A bug in a callback ends `run`. After a pause longer than the time to live `valid` is false at once,
+    though `on_release` comes only with the next renewal.
     """
 
     def __init__(
@@ -151,6 +163,8 @@ class LeaseKeeper:
         self._on_release = on_release
         self._held: dict[str, Lease] = {}
         self._deadlines: dict[Lease, float] = {}
+        self._starts: dict[Lease, _Start] = {}
+        self._round_at = 0.0
         self._changed = asyncio.Event()
 
     @property
@@ -183,18 +197,19 @@ class LeaseKeeper:
 
     async def refresh(self) -> None:
         """One round: heartbeat, renew, give up what was lost or is too much, take what is free up to the fair share."""
-        asked_at = self._clock.monotonic()
+        asked_at = self._round_at = self._clock.monotonic()
         async with transaction(self._engine) as tx:
             await tx.execute(HEARTBEAT, self._row(ttl=self._ttl_seconds))
             alive = (await tx.execute(COUNT_ALIVE, self._row())).scalar_one()
             renewed = await self._renew(tx)
         for key in renewed:
             self._extend(self._held[key], asked_at)
-        await self._give_up([lease for key, lease in self._held.items() if key not in renewed])
+        lost = [lease for key, lease in self._held.items() if key not in renewed]
         share = math.ceil(len(self._keys) / alive)
-        await self._release(self._surplus(share))
+        await self._release(self._surplus(share, lost), lost=lost)
         if len(self._held) < share:
             await self._take(share - len(self._held))
+        await self._see_to_starts()
 
     async def release_all(self) -> None:
         """Ends the work of all keys and hands the leases over at once, instead of letting others wait for their end."""
@@ -206,9 +221,10 @@ class LeaseKeeper:
             log.warning("lease_release_failed", kind=self._kind, owner=self._owner, error=str(error))
 
     async def _next_round(self) -> None:
-        """When the leases are due for renewal, or the keys have changed."""
+        """When the leases are due for renewal, however long the last round took, or the keys have changed."""
+        passed = self._clock.monotonic() - self._round_at
         try:
-            async with asyncio.timeout(self._ttl_seconds / RENEWALS_PER_TTL):
+            async with asyncio.timeout(max(self._ttl_seconds / RENEWALS_PER_TTL - passed, 0.0)):
                 await self._changed.wait()
         except TimeoutError:
             return
@@ -231,44 +247,66 @@ class LeaseKeeper:
             self._held[lease.key] = lease
             self._extend(lease, asked_at)
             log.info("lease_acquired", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
-        try:
-            await self._call(self._on_acquire, leases)
-        except DomainError:
-            await self._release(leases)  # kept, they would be renewed for ever with nobody at work on them
-            raise
+            self._starts[lease] = _Start(asyncio.ensure_future(self._on_acquire(lease)), asked_at)
 
-    async def _release(self, leases: Sequence[Lease]) -> None:
-        """Ends the work first: the next owner may start the moment the lease is free."""
-        if not leases or not await self._give_up(leases):
+    async def _see_to_starts(self) -> None:
+        """Gives back what failed or takes too long: kept, it would be renewed for ever with nobody at work on it."""
+        if self._starts:
+            tasks = [start.task for start in self._starts.values()]
+            await asyncio.wait(tasks, timeout=self._ttl_seconds * START_SHARE)
+        not_begun = []
+        for lease, start in list(self._starts.items()):
+            if not start.task.done():
+                if self._clock.monotonic() - start.begun_at > self._ttl_seconds * START_TTLS:
+                    log.error("lease_work_did_not_start", kind=self._kind, key=lease.key)
+                    not_begun.append(lease)
+                continue
+            try:
+                start.task.result()
+            except DomainError as error:
+                log.warning("lease_work_refused", kind=self._kind, key=lease.key, error=str(error))
+                not_begun.append(lease)
+            else:
+                del self._starts[lease]
+        await self._release(not_begun)
+
+    async def _release(self, leases: Sequence[Lease], *, lost: Sequence[Lease] = ()) -> None:
+        """Ends the work first: the next owner may start the moment a lease is free. `lost` are not ours to free."""
+        if not await self._give_up([*leases, *lost]) or not leases:
             return
         async with transaction(self._engine) as tx:
             await tx.execute(RELEASE, self._row(**_columns(leases)))
 
     async def _give_up(self, leases: Sequence[Lease]) -> bool:
-        """False when the work did not end in time: such leases are not freed, they run out."""
+        """All at once. False when work did not end in time: such leases are not freed, they run out."""
         for lease in leases:
             del self._deadlines[lease]
             del self._held[lease.key]
             log.info("lease_given_up", kind=lease.kind, key=lease.key, owner=lease.owner, epoch=lease.epoch)
         try:
-            await self._call(self._on_release, leases)
+            async with asyncio.timeout(self._ttl_seconds / 2):
+                ends = await asyncio.gather(*(self._end(lease) for lease in leases), return_exceptions=True)
         except TimeoutError:
             log.error("lease_work_did_not_end", kind=self._kind, keys=[lease.key for lease in leases])
             return False
-        return True
-
-    async def _call(self, callback: LeaseCallback, leases: Sequence[Lease]) -> None:
-        """All at once, and no longer than the leases that stay can wait for their renewal."""
-        async with asyncio.timeout(self._ttl_seconds / 2):
-            ends = await asyncio.gather(*(callback(lease) for lease in leases), return_exceptions=True)
         for end in ends:
             if end is not None:
                 raise end
+        return True
 
-    def _surplus(self, share: int) -> list[Lease]:
-        """Keys that are no longer shared, then the youngest leases."""
-        gone = [lease for key, lease in self._held.items() if key not in set(self._keys)]
-        kept = [lease for lease in self._held.values() if lease not in gone]
+    async def _end(self, lease: Lease) -> None:
+        start = self._starts.pop(lease, None)
+        if start is not None:
+            await asyncio.sleep(0)  # the end may rely on the start's having begun
+            start.task.cancel()
+            await asyncio.gather(start.task, return_exceptions=True)
+        await self._on_release(lease)
+
+    def _surplus(self, share: int, lost: Sequence[Lease]) -> list[Lease]:
+        """Keys that are no longer shared, then the youngest leases, of those that are not lost."""
+        held = [lease for lease in self._held.values() if lease not in lost]
+        gone = [lease for lease in held if lease.key not in set(self._keys)]
+        kept = [lease for lease in held if lease not in gone]
         return gone + kept[share:]
 
     def _run_out(self) -> list[Lease]:
