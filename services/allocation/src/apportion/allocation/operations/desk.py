@@ -49,11 +49,15 @@ class Desk:
 
     async def subscriptions(self, tx: AsyncConnection, master: Master) -> SubscriptionSet:
         """The set of the master's version, from memory or the database; the master's row must be locked."""
-        kept = self._sets.get(master.master_id)
-        if kept is not None and kept.set_version == master.set_version:
+        if (kept := self.kept_subscriptions(master)) is not None:
             return kept
         stored = await load_set(tx, master.master_id, master.set_version)
         return stored or await make_set(tx, master.master_id, master.set_version)
+
+    def kept_subscriptions(self, master: Master) -> SubscriptionSet | None:
+        """The set of the master's version, when it is in memory: it never changes, so nothing must be locked."""
+        kept = self._sets.get(master.master_id)
+        return kept if kept is not None and kept.set_version == master.set_version else None
 
     def remember(self, subscriptions: SubscriptionSet) -> None:
         """Keep a set for the next decision. Only after the commit: what was rolled back is not stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -58,13 +58,57 @@ def trade_at_hand(
     return TradeToOpen(trade, spec, age_ms, blanket_reason)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredInputs:
+    """What the database knows of each subscription, as far as the method or somebody's settings look at it."""
+
+    holdings: Holdings | None = None
+    held_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
+    carries_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
+
+
 async def gather_inputs(
     tx: AsyncConnection, desk: Desk, master: Master, subscriptions: SubscriptionSet, opening: TradeToOpen, now: datetime
 ) -> OpenInputs:
     """Only the figures that the master's method and the subscriptions' settings ask for. A halt keeps everybody out."""
+    stored = await load_stored(tx, master, subscriptions, opening.trade, now)
+    return await put_together(desk, master, subscriptions, opening, stored, now)
+
+
+def asks_database(master: Master, subscriptions: SubscriptionSet) -> bool:
+    """Whether a decision needs more than is at hand in memory."""
+    needed = needs(master.method, master.rounding)
+    return limits_holdings(subscriptions) or Figure.HELD in needed or Figure.CARRY in needed
+
+
+async def load_stored(
+    tx: AsyncConnection, master: Master, subscriptions: SubscriptionSet, trade: MasterTrade, now: datetime
+) -> StoredInputs:
+    """What `asks_database` is about. What each has open must be in rows first, of all decisions."""
+    needed = needs(master.method, master.rounding)
+    limited = limits_holdings(subscriptions)
+    if limited or Figure.HELD in needed:
+        for allocation_id in await list_unprojected_of_master(tx, master.master_id):
+            await project_allocation(tx, master.label, allocation_id, now=now)
+    buys = trade.volume_e8 > 0
+    return StoredInputs(
+        holdings=await load_holdings(tx, subscriptions) if limited else None,
+        held_e8=await load_held_e8(tx, subscriptions, trade.symbol, buys=buys) if Figure.HELD in needed else NO_COLUMN,
+        carries_e8=await load_carries(tx, subscriptions, trade.symbol) if Figure.CARRY in needed else NO_COLUMN,
+    )
+
+
+async def put_together(
+    desk: Desk,
+    master: Master,
+    subscriptions: SubscriptionSet,
+    opening: TradeToOpen,
+    stored: StoredInputs,
+    now: datetime,
+) -> OpenInputs:
+    """`gather_inputs` without the database."""
     trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
     needed = needs(master.method, master.rounding)
-    holdings = await _holdings(tx, master, subscriptions, needed, now)
     states = await desk.fresh_states(master.trading_server_id, now) if needs_states(master) else None
     bases, master_basis = _bases(desk, master, subscriptions, states)
     conversion_e8 = 0
@@ -87,16 +131,14 @@ async def gather_inputs(
             buys=buys,
             age_ms=opening.age_ms,
             usable_symbols=_usable(desk, master, subscriptions, spec),
-            holdings=holdings,
+            holdings=stored.holdings,
         ),
-        caps_e8=caps_e8(subscriptions, holdings),
+        caps_e8=caps_e8(subscriptions, stored.holdings),
         figures=Figures(
             margins=_figure(desk, subscriptions, states, "margins_minor") if Figure.MARGIN in needed else NO_COLUMN,
             leverages=_figure(desk, subscriptions, states, "leverages") if Figure.LEVERAGE in needed else NO_COLUMN,
-            held_e8=await load_held_e8(tx, subscriptions, trade.symbol, buys=buys)
-            if Figure.HELD in needed
-            else NO_COLUMN,
-            carries_e8=await load_carries(tx, subscriptions, trade.symbol) if Figure.CARRY in needed else NO_COLUMN,
+            held_e8=stored.held_e8,
+            carries_e8=stored.carries_e8,
         ),
         contract_size=spec.contract_size if Figure.PRICE in needed else 0,
         conversion_e8=conversion_e8,
@@ -107,17 +149,6 @@ async def gather_inputs(
 def needs_states(master: Master) -> bool:
     """Whether his method looks at his followers' accounts."""
     return bool(needs(master.method, master.rounding) - {Figure.CARRY})
-
-
-async def _holdings(
-    tx: AsyncConnection, master: Master, subscriptions: SubscriptionSet, needed: frozenset[Figure], now: datetime
-) -> Holdings | None:
-    """What each has open, where a limit or the method looks at it: then all decisions need their rows first."""
-    limited = limits_holdings(subscriptions)
-    if limited or Figure.HELD in needed:
-        for allocation_id in await list_unprojected_of_master(tx, master.master_id):
-            await project_allocation(tx, master.label, allocation_id, now=now)
-    return await load_holdings(tx, subscriptions) if limited else None
 
 
 def _bases(

@@ -8,13 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
 from apportion.allocation.domain.child_routes import routes_of_set
+from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.opening import decide_open
+from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.operations.allocate_trade import check_volume, trading_server_of
 from apportion.allocation.operations.decide_open_trade import columns_of, opened_allocation
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.gather_inputs import TradeToOpen, gather_inputs
+from apportion.allocation.operations.gather_inputs import (
+    StoredInputs,
+    TradeToOpen,
+    asks_database,
+    load_stored,
+    put_together,
+)
 from apportion.allocation.operations.get_allocation import ChildPage, page_of
-from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.masters import load_master, read_master
 from apportion.storage import transaction
 
 
@@ -30,12 +38,28 @@ async def preview_trade(
     opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
     check_volume(opening)
     await desk.hear(label, server_id, now)
+    master, subscriptions = await _subscribed(engine, desk, label, master_id)
+    stored = StoredInputs()
+    if asks_database(master, subscriptions):
+        async with transaction(engine) as tx:
+            stored = await load_stored(tx, master, subscriptions, trade, now)
+    inputs = await put_together(desk, master, subscriptions, opening, stored, now)
+    decision = decide_open(inputs)
+    allocation = opened_allocation(0, master, opening, inputs, decision, now, now)
+    if not limit:
+        return allocation, None
+    routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
+    return allocation, page_of(routes, columns_of(inputs, decision, allocation.mode), slice(limit))
+
+
+async def _subscribed(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> tuple[Master, SubscriptionSet]:
+    """The master and his subscriptions. Nothing is locked, which would cost a write to disk, where the set is kept."""
+    master = await read_master(engine, label, master_id)
+    kept = desk.kept_subscriptions(master)
+    if kept is not None:
+        return master, kept
     async with transaction(engine) as tx:
         master = await load_master(tx, label, master_id, lock="share")
         subscriptions = await desk.subscriptions(tx, master)
-        inputs = await gather_inputs(tx, desk, master, subscriptions, opening, now)
     desk.remember(subscriptions)
-    decision = decide_open(inputs)
-    allocation = opened_allocation(0, master, opening, inputs, decision, now, now)
-    routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
-    return allocation, page_of(routes, columns_of(inputs, decision, allocation.mode), slice(limit)) if limit else None
+    return master, subscriptions

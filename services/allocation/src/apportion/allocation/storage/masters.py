@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
@@ -14,7 +14,7 @@ from apportion.allocation.errors import MasterAccountTaken, NameTaken
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.allocations import SEQUENCE, AllocationIds
 from apportion.errors import NotFound
-from apportion.storage import constraint_errors, fetch_arrays
+from apportion.storage import constraint_errors, fetch_arrays, read_arrays
 
 Lock = Literal["none", "share", "update"]
 ROWS = tables.masters
@@ -55,6 +55,14 @@ async def insert_master(tx: AsyncConnection, master: Master) -> int:
 async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: Lock = "none") -> Master:
     """Raises NotFound."""
     rows = await fetch_arrays(tx, LOAD + LOCKS[lock], label, master_id)
+    if not rows:
+        raise NotFound("master", master_id)
+    return _master(rows[0])
+
+
+async def read_master(engine: AsyncEngine, label: int, master_id: int) -> Master:
+    """As he is now, in one round trip. Raises NotFound."""
+    rows = await read_arrays(engine, LOAD, label, master_id)
     if not rows:
         raise NotFound("master", master_id)
     return _master(rows[0])
