@@ -22,7 +22,7 @@ from apportion.allocation.domain.explaining import explain_open
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, LotMode, RoundingPolicy
 from apportion.allocation.domain.opening import decide_open
-from apportion.money import E8
+from apportion.money import E8, INT64_MAX
 
 M = AllocationMethod
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -163,3 +163,12 @@ def test_the_exact_share_has_no_rounding():
     inputs, _ = EXPLAINED["equity"]
     _, children = explain_open(*stored(inputs), inputs.subscriptions, range(1, 2))
     assert children[0].exact_volume_e8 == Fraction(E8, 3)
+
+
+def test_the_inputs_of_a_row_come_with_it():
+    inputs, _ = EXPLAINED["equal risk"]
+    figures = replace(inputs.figures, margins=np.array([7, 8, 9]), leverages=np.array([100, 200, 300]))
+    inputs = replace(inputs, figures=figures, caps_e8=np.array([E8, INT64_MAX, 0]))
+    _, children = explain_open(*stored(inputs), inputs.subscriptions, range(1, 3))
+    rows = [(c.child_trade_id & 3, c.margin_minor, c.leverage, c.held_volume_e8, c.cap_volume_e8) for c in children]
+    assert rows == [(1, 8, 200, lots("0.4"), None), (2, 9, 300, lots("0.6"), 0)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
 from apportion.allocation.domain.child_routes import ChildRoutes, mirrored_stops_e8, routes_of_set
+from apportion.allocation.domain.child_trades import child_trade_ids
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.fairness import exact_shares_e8
 from apportion.allocation.domain.formulas import exact_share, formula, lots, owed, sums_of
@@ -18,7 +19,7 @@ from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.pl_mode import proportions_e9
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.money import E8, exact_sum
+from apportion.money import E8, INT64_MAX, Int64Array, exact_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,14 @@ class ChildExplanation:
     recomputed_volume_e8: int
     reason: SkipReason
     text: str
+    child_trade_id: int
     proportion_e9: int = 0
     """Of an artificial record, as it is stored."""
+    margin_minor: int = 0
+    leverage: int = 0
+    held_volume_e8: int = 0
+    cap_volume_e8: int | None = None
+    """Further inputs of an opening as they were stored; 0, and None: not asked for."""
 
 
 def open_inputs(allocation: Allocation, columns: AllocationColumns, subscriptions: SubscriptionSet) -> OpenInputs:
@@ -86,22 +93,29 @@ def explain_open(
     sums = sums_of(inputs, np.flatnonzero(shared))
     trade = allocation.trade
     directions = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0).directions
+    ids = child_trade_ids(allocation.allocation_id, np.arange(rows.start, rows.stop))
+    figures, caps_e8 = inputs.figures, inputs.caps_e8
     children = []
-    for row in rows:
+    for number, row in enumerate(rows):
         sign = int(directions[row])
         exact = exact_share(inputs, row, sums) if shared[row] else Fraction(0)
         reason = SkipReason(int(columns.reasons[row]))
         child = ChildExplanation(
             subscription_id=int(subscriptions.subscription_ids[row]),
             account_login=int(subscriptions.logins[row]),
-            basis=int(columns.bases[row]) if columns.bases.size else 0,
+            basis=_at(columns.bases, row),
             ratio_e8=int(subscriptions.ratios_e8[row]),
             exact_volume_e8=exact,
             stored_volume_e8=sign * int(columns.volumes_e8[row]),
             recomputed_volume_e8=sign * int(recomputed[row]),
             reason=reason,
             text=_open_text(inputs, row, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
-            proportion_e9=int(records[row]) if records.size else 0,
+            child_trade_id=int(ids[number]),
+            proportion_e9=_at(records, row),
+            margin_minor=_at(figures.margins, row),
+            leverage=_at(figures.leverages, row),
+            held_volume_e8=_at(figures.held_e8, row),
+            cap_volume_e8=int(caps_e8[row]) if caps_e8.size and caps_e8[row] < INT64_MAX else None,
         )
         children.append(child)
     return agrees, children
@@ -130,6 +144,7 @@ def explain_close(
             recomputed_volume_e8=sign * int(recomputed[row]),
             reason=SkipReason.NONE,
             text=text,
+            child_trade_id=int(columns.child_trade_ids[row]),
         )
         children.append(child)
     return np.array_equal(recomputed, columns.volumes_e8), children
@@ -152,6 +167,7 @@ def explain_reopening(
             recomputed_volume_e8=sign * wanted_e8,
             reason=SkipReason.NONE,
             text=f"{lots(wanted_e8)} lot still wanted; the order before was not executed",
+            child_trade_id=int(columns.child_trade_ids[row]),
         )
         children.append(child)
     return np.array_equal(columns.bases, columns.volumes_e8), children
@@ -176,11 +192,17 @@ def explain_stops(
             recomputed_volume_e8=0,
             reason=SkipReason.NONE,
             text=_stops_text(int(columns.stop_losses_e8[row]), int(columns.take_profits_e8[row])),
+            child_trade_id=int(columns.child_trade_ids[row]),
         )
         for row in rows
     ]
     agrees = np.array_equal(losses, columns.stop_losses_e8) and np.array_equal(profits, columns.take_profits_e8)
     return agrees, children
+
+
+def _at(column: Int64Array, row: int) -> int:
+    """0 in an empty column."""
+    return int(column[row]) if column.size else 0
 
 
 def _stops_text(stop_loss_e8: int, take_profit_e8: int) -> str:

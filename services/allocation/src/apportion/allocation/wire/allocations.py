@@ -68,6 +68,8 @@ def render_explanation(explanation: Explanation) -> allocations_pb2.ExplainAlloc
         volume_step_e8=allocation.grid.step_e8,
         min_volume_e8=allocation.grid.min_e8,
         max_volume_e8=allocation.grid.max_e8,
+        contract_size=allocation.contract_size,
+        conversion_e8=allocation.conversion_e8,
     )
 
 
@@ -85,6 +87,11 @@ def _render_explanations(children: Sequence[ChildExplanation]) -> list[allocatio
             skip_reason=child.reason,  # type: ignore[arg-type]
             text=child.text,
             proportion_e9=child.proportion_e9,
+            child_trade_id=child.child_trade_id,
+            margin_minor=child.margin_minor,
+            leverage=child.leverage,
+            held_volume_e8=child.held_volume_e8,
+            cap_volume_e8=child.cap_volume_e8,
         )
         for child in children
     ]
