@@ -6,6 +6,8 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -180,3 +182,41 @@ async def test_a_report_on_one_attempt_says_nothing_of_the_next(engine: AsyncEng
         async with transaction(engine) as tx:
             row = (await tx.execute(text(f"SELECT state, absent_count FROM {table}"))).one()
         assert row == ({"orders": 3, "transfer_legs": 4}[table], 0)
+
+
+async def test_two_reports_made_side_by_side_are_one_absence(engine: AsyncEngine) -> None:
+    """A former holder of the shard may still be at it while the new one asks, too."""
+    now = SystemClock().now()
+    tables = {"orders": resolve_orders, "transfer_legs": resolve_legs}
+    async with transaction(engine) as tx:
+        for row in (*ROWS, CLOSE):
+            await tx.execute(text(row))
+        await tx.execute(text("UPDATE orders SET state = 3"))
+        for table in tables:
+            sent = f"UPDATE {table} SET epoch = 4, attempt_count = 1, sent_time = :time"
+            await tx.execute(text(sent), {"time": now - timedelta(minutes=2)})
+    for table, resolve in tables.items():
+        place = (uuid.uuid4, 1, [SHARD])
+
+        async def look(server: Server, resolve: Any = resolve, place: tuple[Any, ...] = place) -> None:
+            await resolve(engine, server, *place, answer_timeout=timedelta(seconds=60), now=now)
+
+        slow = Server()
+        slow.meanwhile = partial(look, Server())
+        await look(slow)
+        async with transaction(engine) as tx:
+            assert (await tx.execute(text(f"SELECT absent_count FROM {table}"))).scalar_one() == 1
+
+
+async def test_an_answer_that_is_lost_late_makes_the_absences_before_it_void(engine: AsyncEngine) -> None:
+    now = SystemClock().now()
+    async with transaction(engine) as tx:
+        for row in (*ROWS, CLOSE):
+            await tx.execute(text(row))
+        await tx.execute(text("UPDATE orders SET order_id = 1, state = 3, epoch = 4, absent_count = 1"))
+        await tx.execute(text("UPDATE transfer_legs SET epoch = 4, absent_count = 1"))
+        await save_outcomes(tx, [OrderOutcome(1, 4, 0, OrderState.UNKNOWN, "RESULT_LATE")], now)
+    await save_lost(engine, now)
+    async with transaction(engine) as tx:
+        for table in ("orders", "transfer_legs"):
+            assert (await tx.execute(text(f"SELECT absent_count FROM {table}"))).scalar_one() == 0

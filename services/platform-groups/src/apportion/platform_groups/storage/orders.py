@@ -118,6 +118,7 @@ CLAIM = """
 SAVE = f"""
     UPDATE orders o SET state = r.state, reason = r.reason, update_time = $11::timestamptz,
         sent_time = CASE WHEN r.state = 3 THEN $11 ELSE o.sent_time END,
+        absent_count = CASE WHEN r.state = 3 THEN 0 ELSE o.absent_count END,
         next_attempt_time = $11 + make_interval(secs => r.retry_seconds),
         sent_volume_e8 = CASE WHEN r.volume_e8 <> 0 THEN r.volume_e8 ELSE o.sent_volume_e8 END,
         filled_volume_e8 = r.filled_volume_e8, price_e8 = r.price_e8, deal_ticket = r.deal_ticket,
@@ -131,10 +132,13 @@ SAVE = f"""
     RETURNING {RESULT_COLUMNS}
 """
 
+# Of two reports that were made side by side only one counts.
 SAVE_ABSENCES = """
-    UPDATE orders o SET absent_count = absent_count + 1
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (order_id, epoch, attempt_count)
+    UPDATE orders o SET absent_count = o.absent_count + 1
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+        AS r (order_id, epoch, attempt_count, absent_count)
     WHERE o.order_id = r.order_id AND o.epoch = r.epoch AND o.attempt_count = r.attempt_count AND o.state = 3
+      AND o.absent_count = r.absent_count
 """
 
 ORPHANED = f"""
@@ -331,13 +335,14 @@ async def list_unknown(
 
 
 async def save_absences(tx: AsyncConnection, orders: Sequence[UnknownOrder]) -> None:
-    """One more complete, late enough report without these, unless they were sent again since."""
+    """One more complete, late enough report without these, unless they were sent again or another report came since."""
     await fetch_arrays(
         tx,
         SAVE_ABSENCES,
         [order.order_id for order in orders],
         [order.epoch for order in orders],
         [order.attempt_count for order in orders],
+        [order.absent_count for order in orders],
     )
 
 

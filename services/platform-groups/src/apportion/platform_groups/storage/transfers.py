@@ -77,6 +77,7 @@ CLAIM = """
 # As of orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
 SAVE_LEGS = """
     UPDATE transfer_legs l SET state = r.state, sent_time = CASE WHEN r.state = 4 THEN $6 ELSE l.sent_time END,
+        absent_count = CASE WHEN r.state = 4 THEN 0 ELSE l.absent_count END,
         reason = r.reason, deal_ticket = r.deal_ticket,
         update_time = $6::timestamptz, next_attempt_time = $6 + make_interval(secs => r.retry_seconds)
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $7::float8[],
@@ -87,9 +88,11 @@ SAVE_LEGS = """
 """
 
 SAVE_LEG_ABSENCES = """
-    UPDATE transfer_legs l SET absent_count = absent_count + 1
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (leg_id, epoch, attempt_count)
+    UPDATE transfer_legs l SET absent_count = l.absent_count + 1
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+        AS r (leg_id, epoch, attempt_count, absent_count)
     WHERE l.leg_id = r.leg_id AND l.epoch = r.epoch AND l.attempt_count = r.attempt_count AND l.state = 4
+      AND l.absent_count = r.absent_count
 """
 
 SAVE_TRANSFERS = f"""
@@ -289,11 +292,12 @@ async def list_unknown_legs(
 
 
 async def save_leg_absences(tx: AsyncConnection, legs: Sequence[UnknownLeg]) -> None:
-    """One more complete, late enough report without these, unless they were sent again since."""
+    """One more complete, late enough report without these, unless they were sent again or another report came since."""
     parameters: list[Any] = [
         [leg.leg_id for leg in legs],
         [leg.epoch for leg in legs],
         [leg.attempt_count for leg in legs],
+        [leg.absent_count for leg in legs],
     ]
     await fetch_arrays(tx, SAVE_LEG_ABSENCES, *parameters)
 
