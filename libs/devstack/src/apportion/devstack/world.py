@@ -21,6 +21,8 @@ from apportion.api.platform_groups.v1 import accounts_pb2, platform_groups_pb2, 
 from apportion.api.risk.v1 import limits_pb2
 from apportion.devstack.clients import Clients, request_id
 from apportion.mt5_simulator.process import SimulatorProcess
+from apportion.rpc import from_timestamp
+from apportion.runtime import SystemClock
 
 CURRENCY = "USD"
 HEDGE_GROUP = "demo\\forex-hedge-usd"
@@ -29,6 +31,8 @@ LEVERAGE = 100
 TRADE_FEE_MINOR = 500
 DAILY_LIMIT_PERCENT_E8 = 5 * 10**8
 E8 = 100_000_000
+SEEN_SECONDS = 60.0
+POLL_SECONDS = 0.1
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -116,6 +120,7 @@ async def build_world(
         master = await builder.create_master(style, style.deposit_minor or sum(deposits))
         masters[style.key] = master
         followers[style.key] = await _each(enumerate(deposits, 1), partial(builder.create_follower, master), at_once)
+    await _seen(clients, masters.values())
     return World(server_id, masters, followers)
 
 
@@ -238,6 +243,24 @@ async def create_group(clients: Clients, server_id: int, name: str, server_group
     )
     answer = await clients.call(clients.groups.CreatePlatformGroup, request)
     return int(answer.platform_group.platform_group_id)
+
+
+async def _seen(clients: Clients, masters: Iterable[DemoMaster]) -> None:
+    """Waits until allocation has seen every account as it is now: who just got his deposit has a share by equity."""
+    clock = SystemClock()
+    built_time, give_up_at = clock.now(), clock.monotonic() + SEEN_SECONDS
+    for master in masters:
+        request = masters_pb2.GetMasterSummaryRequest(master_id=master.master_id)
+        while True:
+            summary = await clients.call(clients.masters.GetMasterSummary, request)
+            is_stale = masters_pb2.SUMMARY_WARNING_STALE_STATES in summary.warnings
+            if not summary.active_count or (
+                not is_stale and from_timestamp(summary.observed_time, "observed_time") > built_time
+            ):
+                break
+            if clock.monotonic() > give_up_at:
+                raise TimeoutError(f"the followers of {master.style.name} were not seen for {SEEN_SECONDS} s")
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[ResultT]], at_once: int) -> list[ResultT]:
