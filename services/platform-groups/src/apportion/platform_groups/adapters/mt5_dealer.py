@@ -10,13 +10,15 @@ import structlog
 from apportion import mt5
 from apportion.mt5 import Connection, DealerRequest, dealer
 from apportion.mt5 import deals as mt5_deals
+from apportion.mt5 import positions as mt5_positions
 from apportion.mt5 import symbols as mt5_symbols
 from apportion.mt5 import ticks as mt5_ticks
 from apportion.mt5.dealer import ModifyRequest
 from apportion.mt5.retcodes import FILLED
 from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of, translated
+from apportion.platform_groups.adapters.mt5_facts import position_of
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
-from apportion.platform_groups.domain.server_facts import ServerTick
+from apportion.platform_groups.domain.server_facts import ServerPosition, ServerTick
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.tokens import order_token
 from apportion.platform_groups.operations.ports import Permit
@@ -44,6 +46,10 @@ class Mt5Dealer:
         with translated():
             ticks = (await mt5_ticks.last(self._connection, symbols)).ticks
         return {tick.symbol: ServerTick(tick.symbol, tick.bid_e8, tick.ask_e8, tick.server_time_ms) for tick in ticks}
+
+    async def positions(self, login: int) -> list[ServerPosition]:
+        with translated():
+            return [position_of(position) for position in await mt5_positions.list_of_login(self._connection, login)]
 
     async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Results can only be read on the login that sent: after a new login the older ones are LOST, see `collect`."""

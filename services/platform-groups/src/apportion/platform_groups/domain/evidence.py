@@ -39,8 +39,9 @@ def judge(
 ) -> OrderOutcome | None:
     """The outcome, or None: not known yet (the caller then counts this complete report as one absence).
 
-    `deal` carries the order's token. `position` is, for an open, the one that carries the token; otherwise the one to
-    be closed or modified. Both come from complete reports made at `read_time`.
+    `deal` carries the order's token. `position` is, for an open, the one that carries the token (of a netting account
+    there is none: only its deals tell); otherwise the one to be closed or modified, of a netting account the one in
+    the symbol. Both come from complete reports made at `read_time`.
     """
     if deal is not None:
         answer = Answer(
@@ -88,7 +89,9 @@ def _judge_close(
     certain = order.reason == CLOSE_VOLUME
     if not certain and (order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout)):
         return None
-    if position is None:
+    if order.nets and not order.position_ticket:
+        return again(order)
+    if position is None or (position.volume_e8 > 0) is (order.volume_e8 > 0):
         return already_closed(order)
     left = min(abs(order.volume_e8), abs(position.volume_e8))
     signed = left if order.volume_e8 > 0 else -left

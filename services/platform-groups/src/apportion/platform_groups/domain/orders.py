@@ -9,10 +9,12 @@ modification is repeated until it is done or refused for good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
+from apportion.platform_groups.domain.server_facts import ServerPosition
 from apportion.platform_groups.domain.states import OrderPurpose, OrderState
 
 RETRY_SECONDS = 0.25
@@ -25,6 +27,7 @@ NOT_FOUND_ON_SERVER = "NOT_FOUND_ON_SERVER"
 KILL_SWITCH = "KILL_SWITCH_ON"
 SUPERSEDED = "SUPERSEDED"
 POSITION_GONE = "POSITION_GONE"
+POSITION_REQUIRED = "POSITION_REQUIRED"
 SLIPPAGE = "SLIPPAGE"
 NO_PRICE = "NO_PRICE"
 
@@ -49,6 +52,13 @@ class SentOrder:
     not_after_time: datetime | None
     epoch: int
     attempt_count: int
+    nets: bool = False
+    """Whether its account has one position a symbol."""
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it closes a part of what a netting account holds in the symbol, and must not turn it."""
+        return self.nets and self.purpose is OrderPurpose.CLOSE and self.position_ticket > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,8 @@ class UnknownOrder:
     sent_server_time_ms: int
     sent_time: datetime
     not_after_time: datetime | None
+    symbol: str = ""
+    nets: bool = False
 
 
 class AnswerKind(Enum):
@@ -116,6 +128,17 @@ class OrderOutcome:
     deal_ticket: int = 0
     server_time_ms: int = 0
     retry_seconds: float = 0.0
+
+
+def bound_to_net(order: SentOrder, held: Sequence[ServerPosition]) -> SentOrder | Answer:
+    """A close on a netting account, bound to the position that the account holds in its symbol now: the server then
+    refuses to turn it. An answer where there is nothing (more) to close, or less than the volume."""
+    position = next((each for each in held if each.symbol == order.symbol), None)
+    if position is None or (position.volume_e8 > 0) is (order.volume_e8 > 0):
+        return Answer(AnswerKind.ALREADY_CLOSED, ALREADY_CLOSED)
+    if abs(position.volume_e8) < abs(order.volume_e8):
+        return Answer(AnswerKind.CLOSE_VOLUME, CLOSE_VOLUME)
+    return replace(order, position_ticket=position.position_ticket)
 
 
 def settle(order: SentOrder, answer: Answer) -> OrderOutcome:
@@ -192,7 +215,6 @@ def already_closed(order: SentOrder | UnknownOrder) -> OrderOutcome:
         order.attempt_count,
         OrderState.FILLED,
         ALREADY_CLOSED,
-        position_ticket=order.position_ticket,
     )
 
 

@@ -12,12 +12,14 @@ from apportion.api.platform_groups.v1 import events_pb2
 from apportion.platform_groups.domain.position_stops import Stops
 from apportion.platform_groups.domain.states import AccountKind, DealAction, DealEntry
 from apportion.platform_groups.operations.ports import NewId
-from apportion.platform_groups.storage.deals import ObservedDeal, insert_deals
+from apportion.platform_groups.storage.deals import ObservedDeal, SubmittedOrder, insert_deals, load_submitted
 from apportion.platform_groups.storage.events import TextIndex, append_deals_observed
 from apportion.platform_groups.storage.position_stops import insert_opened
 from apportion.rpc import set_column, to_timestamp
 from apportion.storage import partition_of, transaction
 from apportion.storage.leases import Lease, check_fence
+
+NO_ORDER = SubmittedOrder("", 0, 0)
 
 
 async def observe_deals(
@@ -37,21 +39,27 @@ async def observe_deals(
         causes = await insert_deals(tx, trading_server_id, in_order, now)
         fresh = [each for each in in_order if each.deal.deal_ticket in causes]
         await insert_opened(tx, trading_server_id, _opened_by_masters(fresh), now)
+        netted = {causes[each.deal.deal_ticket][0] for each in fresh if each.nets} - {0}
+        submitted = await load_submitted(tx, sorted(netted))
         groups: dict[tuple[int, int], list[ObservedDeal]] = defaultdict(list)
         for each in fresh:
             groups[each.label, partition_of(each.account_id)].append(each)
         for (label, partition), members in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-            event = _event(trading_server_id, members, causes, server_time_ms, now)
+            event = _event(trading_server_id, members, causes, submitted, server_time_ms, now)
             await append_deals_observed(tx, label, event, partition, new_id, now)
 
 
 def _opened_by_masters(observed: Sequence[ObservedDeal]) -> dict[int, Stops]:
-    """A position begins with the stops of its first deal."""
+    """A position begins with the stops of its first deal, and anew, with a new ticket, when it is turned around."""
     opened: dict[int, Stops] = {}
     for each in observed:
         deal = each.deal
-        if each.kind is AccountKind.MASTER and (deal.action, deal.entry) == (DealAction.TRADE, DealEntry.IN):
-            opened.setdefault(deal.position_ticket, Stops(each.account_id, deal.stop_loss_e8, deal.take_profit_e8))
+        if each.kind is AccountKind.MASTER and deal.action is DealAction.TRADE:
+            stops = Stops(each.account_id, deal.stop_loss_e8, deal.take_profit_e8, deal.position_ticket)
+            if deal.entry is DealEntry.IN:
+                opened.setdefault(deal.position_ticket, stops)
+            elif deal.entry is DealEntry.IN_OUT:
+                opened[deal.order_ticket] = stops
     return opened
 
 
@@ -59,6 +67,7 @@ def _event(
     trading_server_id: int,
     observed: Sequence[ObservedDeal],
     causes: dict[int, tuple[int, int]],
+    submitted: dict[int, SubmittedOrder],
     server_time_ms: int,
     now: datetime,
 ) -> events_pb2.DealsObserved:
@@ -90,4 +99,11 @@ def _event(
     for name, values in columns.items():
         set_column(event, name, values)
     event.symbols.extend(symbols.texts)
+    orders = [submitted.get(causes[deal.deal_ticket][0], NO_ORDER) for deal in deals]
+    if any(order is not NO_ORDER for order in orders):
+        sources = TextIndex()
+        set_column(event, "order_source_indexes", [sources.of(order.source_id) for order in orders])
+        set_column(event, "order_item_ids", [order.item_id for order in orders])
+        set_column(event, "order_purposes", [order.purpose for order in orders])
+        event.order_sources.extend(sources.texts)
     return event

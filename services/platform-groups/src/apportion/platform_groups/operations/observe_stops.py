@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -40,8 +41,8 @@ async def observe_stops(
         known = await load_stops(tx, trading_server_id)
         changed = changed_stops(known, seen)
         strangers = {ticket: stops for ticket, stops in seen.items() if ticket not in known}
-        told = await find_opened(tx, trading_server_id, strangers) if strangers else set()
-        begun = {ticket: stops for ticket, stops in strangers.items() if ticket in told}
+        told = await find_opened(tx, trading_server_id, strangers) if strangers else {}
+        begun = {ticket: replace(strangers[ticket], lasting_ticket=lasting) for ticket, lasting in told.items()}
         await save_stops(tx, trading_server_id, changed | begun, now)
         gone = [ticket for ticket, stops in known.items() if stops.account_id in account_ids and ticket not in seen]
         await delete_stops(tx, trading_server_id, gone, asked_time)
@@ -57,7 +58,7 @@ async def observe_stops(
 def _event(trading_server_id: int, stops: Mapping[int, Stops], asked_time: datetime) -> events_pb2.StopsObserved:
     event = events_pb2.StopsObserved(trading_server_id=trading_server_id, observed_time=to_timestamp(asked_time))
     set_column(event, "account_ids", [each.account_id for each in stops.values()])
-    set_column(event, "position_tickets", list(stops))
+    set_column(event, "position_tickets", [each.lasting_ticket or ticket for ticket, each in stops.items()])
     set_column(event, "stop_losses_e8", [each.stop_loss_e8 for each in stops.values()])
     set_column(event, "take_profits_e8", [each.take_profit_e8 for each in stops.values()])
     return event

@@ -106,6 +106,10 @@ class DealerSession(Protocol):
         """The server's prices of this moment, of those symbols that have one. Raises ServerFailure."""
         ...
 
+    async def positions(self, login: int) -> list[ServerPosition]:
+        """All that an account has open at this moment. Raises ServerFailure."""
+        ...
+
     async def send(self, order: SentOrder, permit: Permit) -> Answer | None:
         """Puts the order on the wire. An answer that came at once, such as a refusal; None: ask `collect`."""
         ...

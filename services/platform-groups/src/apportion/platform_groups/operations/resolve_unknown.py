@@ -66,14 +66,16 @@ def _judge_all(
     deal_of = {(deal.login, order_of(deal.comment)): deal for deal in deals if not deal.by_client}
     opened = {(position.login, order_of(position.comment)): position for position in positions}
     by_ticket = {(position.login, position.position_ticket): position for position in positions}
+    by_symbol = {(position.login, position.symbol): position for position in positions}
     outcomes: list[OrderOutcome] = []
     absent: list[UnknownOrder] = []
     for order in orders:
-        position = (
-            opened.get((order.login, order.order_id))
-            if order.purpose is OrderPurpose.OPEN
-            else by_ticket.get((order.login, order.position_ticket))
-        )
+        if order.nets:
+            position = None if order.purpose is OrderPurpose.OPEN else by_symbol.get((order.login, order.symbol))
+        elif order.purpose is OrderPurpose.OPEN:
+            position = opened.get((order.login, order.order_id))
+        else:
+            position = by_ticket.get((order.login, order.position_ticket))
         deal = deal_of.get((order.login, order.order_id))
         outcome = evidence.judge(order, deal, position, read_time=now, timeout=answer_timeout)
         if outcome is not None:

@@ -33,6 +33,7 @@ class KnownLogin:
     account_id: int
     label: int
     kind: AccountKind
+    nets: bool
 
 
 async def insert_account(
@@ -133,10 +134,13 @@ async def list_accounts(
 
 async def list_known_logins(tx: AsyncConnection, trading_server_id: int) -> list[KnownLogin]:
     query = text(
-        "SELECT login, account_id, label, kind FROM accounts WHERE trading_server_id = :id AND login IS NOT NULL"
+        """SELECT login, account_id, label, kind, margin_mode = 2 AS nets FROM accounts
+        WHERE trading_server_id = :id AND login IS NOT NULL"""
     )
     rows = await tx.execute(query, {"id": trading_server_id})
-    return [KnownLogin(login, account_id, label, AccountKind(kind)) for login, account_id, label, kind in rows]
+    return [
+        KnownLogin(login, account_id, label, AccountKind(kind), nets) for login, account_id, label, kind, nets in rows
+    ]
 
 
 async def list_creating(

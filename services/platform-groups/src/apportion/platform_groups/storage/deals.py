@@ -32,6 +32,16 @@ INSERT = """
     ON CONFLICT ON CONSTRAINT deals_pkey DO NOTHING
     RETURNING deal_ticket, order_id, transfer_id
 """
+OF_POSITIONS = """
+    SELECT * FROM (
+        SELECT d.*, CASE WHEN d.entry = 1 THEN coalesce(s.stop_loss_e8, 0) ELSE 0 END AS stop_loss_e8,
+               CASE WHEN d.entry = 1 THEN coalesce(s.take_profit_e8, 0) ELSE 0 END AS take_profit_e8
+        FROM deals AS d LEFT JOIN position_stops AS s USING (trading_server_id, account_id, position_ticket)
+        WHERE d.label = $1 AND d.account_id = ANY($2::bigint[])
+          AND (d.account_id, d.position_ticket) IN (SELECT * FROM unnest($2::bigint[], $3::bigint[]))
+        ORDER BY d.deal_ticket DESC LIMIT $4
+    ) AS newest ORDER BY deal_ticket
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,17 @@ class ObservedDeal:
     kind: AccountKind
     order_token: int
     leg_token: int
+    nets: bool = False
+    """Whether the account has one position a symbol, so that it does not tell what a deal was for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedOrder:
+    """An order as it was submitted."""
+
+    source_id: str
+    item_id: int
+    purpose: int
 
 
 async def insert_deals(
@@ -76,10 +97,26 @@ async def insert_deals(
     return {row["deal_ticket"]: (row["order_id"], row["transfer_id"]) for row in rows}
 
 
+async def load_submitted(tx: AsyncConnection, order_ids: Sequence[int]) -> dict[int, SubmittedOrder]:
+    """By order id."""
+    query = "SELECT order_id, source_id, item_id, purpose FROM orders WHERE order_id = ANY($1::bigint[])"
+    rows = await fetch_arrays(tx, query, list(order_ids)) if order_ids else []
+    return {row["order_id"]: SubmittedOrder(row["source_id"], row["item_id"], row["purpose"]) for row in rows}
+
+
 async def newest_deal_time_ms(tx: AsyncConnection, trading_server_id: int) -> int:
     """Raw server time of the newest stored deal; 0 without any."""
     query = text("SELECT COALESCE(max(server_time_ms), 0) FROM deals WHERE trading_server_id = :id")
     return int((await tx.execute(query, {"id": trading_server_id})).scalar_one())
+
+
+async def list_deals_of_positions(
+    tx: AsyncConnection, label: int, account_ids: Sequence[int], position_tickets: Sequence[int], *, limit: int
+) -> list[Any]:
+    """Records of the newest stored deals of these (account, position), in ticket order: the columns of the table, and
+    the stops that a master's position has now with its opening deals.
+    """
+    return await fetch_arrays(tx, OF_POSITIONS, label, account_ids, position_tickets, limit)
 
 
 async def tickets_since(tx: AsyncConnection, trading_server_id: int, server_time_ms: int) -> set[int]:

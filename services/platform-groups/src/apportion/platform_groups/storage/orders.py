@@ -16,6 +16,7 @@ from apportion.platform_groups.domain.orders import (
     ACCOUNT_NOT_OPEN,
     KILL_SWITCH,
     NOT_AFTER_PASSED,
+    POSITION_REQUIRED,
     SUPERSEDED,
     OrderOutcome,
     SentOrder,
@@ -31,6 +32,8 @@ RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key,
     o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket,
     o.server_time_ms"""
 
+# Without a position ticket only a netting account closes anything.
+UNBOUND = "($5 = 2 AND i.position_ticket = 0 AND a.margin_mode <> 2)"
 INSERT = f"""
     INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
         closing_id, purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
@@ -39,7 +42,8 @@ INSERT = f"""
         $2::text, i.item_id, $3::bigint, $4::bigint, $5::smallint, i.symbol, i.volume_e8, i.volume_e8,
         i.position_ticket, i.stop_loss_e8, i.take_profit_e8, i.reference_price_e8, i.max_slippage_e8,
         $6::timestamptz,
-        CASE WHEN a.state = 2 THEN 1 ELSE 6 END, CASE WHEN a.state = 2 THEN '' ELSE '{ACCOUNT_NOT_OPEN}' END,
+        CASE WHEN a.state = 2 AND NOT {UNBOUND} THEN 1 ELSE 6 END,
+        CASE WHEN a.state <> 2 THEN '{ACCOUNT_NOT_OPEN}' WHEN {UNBOUND} THEN '{POSITION_REQUIRED}' ELSE '' END,
         $7::timestamptz, $7, $7
     FROM unnest($8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::bigint[], $16::bigint[])
@@ -60,7 +64,7 @@ CONFLICTING = """
       ON o.item_id = i.item_id
     WHERE o.label = $1 AND o.source_id = $2
       AND (o.purpose <> $3 OR o.account_id <> i.account_id OR o.symbol <> i.symbol OR o.volume_e8 <> i.volume_e8
-           OR (o.purpose <> 1 AND o.position_ticket <> i.position_ticket)
+           OR (o.purpose <> 1 AND i.position_ticket <> 0 AND o.position_ticket <> i.position_ticket)
            OR o.stop_loss_e8 <> i.stop_loss_e8 OR o.take_profit_e8 <> i.take_profit_e8
            OR o.reference_price_e8 <> i.reference_price_e8 OR o.max_slippage_e8 <> i.max_slippage_e8)
     LIMIT 1
@@ -105,11 +109,12 @@ CLAIM = """
     )
     UPDATE orders o SET state = 2, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
         sent_time = $4, sent_server_time_ms = $6, update_time = $4
-    FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
-    WHERE o.order_id = picked.order_id
+    FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard,
+        accounts AS a
+    WHERE o.order_id = picked.order_id AND a.account_id = o.account_id
     RETURNING o.order_id, o.account_id, o.login, o.shard, o.purpose, o.symbol, o.sent_volume_e8, o.position_ticket,
         o.stop_loss_e8, o.take_profit_e8, o.reference_price_e8, o.max_slippage_e8, o.not_after_time, o.epoch,
-        o.attempt_count
+        o.attempt_count, a.margin_mode = 2 AS nets
 """
 
 # A claimed order may wait long for a slow server: one whose answer was lost was sent at the latest now, and only a
@@ -269,6 +274,7 @@ async def claim_orders(
             not_after_time=row["not_after_time"],
             epoch=row["epoch"],
             attempt_count=row["attempt_count"],
+            nets=row["nets"],
         )
         for row in rows
     ]
@@ -306,8 +312,8 @@ async def list_unknown(
 ) -> list[UnknownOrder]:
     query = text(
         """SELECT order_id, login, shard, purpose, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
-        epoch, reason, absent_count,
-        attempt_count, sent_server_time_ms, sent_time, not_after_time FROM orders
+        epoch, reason, absent_count, attempt_count, sent_server_time_ms, sent_time, not_after_time, symbol,
+        account_id IN (SELECT account_id FROM accounts WHERE margin_mode = 2) AS nets FROM orders
         WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 3
         ORDER BY absent_count, order_id LIMIT :limit"""
     )
@@ -329,6 +335,8 @@ async def list_unknown(
             sent_server_time_ms=row.sent_server_time_ms,
             sent_time=row.sent_time,
             not_after_time=row.not_after_time,
+            symbol=row.symbol,
+            nets=row.nets,
         )
         for row in rows
     ]

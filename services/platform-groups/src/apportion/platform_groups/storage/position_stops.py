@@ -14,10 +14,11 @@ from apportion.storage.copy import fetch_arrays
 
 INSERT = """
     INSERT INTO position_stops (trading_server_id, position_ticket, account_id, stop_loss_e8, take_profit_e8,
-        update_time)
-    SELECT $1::bigint, s.position_ticket, s.account_id, s.stop_loss_e8, s.take_profit_e8, $2::timestamptz
-    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-        AS s (position_ticket, account_id, stop_loss_e8, take_profit_e8)
+        update_time, lasting_ticket)
+    SELECT $1::bigint, s.position_ticket, s.account_id, s.stop_loss_e8, s.take_profit_e8, $2::timestamptz,
+        s.lasting_ticket
+    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+        AS s (position_ticket, account_id, stop_loss_e8, take_profit_e8, lasting_ticket)
     ON CONFLICT ON CONSTRAINT position_stops_pkey
 """
 KEEP = f"{INSERT} DO NOTHING"
@@ -34,22 +35,34 @@ async def insert_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapp
 async def load_stops(tx: AsyncConnection, trading_server_id: int) -> dict[int, Stops]:
     """All that are known, by position ticket."""
     query = text(
-        """SELECT position_ticket, account_id, stop_loss_e8, take_profit_e8 FROM position_stops
+        """SELECT position_ticket, account_id, stop_loss_e8, take_profit_e8, lasting_ticket FROM position_stops
         WHERE trading_server_id = :id"""
     )
     rows = await tx.execute(query, {"id": trading_server_id})
-    return {row.position_ticket: Stops(row.account_id, row.stop_loss_e8, row.take_profit_e8) for row in rows}
+    return {
+        row.position_ticket: Stops(row.account_id, row.stop_loss_e8, row.take_profit_e8, row.lasting_ticket)
+        for row in rows
+    }
 
 
-async def find_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops]) -> set[int]:
-    """Those of these positions of which a deal was told."""
+async def find_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops]) -> dict[int, int]:
+    """Those of these positions of which a deal was told, with the ticket that their deals keep.
+
+    A position's ticket is that of the order that opened it, or turned it around.
+    """
     query = text(
-        """SELECT DISTINCT position_ticket FROM deals WHERE trading_server_id = :id
-        AND account_id = ANY(CAST(:account_ids AS bigint[])) AND position_ticket = ANY(CAST(:tickets AS bigint[]))"""
+        """SELECT order_ticket AS ticket, position_ticket AS lasting_ticket, 1 AS rank FROM deals
+        WHERE trading_server_id = :id AND account_id = ANY(CAST(:account_ids AS bigint[])) AND entry IN (1, 3)
+          AND order_ticket = ANY(CAST(:tickets AS bigint[]))
+        UNION
+        SELECT position_ticket, position_ticket, 0 FROM deals
+        WHERE trading_server_id = :id AND account_id = ANY(CAST(:account_ids AS bigint[]))
+          AND position_ticket = ANY(CAST(:tickets AS bigint[]))
+        ORDER BY rank"""
     )
     account_ids = sorted({each.account_id for each in stops.values()})
     values = {"id": trading_server_id, "account_ids": account_ids, "tickets": list(stops)}
-    return set((await tx.execute(query, values)).scalars())
+    return {row.ticket: row.lasting_ticket for row in await tx.execute(query, values)}
 
 
 async def save_stops(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops], now: datetime) -> None:
@@ -78,5 +91,6 @@ async def _put(
         [each.account_id for each in stops.values()],
         [each.stop_loss_e8 for each in stops.values()],
         [each.take_profit_e8 for each in stops.values()],
+        [each.lasting_ticket or ticket for ticket, each in stops.items()],
     ]
     await fetch_arrays(tx, statement, *parameters)

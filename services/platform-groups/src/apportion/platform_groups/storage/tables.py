@@ -234,7 +234,7 @@ orders = Table(
     CheckConstraint("(volume_e8 <> 0) = (purpose <> 3)", name="orders_volume_check"),
     CheckConstraint("purpose <> 1 OR (position_ticket = 0 OR state > 3)", name="orders_open_check"),
     CheckConstraint("purpose <> 1 OR not_after_time IS NOT NULL", name="orders_limit_check"),
-    CheckConstraint("purpose <> 2 OR position_ticket > 0", name="orders_close_check"),
+    CheckConstraint("purpose <> 2 OR position_ticket >= 0", name="orders_close_check"),
     CheckConstraint("purpose <> 3 OR position_ticket > 0", name="orders_modify_check"),
     Index("orders_ready_idx", "trading_server_id", "shard", "order_id", postgresql_where=text("state = 1")),
     Index("orders_sending_idx", "trading_server_id", "shard", postgresql_where=text("state IN (2, 3)")),
@@ -344,6 +344,7 @@ position_stops = Table(
     bigint("stop_loss_e8"),
     bigint("take_profit_e8"),
     timestamptz("update_time"),
+    bigint("lasting_ticket"),  # of its deals: another one after a reversal
     PrimaryKeyConstraint("trading_server_id", "position_ticket", name="position_stops_pkey"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="position_stops_account_fkey"),
 )

@@ -74,9 +74,10 @@ def _check_columns(orders: NewOrders) -> None:
     problems = Problems()
     problems.require(len(np.unique(orders.item_ids)) == len(orders.item_ids), "item_ids", "must be distinct")
     problems.require(bool((orders.account_ids > 0).all()), "account_ids", "must be positive")
-    modifies, opens = orders.purpose is OrderPurpose.MODIFY, orders.purpose is OrderPurpose.OPEN
+    modifies = orders.purpose is OrderPurpose.MODIFY
     problems.require(modifies or bool((orders.volumes_e8 != 0).all()), "volumes_e8", "must not be 0")
-    problems.require(opens or bool((orders.position_tickets > 0).all()), "position_tickets", "must be positive")
+    problems.require(not modifies or bool((orders.position_tickets > 0).all()), "position_tickets", "must be positive")
+    problems.require(bool((orders.position_tickets >= 0).all()), "position_tickets", "must not be negative")
     distinct = not modifies or len(np.unique(orders.position_tickets)) == len(orders.position_tickets)
     problems.require(distinct, "position_tickets", "must be distinct")
     problems.require(bool((orders.stop_losses_e8 >= 0).all()), "stop_losses_e8", "must not be negative")

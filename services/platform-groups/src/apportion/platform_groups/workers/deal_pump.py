@@ -107,4 +107,6 @@ class DealPump:
     def _observed(self, deal: ServerDeal) -> ObservedDeal:
         known = self._directory.by_login[deal.login]
         comment = "" if deal.by_client else deal.comment
-        return ObservedDeal(deal, known.label, known.account_id, known.kind, order_of(comment), leg_of(comment))
+        return ObservedDeal(
+            deal, known.label, known.account_id, known.kind, order_of(comment), leg_of(comment), known.nets
+        )

@@ -12,8 +12,10 @@ from apportion.platform_groups.domain.orders import (
     AnswerKind,
     OrderOutcome,
     SentOrder,
+    bound_to_net,
     settle,
 )
+from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import adopt_orders, take_orders
 from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
@@ -106,16 +108,26 @@ class OrderLane(SendingLane):
             price_age_seconds=self._price_age_seconds,
         )
         for order in orders:
-            answer: Answer | None
-            if reason := self._obstacle(order):
-                answer = Answer(AnswerKind.NOT_TAKEN, reason)
-            elif reason := await market.refusal(order):
-                answer = Answer(AnswerKind.REFUSED, reason)
-            else:
-                answer = await self._session.send(order, partial(self._may_send, order, market))
+            answer = await self._send_one(order, market)
             if answer is not None:
                 ended.append(settle(order, answer))
         return ended
+
+    async def _send_one(self, order: SentOrder, market: Market) -> Answer | None:
+        if reason := self._obstacle(order):
+            return Answer(AnswerKind.NOT_TAKEN, reason)
+        if reason := await market.refusal(order):
+            return Answer(AnswerKind.REFUSED, reason)
+        if order.reduces:
+            try:
+                held = await self._session.positions(order.login)
+            except ServerFailure as error:
+                return Answer(AnswerKind.NOT_TAKEN, type(error).__name__.upper())
+            bound = bound_to_net(order, held)
+            if isinstance(bound, Answer):
+                return bound
+            order = bound
+        return await self._session.send(order, partial(self._may_send, order, market))
 
     def _may_send(self, order: SentOrder, market: Market) -> bool:
         return not self._obstacle(order) and not (order.reference_price_e8 and market.is_old)
