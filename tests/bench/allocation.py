@@ -102,7 +102,7 @@ async def projected_children_a_second(engine: AsyncEngine, desk: Desk, master_id
     """The loop behind the hot path that makes a row of each child."""
     async with transaction(engine) as tx:  # what earlier measurements have left is not to be made now
         await tx.execute(text("UPDATE allocations SET projected_time = now() WHERE projected_time IS NULL"))
-        await tx.execute(text("TRUNCATE child_trades"))
+        await tx.execute(text("TRUNCATE child_trades CASCADE"))
     for _ in range(PROJECTED):
         await decide(engine, desk, master_id)
     started = time.perf_counter()
