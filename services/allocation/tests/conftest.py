@@ -34,6 +34,7 @@ from apportion.allocation.operations.desk import Desk, Limits
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.end_subscription import EndSubscription, end_subscription
 from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.modify_stops import repeat_stops
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.allocation.operations.project_children import project_children
 from apportion.allocation.operations.reopen_children import reopen_children
@@ -370,6 +371,12 @@ class House:
         """Some time later, children that wait for it are opened again. Returns the batches."""
         self.clock.advance(after_seconds)
         self.waiting += await reopen_children(self.engine, self.desk.limits.retries, now=self.clock.now())
+        return await self.dispatch()
+
+    async def repeat_stops(self, *, after_seconds: float = 0.5) -> list[SentBatch]:
+        """Some time later, stops that wait for it are sent again. Returns the batches."""
+        self.clock.advance(after_seconds)
+        self.waiting += await repeat_stops(self.engine, now=self.clock.now())
         return await self.dispatch()
 
     @staticmethod

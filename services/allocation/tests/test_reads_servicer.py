@@ -101,6 +101,19 @@ class TestChildTrades:
         ):
             assert len((await desk.children(**filters)).child_trades) == count, filters
 
+    async def test_who_was_cut_by_a_limit_is_told_and_can_be_asked_for(self, house, desk):
+        master = await house.master(M.RATIO_MULTIPLIER)
+        await house.follower(master, 101, settings=CopySettings(max_lot_e8=E8 // 4))
+        await house.follower(master, 102)
+        await house.deal(64, 1.0, position=900)
+        await house.dispatch()
+        await house.project()
+        whole, cut = (await desk.children()).child_trades
+        assert (whole.account_id, whole.volume_e8, whole.skip_reason) == (102, E8, pb.SKIP_REASON_UNSPECIFIED)
+        assert (cut.account_id, cut.volume_e8, cut.skip_reason) == (101, E8 // 4, pb.SKIP_REASON_CAPPED)
+        assert list((await desk.children(skip_reason=pb.SKIP_REASON_CAPPED)).child_trades) == [cut]
+        assert not (await desk.children(skip_reason=pb.SKIP_REASON_BELOW_MIN_LOT)).child_trades
+
     async def test_pages_of_groups(self, house, desk):
         await opened(house, positions=(900, 901))
         seen, token = [], ""
@@ -118,9 +131,9 @@ class TestChildTrades:
 
     async def test_all_bad_fields_are_told_at_once(self, desk):
         with pytest.raises(InvalidArgument) as caught:
-            await desk.children(master_id=-1, symbol="X" * 100, states=[99], grouping=9)
+            await desk.children(master_id=-1, symbol="X" * 100, states=[99], grouping=9, skip_reason=99)
         fields = [violation.field for violation in caught.value.violations]
-        assert fields == ["master_id", "symbol", "states[0]", "grouping"]
+        assert fields == ["master_id", "symbol", "states[0]", "grouping", "skip_reason"]
         with pytest.raises(DomainError) as caught:
             await desk.children(start_time=Timestamp(nanos=-1))
         assert caught.value.reason == "TIMESTAMP_INVALID"

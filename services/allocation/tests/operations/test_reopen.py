@@ -208,6 +208,19 @@ async def test_the_age_limit_of_a_subscription_ends_it_sooner(house):
     assert [child.state for child in await house.children()] == [ChildTradeState.REJECTED, ChildTradeState.SENT]
 
 
+async def test_the_age_of_the_trade_counts_from_its_deal(house):
+    """Read 900 ms after it happened, refused, to be opened again after 500 ms: older than the second that is allowed."""
+    master = await house.master()
+    await house.follower(master, 101, settings=CopySettings(max_age_ms=1_000))
+    await house.follower(master, 102, settings=CopySettings(max_age_ms=1_400))
+    await house.deal(64, 1.0, position=900, age_ms=900)
+    (batch,) = await house.dispatch()
+    assert batch.account_ids.tolist() == [101, 102]
+    await house.tell_refused(batch, "REQUOTE")
+    (again,) = await house.reopen()
+    assert again.account_ids.tolist() == [102]
+
+
 async def test_a_close_or_halt_while_it_waits_ends_it(house):
     master, batch = await opened(house, 101)
     await house.tell_refused(batch, "REQUOTE")

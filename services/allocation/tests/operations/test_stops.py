@@ -124,13 +124,13 @@ async def test_a_refusal_is_the_childs_reason_until_the_next_one_is_done(house):
     await house.move_stops(64, 900, 1.1, 0)
     (batch,) = await house.dispatch()
     first, second = batch.item_ids.tolist()
-    await house.tell_modified(batch, {first: "STOPS_INVALID", second: "SUPERSEDED"})
+    await house.tell_modified(batch, {first: "NO_MONEY", second: "SUPERSEDED"})
     children = await house.children()
     assert [(child.state, child.reason, child.open_volume_e8) for child in children] == [
-        (ChildTradeState.FILLED, "STOPS_INVALID", E8),
+        (ChildTradeState.FILLED, "NO_MONEY", E8),
         (ChildTradeState.FILLED, "", E8),
     ]
-    assert house.waiting == [], "a refusal for good is not tried again"
+    assert await house.repeat_stops() == [], "a refusal for good is not tried again"
     await house.move_stops(64, 900, 1.2, 0)
     (batch,) = await house.dispatch()
     await house.tell_modified(batch)

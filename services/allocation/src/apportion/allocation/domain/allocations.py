@@ -111,6 +111,8 @@ class Allocation:
     """PROFIT: nothing is sent. The volumes of an open are what the method would have given, its rows hold artificial
     records by their proportions; a close has no rows, its distribution has."""
 
+    age_ms: int = 0
+    """Of an open: how old the master's trade was when it was decided on."""
     subscription_id: int = 0
     """Of an open: for this one only, who began to follow when the position was open; 0: for all of the set."""
 

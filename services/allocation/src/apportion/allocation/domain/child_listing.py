@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
 from apportion.allocation.domain.mismatch import ChildFacts, Mismatch, child_mismatches
+from apportion.allocation.domain.reasons import SkipReason
 
 
 class ChildTradeGrouping(enum.IntEnum):
@@ -29,6 +30,8 @@ class ChildFilters:
     subscription_id: int = 0
     master_position_ticket: int = 0
     symbol: str = ""
+    skip_reason: SkipReason = SkipReason.NONE
+    """Why it was decided to be less than its share."""
     states: tuple[ChildTradeState, ...] = ()
     start_time: datetime | None = None
     """Of the decision, or, opened by hand, of the first report that showed it: from this instant on."""
@@ -41,9 +44,9 @@ class ChildFilters:
 
     @property
     def takes_foreign(self) -> bool:
-        """Positions opened by hand belong to no allocation, and have no state."""
+        """Positions opened by hand belong to no allocation, and have no state nor share."""
         asked = self.include_foreign or self.only_mismatched
-        return asked and not (self.allocation_id or self.master_position_ticket or self.states)
+        return asked and not (self.allocation_id or self.master_position_ticket or self.states or self.skip_reason)
 
 
 class ChildPlace(NamedTuple):

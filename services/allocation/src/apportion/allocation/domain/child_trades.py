@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
 
 INDEX_BITS = 20
@@ -52,6 +53,8 @@ class ChildTrade:
     """Of an artificial record: its part of the master's profit; 0: a trade."""
     floating_profit_minor: int
     """Of an artificial record: its share of what the master's position would bring now, rounded by itself."""
+    skip_reason: SkipReason
+    """Why it was decided to be less than its share; NONE: it is not."""
 
 
 def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array:

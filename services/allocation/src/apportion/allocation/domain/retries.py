@@ -23,19 +23,24 @@ RETRYABLE = frozenset(
 later. What a dealer rejected, and a market that is closed, is no such thing; nor is a price beyond the slippage limit.
 """
 
+STOPS_RETRYABLE = RETRYABLE | {"STOPS_INVALID"}
+"""Of modifications: stops that are too near to the market now may not be a moment later. Whatever else passes
+platform-groups outlives by itself.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
     """Times by our own clock, from the first decision on. 0 seconds: never."""
 
     rejected_seconds: float
-    """How long a child is opened again whose order was refused for a retryable reason."""
+    """How long a child is opened again, or gets its newest stops again, that was refused for a retryable reason."""
     missed_seconds: float
     """How long one whose order has ended without a trace on the server, or could not be sent in time."""
     pause_seconds: float
     """Before each new order."""
     most: int
-    """New orders of one child."""
+    """New orders of one child, or of one child's stops."""
     open_seconds: float
     """A new order must be sent this long after its decision."""
 

@@ -11,7 +11,7 @@ from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.announce_closes import announce_closes
 from apportion.allocation.operations.decide_close_trade import follow_up_closes
-from apportion.allocation.operations.modify_stops import follow_up_stops
+from apportion.allocation.operations.modify_stops import follow_up_stops, hold_stops
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.operations.reopen_children import hold_for_retry
 from apportion.allocation.storage.allocations import load_allocation
@@ -44,7 +44,8 @@ async def apply_order_results(
         await apply_close_results(tx, event.label, results)
         return []
     if kind is AllocationKind.MODIFY:
-        await apply_modify_results(tx, event.label, results)
+        results = await apply_modify_results(tx, event.label, results)
+        await hold_stops(tx, event.label, allocation_id, results, retries, now=now)
         return []
     allocation = await load_allocation(tx, event.label, allocation_id)
     master = await load_master(tx, event.label, allocation.master_id, lock="share")

@@ -160,5 +160,6 @@ def opened_allocation(
         conversion_e8=inputs.conversion_e8,
         currency_digits=inputs.currency_digits,
         point_e8=opening.spec.point_e8,
+        age_ms=opening.age_ms,
         mode=master.allocation_mode,
     )

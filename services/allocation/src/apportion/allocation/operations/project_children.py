@@ -69,6 +69,7 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
             "create_time": allocation.decide_time,
             "stop_loss_e8": losses,
             "take_profit_e8": profits,
+            "skip_reason": columns.reasons[rows],
         },
     )
 

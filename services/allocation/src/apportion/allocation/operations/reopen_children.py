@@ -95,9 +95,9 @@ async def _reopen(
     waiting = await load_waiting(tx, label, allocation_id, now)
     routes = await load_routes(tx, waiting.child_trade_ids)
     limits_seconds = retries.limits_seconds(waiting.rejected)
-    age_seconds = (now - first.decide_time).total_seconds()
-    is_wanted = (waiting.targets_e8 > 0) & (age_seconds < limits_seconds)
-    is_wanted &= age_seconds * SECOND_MS <= routes.max_ages_ms
+    since_seconds = (now - first.decide_time).total_seconds()
+    is_wanted = (waiting.targets_e8 > 0) & (since_seconds < limits_seconds)
+    is_wanted &= first.age_ms + since_seconds * SECOND_MS <= routes.max_ages_ms
     if master.halted or master.halt_epoch != first.halt_epoch:
         is_wanted[:] = False
     await give_up_waiting(tx, waiting.child_trade_ids[~is_wanted])

@@ -326,6 +326,7 @@ def _header_values(allocation: Allocation) -> dict[str, Any]:
         "conversion_e8": allocation.conversion_e8,
         "currency_digits": allocation.currency_digits,
         "point_e8": allocation.point_e8,
+        "age_ms": allocation.age_ms,
         "mode": allocation.mode,
         "stop_loss_e8": trade.stop_loss_e8,
         "take_profit_e8": trade.take_profit_e8,
@@ -393,6 +394,7 @@ def _allocation(row: Row[Any]) -> Allocation:
         conversion_e8=row.conversion_e8,
         currency_digits=row.currency_digits,
         point_e8=row.point_e8,
+        age_ms=row.age_ms,
         subscription_id=row.subscription_id,
         mode=AllocationMode(row.mode),
     )

@@ -20,6 +20,7 @@ from apportion.allocation.domain.child_listing import (
 )
 from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
 from apportion.allocation.domain.mismatch import ChildFacts
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import INT64_MAX
 
 # The group and the number of a child trade, and of a position opened by hand.
@@ -50,7 +51,7 @@ CHILDREN = """
            c.direction * c.open_volume_e8 AS open_volume_e8, c.open_price_e8, c.create_time, c.proportion_e9,
            CASE WHEN o.open_volume_e8 > 0 THEN round(o.floating_profit_minor::numeric * c.proportion_e9 / 1000000000)
                 ELSE 0 END::bigint AS floating_profit_minor,
-           false AS is_foreign, f.*
+           c.skip_reason, false AS is_foreign, f.*
     FROM (
         SELECT * FROM child_trades AS c
         WHERE c.label = :label AND {behind}
@@ -59,6 +60,7 @@ CHILDREN = """
           AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
           AND (:master_position_ticket = 0 OR c.master_position_ticket = :master_position_ticket)
           AND (:symbol = '' OR c.symbol = :symbol)
+          AND (:skip_reason = 0 OR c.skip_reason = :skip_reason)
           AND (NOT :only_open OR c.open_volume_e8 > 0)
           AND (cardinality(CAST(:stored_states AS int[])) = 0 OR c.state = ANY(CAST(:stored_states AS int[])))
           AND (CAST(:start_time AS timestamptz) IS NULL OR c.create_time >= :start_time)
@@ -95,7 +97,7 @@ FOREIGN = """
             WHERE s.label = d.label AND s.account_id = d.account_id LIMIT 1) AS account_login,
            d.symbol, CASE d.order_id WHEN 0 THEN '' ELSE 'ORPHAN' END, d.position_ticket, 0, 3,
            d.server_volume_e8, d.server_volume_e8, d.server_volume_e8, d.open_price_e8, d.first_time, 0, 0,
-           true, false, false, false, false, l.account_id IS NOT NULL
+           0, true, false, false, false, false, l.account_id IS NOT NULL
     FROM deviations AS d LEFT JOIN left_accounts AS l ON l.account_id = d.account_id
     WHERE :with_foreign AND d.label = :label AND {behind}
       AND d.book_volume_e8 = 0 AND (d.order_id = 0 OR d.confirmed)
@@ -117,7 +119,7 @@ LIST = """
     ORDER BY group_key, group_number DESC, section DESC, row_id DESC LIMIT :limit
 """
 FACTS = tuple(ChildFacts.__slots__)
-CHILD = tuple(name for name in ChildTrade.__slots__ if name != "state")
+CHILD = tuple(name for name in ChildTrade.__slots__ if name not in ("state", "skip_reason"))
 
 
 def _statement(grouping: ChildTradeGrouping) -> Any:
@@ -156,6 +158,7 @@ async def list_child_trades(
         "subscription_id": filters.subscription_id,
         "master_position_ticket": filters.master_position_ticket,
         "symbol": filters.symbol,
+        "skip_reason": int(filters.skip_reason),
         "only_open": filters.only_open,
         "states": [int(state) for state in filters.states],
         "stored_states": [int(state) for state in stored_states(filters.states)],
@@ -172,7 +175,11 @@ async def list_child_trades(
 
 def _row(row: Row[Any]) -> ChildTradeRow:
     return ChildTradeRow(
-        child=ChildTrade(**{name: getattr(row, name) for name in CHILD}, state=ChildTradeState(row.state)),
+        child=ChildTrade(
+            **{name: getattr(row, name) for name in CHILD},
+            state=ChildTradeState(row.state),
+            skip_reason=SkipReason(row.skip_reason),
+        ),
         facts=ChildFacts(**{name: getattr(row, name) for name in FACTS}),
         place=ChildPlace(row.group_key, row.group_number, row.section, row.row_id),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,7 +39,7 @@ ORDER = """
 RESULT = """
     UPDATE child_trades AS c SET reason = r.reason
     FROM unnest($2::bigint[], $3::text[]) AS r (child_trade_id, reason)
-    WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND c.state IN (3, 4) AND r.reason <> $4
+    WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND c.state IN (3, 4)
 """
 
 
@@ -51,6 +53,11 @@ class OrderedStops:
     """0: none."""
     take_profits_e8: Int64Array
 
+    def of(self, rows: NDArray[np.intp]) -> OrderedStops:
+        """Those of some children."""
+        columns = (self.child_trade_ids, self.position_tickets, self.stop_losses_e8, self.take_profits_e8)
+        return OrderedStops(*(column[rows] for column in columns))
+
 
 async def load_ordered_stops(tx: AsyncConnection, master_id: int, position_ticket: int) -> OrderedStops:
     """Of the open children of a master's position."""
@@ -63,7 +70,12 @@ async def save_ordered_stops(tx: AsyncConnection, stops: OrderedStops) -> None:
     await fetch_arrays(tx, ORDER, stops.child_trade_ids, stops.stop_losses_e8, stops.take_profits_e8)
 
 
-async def apply_modify_results(tx: AsyncConnection, label: int, results: OrderResults) -> None:
-    """Why a modification was refused, or that it was not; volumes stay. One that a newer overtook tells nothing."""
+async def apply_modify_results(tx: AsyncConnection, label: int, results: OrderResults) -> OrderResults:
+    """Why a modification was refused, or that it was not; volumes stay. Returns those that no newer one overtook: the
+    others tell nothing. The children stay locked.
+    """
+    overtaken = [reason == SUPERSEDED for reason in results.reasons]
+    results = results.without(results.child_trade_ids[overtaken])
     await fetch_arrays(tx, LOCK, results.child_trade_ids)
-    await fetch_arrays(tx, RESULT, label, results.child_trade_ids, results.reasons, SUPERSEDED)
+    await fetch_arrays(tx, RESULT, label, results.child_trade_ids, results.reasons)
+    return results

@@ -190,6 +190,7 @@ allocations = Table(
     bigint("subscription_id", server_default="0"),  # whom an open is for; 0: all of the set
     integer("reason_mask", server_default="0"),  # 1 << each reason that a row has
     smallint("mode", server_default="1"),  # 1 trades, 2 profit
+    bigint("age_ms", server_default="0"),  # of an open: how old the master's trade was when it was decided on
     PrimaryKeyConstraint("allocation_id", name="allocations_pkey"),
     UniqueConstraint("master_id", "deal_ticket", "kind", "wave", name="allocations_deal_key"),
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="allocations_master_fkey"),
@@ -280,6 +281,7 @@ child_trades = Table(
     smallint("retry_count", server_default="0"),  # how often it was opened again
     timestamptz("retry_time", nullable=True),  # when it is to be opened again; null: it is not
     bigint("proportion_e9", server_default="0"),  # of an artificial record; 0: a trade
+    smallint("skip_reason", server_default="0"),  # why it was decided to be less than its share; 0: it is not
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
@@ -312,6 +314,22 @@ child_trades = Table(
         postgresql_where=text("open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0"),
     ),
     Index("child_trades_retry_idx", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
+)
+
+# Open children whose newest stops were refused for a passing reason.
+stop_retries = Table(
+    "stop_retries",
+    metadata,
+    bigint("child_trade_id"),
+    bigint("label"),
+    bigint("master_id"),
+    bigint("master_position_ticket"),
+    timestamptz("first_time"),  # when these stops were decided first
+    timestamptz("retry_time", nullable=True),  # when they are to be sent again; null: they are on their way
+    smallint("retry_count"),  # how often they were sent again
+    PrimaryKeyConstraint("child_trade_id", name="stop_retries_pkey"),
+    ForeignKeyConstraint(["child_trade_id"], ["child_trades.child_trade_id"], name="stop_retries_child_fkey"),
+    Index("stop_retries_time_idx", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
 )
 
 # Closing deals on subscribed accounts, each once: the truth about what of a child is open.

@@ -7,6 +7,7 @@ from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_trades import MasterTradeRow
 from apportion.allocation.domain.pl_mode import nominal_volume_e8
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.rpc import Problems, from_timestamp, to_timestamp
 
@@ -19,6 +20,7 @@ def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> Chil
     for index, state in enumerate(request.states):
         problems.one_of(state, set(ChildTradeState), f"states[{index}]")
     problems.one_of(request.grouping, set(ChildTradeGrouping), "grouping")
+    problems.one_of(request.skip_reason, set(SkipReason), "skip_reason")
     problems.raise_if_any()
     return ChildFilters(
         master_id=request.master_id,
@@ -26,6 +28,7 @@ def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> Chil
         subscription_id=request.subscription_id,
         master_position_ticket=request.master_position_ticket,
         symbol=request.symbol,
+        skip_reason=SkipReason(request.skip_reason),
         states=tuple(sorted({ChildTradeState(state) for state in request.states})),
         start_time=from_timestamp(request.start_time, "start_time") if request.HasField("start_time") else None,
         end_time=from_timestamp(request.end_time, "end_time") if request.HasField("end_time") else None,
@@ -59,6 +62,7 @@ def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
         mismatches=row.mismatches,  # type: ignore[arg-type]
         proportion_e9=child.proportion_e9,
         floating_profit_minor=child.floating_profit_minor,
+        skip_reason=child.skip_reason,  # type: ignore[arg-type]
     )
 
 
