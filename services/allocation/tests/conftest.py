@@ -286,6 +286,7 @@ class House:
         stops: tuple[int, int] = (0, 0),
         age_ms: int = 0,
         money: tuple[int, int, int] = (0, 0, 0),
+        price: float = 1.0,
     ) -> int:
         """One deal on the trading server, with its profit, swap and commission. Returns its ticket."""
         self.ticket += 1
@@ -296,6 +297,7 @@ class House:
             stops=stops,
             age_ms=age_ms,
         )
+        message.prices_e8[:] = [round(price * E8)]
         message.profits_minor[:], message.swaps_minor[:], message.commissions_minor[:] = ([part] for part in money)
         await self.tell(message)
         return ticket

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from apportion.allocation.domain.child_trades import ChildTradeState
@@ -52,7 +54,7 @@ async def test_only_the_new_one_opens_what_is_left_of_each_position(house):
         ([102], [3 * E8 // 2]),
         ([102], [-4 * E8 // 5]),
     ]
-    assert batches[0].reference_price_e8 == 0, "there is no price to follow"
+    assert [batch.max_slippages_e8.size for batch in batches] == [0, 0], "nobody limits the slippage"
     assert batches[0].stop_losses_e8.tolist() == [E8]
     *_, first, second = [fact.allocation for fact in await house.facts("allocations")]
     assert [(fact.wave, fact.position_ticket, fact.master_volume_e8) for fact in (first, second)] == [
@@ -71,6 +73,40 @@ async def test_the_decision_explains_itself(house):
     assert (child.subscription_id, child.stored_volume_e8) == (subscription.subscription_id, -E8)
     header, page = await get_allocation(house.engine, 1, fact.allocation_id, first=0, limit=10)
     assert (header.row_count, page.routes.account_ids.tolist()) == (1, [102])
+
+
+async def test_slippage_is_measured_from_the_price_of_the_masters_position(house):
+    master = await opened(house)
+    await house.deal(64, 3.0, position=900, price=1.2)
+    await house.deal(64, -2.0, position=900, entry=OUT, price=1.9)
+    await house.dispatch()
+    await house.follower(master, 102, settings=replace(COPY, max_slippage_points=30))
+    bought, sold = await sent(house)
+    assert (bought.reference_price_e8, sold.reference_price_e8) == (115_000_000, E8), "1 lot at 1.0, 3 at 1.2"
+    assert (bought.max_slippages_e8.tolist(), sold.max_slippages_e8.tolist()) == ([30_000], [30_000])
+    await house.tell_refused(bought, "SLIPPAGE")
+    (child,) = await house.children(states=(ChildTradeState.REJECTED,))
+    assert (child.account_id, child.reason) == (102, "SLIPPAGE")
+    assert await house.reopen() == [], "a market that has moved on is no passing refusal"
+
+
+async def test_a_position_that_is_older_than_the_limit_is_not_copied(house):
+    master = await opened(house)
+    house.clock.advance(60)
+    await house.deal(64, 0.1, position=902, age_ms=500)
+    await house.deal(64, 0.1, position=900)
+    await house.dispatch()
+    house.clock.advance(2)
+    await house.follower(master, 102, settings=replace(COPY, max_age_ms=2_400))
+    assert await sent(house) == [], "one is 2.5 s old, the others a minute, whatever was added since"
+    facts = (await house.facts("allocations"))[-3:]
+    assert [list(fact.children.skip_reasons) for fact in facts] == [[SkipReason.TOO_LATE]] * 3
+    await house.follower(master, 103, settings=replace(COPY, max_age_ms=2_500))
+    (batch,) = await sent(house)
+    assert (batch.account_ids.tolist(), batch.volumes_e8.tolist()) == ([103], [E8 // 10])
+    *_, fact = await house.facts("allocations")
+    explanation = await explain_allocation(house.engine, 1, fact.allocation.allocation_id, first=0, limit=10)
+    assert explanation.agrees
 
 
 async def test_later_closes_find_its_children(house):

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.domain.child_routes import routes_of_set
+from apportion.allocation.domain.entries import entered
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
@@ -21,9 +22,11 @@ from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.gather_inputs import gather_inputs, trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_opening, next_wave, store_allocation
 from apportion.allocation.storage.carries import load_carries, save_carries
-from apportion.allocation.storage.master_positions import list_open_positions, load_position
+from apportion.allocation.storage.master_positions import list_entries, list_open_positions, load_position
 from apportion.allocation.storage.masters import load_master
 from apportion.storage import transaction
+
+SECOND_MS = 1_000
 
 
 async def ask_open_symbols(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> None:
@@ -42,8 +45,9 @@ async def copy_open_positions(
 ) -> list[Allocation]:
     """A stored decision for each open position that was allocated, as if the master opened now what is left of it.
 
-    The master must be locked and have the set version that knows the subscription. There is no price to follow: the
-    children open at the market of now.
+    The master must be locked and have the set version that knows the subscription. Slippage is measured from the price
+    of the master's position, and its age counts: where the subscription limits them, a market that has moved on refuses
+    its order (SLIPPAGE), and what is too old is left out (TOO_LATE).
     """
     allocations = []
     for position_ticket in await list_open_positions(tx, master.master_id):
@@ -56,16 +60,21 @@ async def copy_open_positions(
 async def _copy(
     tx: AsyncConnection, desk: Desk, master: Master, subscription: Subscription, opening: Allocation, now: datetime
 ) -> Allocation:
-    position = await load_position(tx, master.master_id, opening.trade.position_ticket)
+    position_ticket = opening.trade.position_ticket
+    position = await load_position(tx, master.master_id, position_ticket)
+    origin = entered(await list_entries(tx, master.master_id, position_ticket))
+    if origin is None:
+        raise LookupError(f"position {position_ticket} of master {master.master_id} is open and was never opened")
     trade = replace(
         opening.trade,
         volume_e8=position.open_volume_e8,
-        price_e8=0,
+        price_e8=origin.price_e8,
         server_time_ms=0,
         stop_loss_e8=position.stop_loss_e8,
         take_profit_e8=position.take_profit_e8,
     )
-    to_open = trade_at_hand(desk, master, trade, age_ms=0, blanket_reason=SkipReason.NONE)
+    age_ms = int((now - origin.time).total_seconds() * SECOND_MS)
+    to_open = trade_at_hand(desk, master, trade, age_ms=age_ms, blanket_reason=SkipReason.NONE)
     everybody = await desk.subscriptions(tx, master)
     subscriptions = everybody.only(subscription.subscription_id)
     inputs = await gather_inputs(tx, desk, master, subscriptions, to_open, now)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion.allocation.domain.entries import Entry
 
 LOAD = text(
     """
@@ -18,6 +21,14 @@ SAVE_STOPS = text(
     """
     UPDATE master_positions SET stop_loss_e8 = :stop_loss_e8, take_profit_e8 = :take_profit_e8
     WHERE master_id = :master_id AND position_ticket = :position_ticket AND open_volume_e8 <> 0
+    """
+)
+
+ENTRIES = text(
+    """
+    SELECT kind, abs(master_volume_e8) AS volume_e8, price_e8, decide_time, age_ms FROM allocations
+    WHERE master_id = :master_id AND position_ticket = :position_ticket AND kind IN (1, 2) AND wave = 0
+    ORDER BY allocation_id
     """
 )
 
@@ -68,3 +79,12 @@ async def list_open_positions(tx: AsyncConnection, master_id: int) -> list[int]:
         """
     )
     return list((await tx.execute(query, {"master_id": master_id})).scalars())
+
+
+async def list_entries(tx: AsyncConnection, master_id: int, position_ticket: int) -> list[Entry]:
+    """The deals of a position that were decided on, in their order."""
+    rows = await tx.execute(ENTRIES, {"master_id": master_id, "position_ticket": position_ticket})
+    return [
+        Entry(row.kind == 1, row.volume_e8, row.price_e8, row.decide_time - timedelta(milliseconds=row.age_ms))
+        for row in rows
+    ]
