@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from apportion.api.platform_groups.v1 import accounts_pb2
+from apportion.api.platform_groups.v1 import accounts_pb2, trading_pb2
 from apportion.errors import DomainError
 from apportion.mt5_simulator.process import AdminRefused
 from apportion.storage import transaction
@@ -41,9 +41,15 @@ async def test_access_is_changed_on_the_server_and_a_repeat_never_undoes_a_newer
         await platform.set_up(simulator)
         account = await platform.account(balance_minor=1_000_000)
         closed, opened = wish(platform, account, READ_ONLY), wish(platform, account, FULL)
+        await platform.submit("before", [(account.account_id, 1_000_000)])
+        ticket = (await platform.finished("before")).position_tickets[0]
         response = await platform.accounts.SetAccountAccess(closed, **platform.options())
         assert response.account.access == READ_ONLY
         assert not await may_trade(simulator, account)
+        await platform.submit("after", [(account.account_id, 1_000_000)])
+        assert "ACCOUNT_READ_ONLY" in (await platform.finished("after")).reasons
+        await platform.submit("close", [(account.account_id, -1_000_000)], tickets=[ticket])
+        assert list((await platform.finished("close")).states) == [trading_pb2.ORDER_STATE_FILLED]
         await platform.accounts.SetAccountAccess(opened, **platform.options())
         replay = await platform.accounts.SetAccountAccess(closed, **platform.options())
         assert replay.account.access == FULL

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -64,8 +65,8 @@ class Server:
         self.now_ms = BEFORE_MS
         self.deals: list[ServerDeal] = []
 
-    def trade(self, ticket: int) -> None:
-        self.deals.append(replace(DEAL, deal_ticket=ticket, server_time_ms=self.now_ms))
+    def trade(self, ticket: int, *, by_client: bool = True) -> None:
+        self.deals.append(replace(DEAL, deal_ticket=ticket, server_time_ms=self.now_ms, by_client=by_client))
 
     async def server_time_ms(self) -> int:
         return self.now_ms
@@ -132,3 +133,28 @@ async def test_deals_of_the_repeated_hour_are_found_after_a_restart(engine: Asyn
     server.now_ms += 2 * HOUR_MS
     await (await pump_of(engine, server, clock, "b")).read()
     assert await stored(engine) == [1, 2]
+
+
+def owner_deals(kind: str, access: str) -> float:
+    labels = {"label": "1", "trading_server": str(SERVER_ID), "kind": kind, "access": access}
+    return REGISTRY.get_sample_value("apportion_platform_groups_owner_deals_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "access", "is_shown"),
+    [(2, "MASTER", 1, False), (3, "INVESTMENT", 1, True), (3, "INVESTMENT", 2, True), (2, "MASTER", 2, True)],
+)
+async def test_who_trades_an_account_himself_that_is_not_his_to_trade_is_shown(
+    engine: AsyncEngine, clock: FixedClock, kind: int, name: str, access: int, is_shown: bool
+) -> None:
+    async with transaction(engine) as tx:
+        row = "UPDATE accounts SET kind = :kind, access = :access, wanted_access = :access"
+        await tx.execute(text(row), {"kind": kind, "access": access})
+    before = owner_deals(name, {1: "FULL", 2: "READ_ONLY"}[access])
+    server = Server()
+    pump = await pump_of(engine, server, clock, "a")
+    server.trade(1, by_client=False)
+    server.trade(2)
+    await pump.read()
+    await pump.read()
+    assert owner_deals(name, {1: "FULL", 2: "READ_ONLY"}[access]) - before == is_shown

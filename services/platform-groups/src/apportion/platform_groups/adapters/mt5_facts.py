@@ -20,8 +20,9 @@ from apportion.platform_groups.domain.server_facts import (
 )
 from apportion.platform_groups.domain.states import DealAction, DealEntry, MarginMode
 
-CLIENT_REASONS = frozenset({0, 1, 10, 16, 17})
-"""Client terminal, expert, signal, mobile, web: the owner's own trades."""
+CLIENT_REASONS = frozenset({0, 1, 7, 10, 16, 17})
+"""Client terminal, expert, the owner by way of an external system, signal, mobile, web: the owner's own trades. Not 14:
+an external service acts for the broker, as gateway (9) and synchronization (13) do."""
 MARGIN_MODES = {Mt5MarginMode.HEDGING: MarginMode.HEDGING, Mt5MarginMode.NETTING: MarginMode.NETTING}
 
 

@@ -175,6 +175,15 @@ async def is_access_settled(tx: AsyncConnection, account_id: int) -> bool:
     return bool((await tx.execute(query, {"id": account_id})).scalar_one())
 
 
+async def list_read_only(tx: AsyncConnection, account_ids: Sequence[int]) -> set[int]:
+    """Those of the accounts that the server was seen to have read-only, and nobody wished otherwise since."""
+    query = text(
+        """SELECT account_id FROM accounts
+        WHERE account_id = ANY(CAST(:ids AS bigint[])) AND access = 2 AND access_settled"""
+    )
+    return set((await tx.execute(query, {"ids": list(account_ids)})).scalars())
+
+
 async def save_opened(tx: AsyncConnection, account_id: int, login: int) -> bool:
     """CREATING → OPEN; False when it was not CREATING any more."""
     query = text("UPDATE accounts SET state = 2, login = :login WHERE account_id = :id AND state = 1")

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.platform_groups.domain.orders import (
     ACCOUNT_NOT_OPEN,
+    ACCOUNT_READ_ONLY,
     KILL_SWITCH,
     NOT_AFTER_PASSED,
     POSITION_REQUIRED,
@@ -75,15 +76,18 @@ MISSING_ACCOUNT = """
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = i.account_id AND a.label = $1) LIMIT 1
 """
 
+# Servers differ in whether a dealer may open on a read-only account: we never do.
+IS_READ_ONLY = "EXISTS (SELECT FROM accounts r WHERE r.account_id = o.account_id AND r.wanted_access = 2)"
+
 # A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
 STOP = f"""
     UPDATE orders o SET update_time = $3::timestamptz,
         state = CASE WHEN not_after_time < $3 THEN 7 ELSE 6 END,
         reason = CASE WHEN purpose = 3 THEN '{SUPERSEDED}' WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}'
-            ELSE '{KILL_SWITCH}' END
+            WHEN {IS_READ_ONLY} THEN '{ACCOUNT_READ_ONLY}' ELSE '{KILL_SWITCH}' END
     WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
       AND ((purpose = 1
-            AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged)))
+            AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged) OR {IS_READ_ONLY}))
            OR (purpose = 3
                AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
                            AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
@@ -92,7 +96,7 @@ STOP = f"""
 """
 
 # Of one position's modifications only the newest, and only when no other may still be on the wire.
-CLAIM = """
+CLAIM = f"""
     WITH picked AS MATERIALIZED (
         SELECT order_id, shard FROM orders o
         WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
@@ -103,7 +107,7 @@ CLAIM = """
                    AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
                    AND m.order_id <> o.order_id
                    AND (m.order_id > o.order_id OR m.state IN (2, 3))))
-               OR (purpose = 1 AND not_after_time >= $4
+               OR (purpose = 1 AND not_after_time >= $4 AND NOT {IS_READ_ONLY}
                    AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))
         ORDER BY (purpose = 2) DESC, order_id LIMIT $5 FOR UPDATE
     )
@@ -232,8 +236,8 @@ async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) ->
 
 
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
-    """Ends what may not be sent any more: opens that are too late or stopped by the kill switch, and modifications
-    that a newer one replaces. Returns their result rows."""
+    """Ends what may not be sent any more: opens that are too late, on read-only accounts or stopped by the kill switch,
+    and modifications that a newer one replaces. Returns their result rows."""
     return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
 
 

@@ -10,6 +10,7 @@ from apportion.platform_groups.operations.observe_deals import observe_deals
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.storage.deals import ObservedDeal, newest_deal_time_ms, tickets_since
 from apportion.platform_groups.workers.directory import Directory
+from apportion.platform_groups.workers.owner_trades import show_owner_trades
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease
@@ -93,16 +94,18 @@ class DealPump:
         deals.sort(key=lambda deal: deal.deal_ticket)
         for start in range(0, len(deals), BATCH):
             part = deals[start : start + BATCH]
+            observed = [self._observed(deal) for deal in part]
             await observe_deals(
                 self._engine,
                 self._new_id,
                 self._lease,
                 self._server_id,
-                [self._observed(deal) for deal in part],
+                observed,
                 server_time_ms=server_time_ms,
                 now=self._clock.now(),
             )
             self._seen.update((deal.deal_ticket, deal.server_time_ms) for deal in part)
+            await show_owner_trades(self._engine, self._server_id, observed)
 
     def _observed(self, deal: ServerDeal) -> ObservedDeal:
         known = self._directory.by_login[deal.login]
