@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    deals_pb2_grpc,
     platform_groups_pb2,
     platform_groups_pb2_grpc,
     trading_pb2,
@@ -50,6 +51,7 @@ class Platform:
         self.groups = platform_groups_pb2_grpc.PlatformGroupsServiceStub(channel)
         self.accounts = accounts_pb2_grpc.AccountsServiceStub(channel)
         self.trading = trading_pb2_grpc.TradingServiceStub(channel)
+        self.deals = deals_pb2_grpc.DealsServiceStub(channel)
         self.transfers = transfers_pb2_grpc.TransfersServiceStub(channel)
         self.server_id = 0
         self.group_id = 0

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from apportion.api.common.v1 import events_pb2
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
+    deals_pb2,
     platform_groups_pb2,
     trading_pb2,
     trading_servers_pb2,
@@ -14,7 +15,7 @@ from apportion.api.platform_groups.v1 import (
 )
 from apportion.platform_groups.peers import CRITICAL_METHODS, PEERS
 
-FILES = (accounts_pb2, platform_groups_pb2, trading_pb2, trading_servers_pb2, transfers_pb2, events_pb2)
+FILES = (accounts_pb2, deals_pb2, platform_groups_pb2, trading_pb2, trading_servers_pb2, transfers_pb2, events_pb2)
 METHODS = {
     f"/{service.full_name}/{method.name}"
     for file in FILES
@@ -37,7 +38,7 @@ def test_every_pattern_meets_a_method() -> None:
 def test_who_may_do_what() -> None:
     assert allowed("operator") == {method.rpartition("/")[2] for method in METHODS}
     assert allowed("auth-gateway") == {"GetAccount", "ListAccounts"}
-    assert {"SubmitOrders", "BatchGetPositions", "GetAccountStates"} <= allowed("allocation")
+    assert {"SubmitOrders", "BatchGetPositions", "BatchGetDeals", "GetAccountStates"} <= allowed("allocation")
     assert not {"TransferFunds", "SetKillSwitch", "RegisterTradingServer"} & allowed("allocation")
     assert "BatchTransferFunds" in allowed("fees")
     assert not {"SubmitOrders", "CloseAllPositions", "GetAccountStates", "BatchGetPositions"} & allowed("fees")

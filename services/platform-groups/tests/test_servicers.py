@@ -553,6 +553,21 @@ async def test_positions_of_many_accounts_come_in_columns(platform, simulator, r
     )
 
 
+async def test_accounts_that_are_not_open_may_be_left_out_of_a_report(platform, simulator) -> None:
+    closed, trader = await platform.account(), await funded(platform, simulator)
+    await simulator.buy(trader.login, "EURUSD", "0.10")
+    await change(platform, f"UPDATE accounts SET state = 3 WHERE account_id = {closed.account_id}")
+
+    async def report(*account_ids: int) -> trading_pb2.BatchGetPositionsResponse:
+        request = trading_pb2.BatchGetPositionsRequest(account_ids=account_ids, leave_out_closed=True)
+        return await platform.trading.BatchGetPositions(request, **platform.options())
+
+    answer = await report(999_999, trader.account_id, closed.account_id)
+    assert list(answer.positions.account_ids) == [trader.account_id]
+    assert list(answer.left_account_ids) == [closed.account_id, 999_999]
+    assert list((await report(closed.account_id)).left_account_ids) == [closed.account_id]
+
+
 # Account states.
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.api.common.v1 import events_pb2_grpc
 from apportion.api.platform_groups.v1 import (
     accounts_pb2_grpc,
+    deals_pb2_grpc,
     platform_groups_pb2_grpc,
     trading_pb2_grpc,
     trading_servers_pb2_grpc,
@@ -28,6 +29,7 @@ from apportion.platform_groups.adapters.weather import StatesReader, Weather
 from apportion.platform_groups.operations.get_account_states import FreshStates
 from apportion.platform_groups.peers import CRITICAL_METHODS, PEERS
 from apportion.platform_groups.servicers.accounts import AccountsServicer
+from apportion.platform_groups.servicers.deals import DealsServicer
 from apportion.platform_groups.servicers.trading import TradingServicer
 from apportion.platform_groups.servicers.trading_servers import PlatformGroupsServicer, TradingServersServicer
 from apportion.platform_groups.servicers.transfers import TransfersServicer
@@ -152,6 +154,7 @@ def _server(
     trading_pb2_grpc.add_TradingServiceServicer_to_server(
         TradingServicer(engine, servers, clock, uuid.uuid4), server.grpc
     )
+    deals_pb2_grpc.add_DealsServiceServicer_to_server(DealsServicer(engine, servers, clock), server.grpc)
     transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock, uuid.uuid4), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server

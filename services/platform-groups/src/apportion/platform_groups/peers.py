@@ -15,6 +15,7 @@ READ_SERVERS = (
     f"{V1}PlatformGroupsService/ListPlatformGroups",
 )
 ORDERS = (
+    f"{V1}DealsService/BatchGetDeals",
     f"{V1}TradingService/SubmitOrders",
     f"{V1}TradingService/ListOrders",
     f"{V1}TradingService/ListPositions",

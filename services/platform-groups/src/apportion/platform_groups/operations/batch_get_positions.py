@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.accounts import check_open
 from apportion.platform_groups.domain.server_facts import ServerPosition
+from apportion.platform_groups.domain.states import AccountState
 from apportion.platform_groups.errors import ServersMixed
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
-from apportion.platform_groups.storage.accounts import load_accounts
+from apportion.platform_groups.storage.accounts import find_accounts, load_accounts
 from apportion.storage import transaction
 
 
+@dataclass(frozen=True, slots=True)
+class PositionsReport:
+    positions: Sequence[tuple[int, ServerPosition]]
+    """(account id, position) sorted by account and ticket."""
+    left_account_ids: Sequence[int]
+    """Sorted: those of which nothing is told."""
+
+
 async def batch_get_positions(
-    engine: AsyncEngine, servers: TradingServersPort, label: int, account_ids: Sequence[int]
-) -> list[tuple[int, ServerPosition]]:
-    """(account id, position) sorted by account and ticket, asked of the server itself: all or an error.
+    engine: AsyncEngine,
+    servers: TradingServersPort,
+    label: int,
+    account_ids: Sequence[int],
+    *,
+    leave_out_closed: bool,
+) -> PositionsReport:
+    """Asked of the server itself: all or an error. Accounts that are unknown or not open may be left out.
 
     Raises NotFound, AccountNotOpen, ServersMixed, TradingServerUnavailable.
     """
     async with transaction(engine) as tx:
-        accounts = await load_accounts(tx, label, account_ids)
+        accounts = await (find_accounts if leave_out_closed else load_accounts)(tx, label, account_ids)
+    if leave_out_closed:
+        accounts = {key: account for key, account in accounts.items() if account.state is AccountState.OPEN}
     server_ids = sorted({account.trading_server_id for account in accounts.values()})
     if len(server_ids) > 1:
         raise ServersMixed(
@@ -31,11 +48,12 @@ async def batch_get_positions(
         )
     for account in accounts.values():
         check_open(account)
+    left = sorted(set(account_ids) - accounts.keys())
+    if not accounts:
+        return PositionsReport([], left)
     account_of = {account.login: account.account_id for account in accounts.values()}
     with server_call(server_ids[0]):
         server = await servers.get(server_ids[0])
         found = await server.positions_of_logins(sorted(account_of))
-    return sorted(
-        ((account_of[position.login], position) for position in found),
-        key=lambda row: (row[0], row[1].position_ticket),
-    )
+    positions = [(account_of[position.login], position) for position in found]
+    return PositionsReport(sorted(positions, key=lambda row: (row[0], row[1].position_ticket)), left)

@@ -12,14 +12,12 @@ from apportion.api.platform_groups.v1 import events_pb2
 from apportion.platform_groups.domain.position_stops import Stops
 from apportion.platform_groups.domain.states import AccountKind, DealAction, DealEntry
 from apportion.platform_groups.operations.ports import NewId
-from apportion.platform_groups.storage.deals import ObservedDeal, SubmittedOrder, insert_deals, load_submitted
-from apportion.platform_groups.storage.events import TextIndex, append_deals_observed
+from apportion.platform_groups.storage.deals import NO_ORDER, ObservedDeal, SubmittedOrder, insert_deals, load_submitted
+from apportion.platform_groups.storage.events import TextIndex, append_deals_observed, name_orders
 from apportion.platform_groups.storage.position_stops import insert_opened
 from apportion.rpc import set_column, to_timestamp
 from apportion.storage import partition_of, transaction
 from apportion.storage.leases import Lease, check_fence
-
-NO_ORDER = SubmittedOrder("", 0, 0)
 
 
 async def observe_deals(
@@ -99,11 +97,5 @@ def _event(
     for name, values in columns.items():
         set_column(event, name, values)
     event.symbols.extend(symbols.texts)
-    orders = [submitted.get(causes[deal.deal_ticket][0], NO_ORDER) for deal in deals]
-    if any(order is not NO_ORDER for order in orders):
-        sources = TextIndex()
-        set_column(event, "order_source_indexes", [sources.of(order.source_id) for order in orders])
-        set_column(event, "order_item_ids", [order.item_id for order in orders])
-        set_column(event, "order_purposes", [order.purpose for order in orders])
-        event.order_sources.extend(sources.texts)
+    name_orders(event, [submitted.get(causes[deal.deal_ticket][0], NO_ORDER) for deal in deals])
     return event

@@ -72,9 +72,13 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> trading_pb2.BatchGetPositionsResponse:
         account_ids = parse_position_accounts(request)
         asked_time = self.clock.now()
-        found = await batch_get_positions(self.engine, self.servers, caller().label, account_ids)
+        report = await batch_get_positions(
+            self.engine, self.servers, caller().label, account_ids, leave_out_closed=request.leave_out_closed
+        )
         return trading_pb2.BatchGetPositionsResponse(
-            positions=render_positions(found), observed_time=to_timestamp(asked_time)
+            positions=render_positions(report.positions),
+            observed_time=to_timestamp(asked_time),
+            left_account_ids=report.left_account_ids,
         )
 
     async def CloseAllPositions(  # noqa: N802

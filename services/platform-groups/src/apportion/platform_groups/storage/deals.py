@@ -34,12 +34,18 @@ INSERT = """
 """
 OF_POSITIONS = """
     SELECT * FROM (
-        SELECT d.*, CASE WHEN d.entry = 1 THEN coalesce(s.stop_loss_e8, 0) ELSE 0 END AS stop_loss_e8,
-               CASE WHEN d.entry = 1 THEN coalesce(s.take_profit_e8, 0) ELSE 0 END AS take_profit_e8
-        FROM deals AS d LEFT JOIN position_stops AS s USING (trading_server_id, account_id, position_ticket)
+        SELECT d.*, coalesce(s.stop_loss_e8, 0) AS stop_loss_e8, coalesce(s.take_profit_e8, 0) AS take_profit_e8
+        FROM deals AS d
+        LEFT JOIN LATERAL (
+            SELECT stop_loss_e8, take_profit_e8 FROM position_stops AS s
+            WHERE s.trading_server_id = d.trading_server_id AND s.account_id = d.account_id
+              AND s.lasting_ticket = d.position_ticket AND d.entry IN (1, 3)
+            ORDER BY s.update_time DESC LIMIT 1
+        ) AS s ON true
         WHERE d.label = $1 AND d.account_id = ANY($2::bigint[])
           AND (d.account_id, d.position_ticket) IN (SELECT * FROM unnest($2::bigint[], $3::bigint[]))
-        ORDER BY d.deal_ticket DESC LIMIT $4
+          AND d.observed_time >= coalesce($4::timestamptz, '-infinity')
+        ORDER BY d.deal_ticket DESC LIMIT $5
     ) AS newest ORDER BY deal_ticket
 """
 
@@ -65,6 +71,9 @@ class SubmittedOrder:
     source_id: str
     item_id: int
     purpose: int
+
+
+NO_ORDER = SubmittedOrder("", 0, 0)
 
 
 async def insert_deals(
@@ -111,12 +120,18 @@ async def newest_deal_time_ms(tx: AsyncConnection, trading_server_id: int) -> in
 
 
 async def list_deals_of_positions(
-    tx: AsyncConnection, label: int, account_ids: Sequence[int], position_tickets: Sequence[int], *, limit: int
+    tx: AsyncConnection,
+    label: int,
+    account_ids: Sequence[int],
+    position_tickets: Sequence[int],
+    since_time: datetime | None,
+    *,
+    limit: int,
 ) -> list[Any]:
-    """Records of the newest stored deals of these (account, position), in ticket order: the columns of the table, and
-    the stops that a master's position has now with its opening deals.
+    """Records of the newest deals of these (account, position) that were stored since then, in ticket order: the
+    columns of the table, and the stops that a master's position has now with its opening deals.
     """
-    return await fetch_arrays(tx, OF_POSITIONS, label, account_ids, position_tickets, limit)
+    return await fetch_arrays(tx, OF_POSITIONS, label, account_ids, position_tickets, since_time, limit)
 
 
 async def tickets_since(tx: AsyncConnection, trading_server_id: int, server_time_ms: int) -> set[int]:

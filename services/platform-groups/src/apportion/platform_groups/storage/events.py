@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.platform_groups.domain.states import OrderState
+from apportion.platform_groups.storage.deals import NO_ORDER, SubmittedOrder
 from apportion.rpc import set_column
 from apportion.storage import append_event, partition_of
 
@@ -91,6 +92,17 @@ async def append_transfers_updated(tx: AsyncConnection, rows: Sequence[Any], new
         set_column(event, "reason_indexes", [reasons.of(row["reason"]) for row in members])
         event.reasons.extend(reasons.texts)
         await _append(tx, label, TRANSFERS, str(ordering_key), partition_of(ordering_key), event, new_id, now)
+
+
+def name_orders(event: events_pb2.DealsObserved, orders: Sequence[SubmittedOrder]) -> None:
+    """Tells for each deal of the event which order it came from, unless none has one (`NO_ORDER`)."""
+    if all(order is NO_ORDER for order in orders):
+        return
+    sources = TextIndex()
+    set_column(event, "order_source_indexes", [sources.of(order.source_id) for order in orders])
+    set_column(event, "order_item_ids", [order.item_id for order in orders])
+    set_column(event, "order_purposes", [order.purpose for order in orders])
+    event.order_sources.extend(sources.texts)
 
 
 async def append_deals_observed(
