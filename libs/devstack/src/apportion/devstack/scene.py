@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from apportion.devstack.clients import Clients
 from apportion.devstack.day import START
@@ -48,17 +49,18 @@ async def open_scene(
     paused: bool = True,
     at_once: int = 16,
     split: Mapping[str, int] | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
     progress: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Scene]:
     """Everything started and the world built; stopped in order at the end. Data and logs lie in `folder`.
 
-    `at_once` 1 gives every account the same login in each run.
+    `at_once` 1 gives every account the same login in each run; `settings` win over those of all scenes.
     """
     ports = ["--https-port", str(free_port()), "--admin-port", str(free_port())]
     simulator = SimulatorProcess(
         folder / "simulator", start=START, seed=seed, paused=paused, speed=speed, options=ports
     )
-    async with simulator, Stack(folder, SETTINGS, split) as stack:
+    async with simulator, Stack(folder, {**SETTINGS, **settings}, split) as stack:
         room = await create_broker(stack, LABEL)
         clients = stack.clients(LABEL)
         try:
