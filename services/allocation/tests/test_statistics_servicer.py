@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import text
 
 from apportion.allocation.consumers import HISTORY_HANDLERS
+from apportion.allocation.domain.closed_trades import TradeFigures, TradeLedger
 from apportion.allocation.domain.history import DAY_MS
 from apportion.allocation.domain.leaderboard import LeaderboardFigures
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.statistics import MonthlyReturn, Statistics
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.statistics import StatisticsServicer
-from apportion.allocation.storage.leaderboard import save_figures
+from apportion.allocation.storage.leaderboard import list_listed, save_figures, save_inputs
 from apportion.api.allocation.v1 import (
     allocations_pb2,
     allocations_pb2_grpc,
@@ -224,18 +225,14 @@ class TestLeaderboard:
     @pytest.fixture
     async def masters(self, house) -> list[int]:
         found = [await house.master(AllocationMethod.COPY_BY_EQUITY, account_id=64 + number) for number in range(3)]
-        figures = [
-            LeaderboardFigures(
-                master.master_id,
-                0,
-                2,
-                77,
-                Statistics(1, 2, number * E8, 4, 5, 6, None, 8, 9, 10, 11, 12, 13, 14, MONTHS),
-            )
-            for number, master in enumerate(found)
-        ]
+        trades = TradeFigures(10, 5, 4, 18, 7, 11, 8, 9, 1, None, 2, 6, -3, 3_600)
         async with transaction(house.engine) as tx:
-            await save_figures(tx, figures, now=house.clock.now())
+            listed = await list_listed(tx, after=0, limit=10)
+            await save_inputs(tx, [(master, TradeLedger().closed_trades()) for master in listed])
+            for number, master in enumerate(found):
+                statistics = Statistics(1, 2, number * E8, 4, 5, 6, None, 7, 11, 8, 137, 12, 13, 14, MONTHS, trades)
+                await save_figures(tx, [LeaderboardFigures(master.master_id, 0, 2, statistics)], now=house.clock.now())
+            await tx.execute(text("UPDATE leaderboard_inputs SET followers_equity_minor = 77"))
         return [master.master_id for master in found]
 
     async def test_pages_the_best_first(self, client, masters):
@@ -248,6 +245,26 @@ class TestLeaderboard:
         assert (best.statistics.time_weighted_return_e8, best.statistics.currency_code) == (2 * E8, "USD")
         assert (best.statistics.sharpe_e8, best.statistics.HasField("sortino_e8")) == (6, False)
         assert best.statistics.monthly_returns[0].return_e8 == 15
+        assert (best.statistics.won_trade_count, best.statistics.lost_trade_count) == (5, 4)
+        assert (best.statistics.gross_profit_minor, best.statistics.gross_loss_minor) == (18, 7)
+        assert (best.statistics.average_trade_minor, best.statistics.HasField("average_win_minor")) == (1, False)
+        assert (best.statistics.best_trade_minor, best.statistics.worst_trade_minor) == (6, -3)
+        assert (best.statistics.average_loss_minor, best.statistics.average_holding_seconds) == (2, 3_600)
+        assert (best.statistics.gain_minor, best.statistics.max_drawdown_minor) == (11, 8)
+        assert (best.statistics.recovery_factor_e8, best.statistics.volatility_e8) == (137, 7)
+        assert best.age_day_count == 2
+
+    @pytest.mark.parametrize("order", statistics_pb2.LeaderboardOrder.values())
+    async def test_pages_of_every_order_follow_one_another(self, house, client, masters, order):
+        async with transaction(house.engine) as tx:
+            await tx.execute(text("UPDATE leaderboard_rows SET sharpe_e8 = NULL WHERE return_e8 > 0"))
+        everything = [row.master_id for row in (await client.leaderboard(order=order)).rows]
+        found, token = [], ""
+        for _ in masters:
+            page = await client.leaderboard(order=order, page_size=1, page_token=token)
+            found += [row.master_id for row in page.rows]
+            token = page.next_page_token
+        assert (found, token) == (everything, "")
 
     async def test_filters(self, client, masters):
         found = await client.leaderboard(min_return_e8=E8, account_type=1, currency_code="USD")

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from apportion.allocation.domain.closed_trades import ClosedTrades, TradeLedger
 from apportion.allocation.domain.equity_days import EquityDays, Looks, equity_days
 from apportion.allocation.domain.history import DAY_MS
 from apportion.allocation.domain.statistics import (
-    ClosedTrades,
     daily_returns,
     e8,
     indexes_e8,
@@ -34,14 +34,7 @@ def days(opening: int, *ends: tuple[int, int], first: int = MONDAY, numbers: tup
     return EquityDays(opening, numbers_of, equities, equities, np.maximum(flows, 0), np.maximum(-flows, 0))
 
 
-def trades(*rows: tuple[int, int, int, float, float]) -> ClosedTrades:
-    columns = list(zip(*rows, strict=True)) or [()] * 5
-    return ClosedTrades(
-        *(ints(*column) for column in columns[:3]), *(np.array(column, float) for column in columns[3:])
-    )
-
-
-NO_TRADES = trades()
+NO_TRADES: ClosedTrades = TradeLedger().closed_trades()
 # +10 %, then 500 paid in and −5 % of 1600, then +5 % of 1520 and 520 paid out.
 THREE = days(100_000, (110_000, 0), (152_000, 50_000), (107_600, -52_000))
 
@@ -51,15 +44,16 @@ def test_the_days_returns_leave_flows_out():
 
 
 def test_a_span_of_three_days():
-    found = statistics_of(THREE, trades((MONDAY, 3, 2, 9_000.0, 3_000.0), (MONDAY + 2, 1, 1, 600.0, 0.0)))
+    found = statistics_of(THREE, NO_TRADES)
     assert (found.first_server_day, found.last_server_day, found.equity_minor) == (MONDAY, MONDAY + 2, 107_600)
     assert found.time_weighted_return_e8 == 9_725_000  # 1.1 × 0.95 × 1.05 − 1
     assert found.money_weighted_return_e8 == 7_200_000  # 9 600 ÷ (100 000 + 50 000 × 2 ÷ 3)
     assert found.max_drawdown_e8 == 5_000_000
     assert found.sharpe_e8 == 692_820_323  # mean 1/30, variance 7/1200: √(4/21 × 252) = √48
     assert found.sortino_e8 == 1_833_030_278  # mean square of losses 1/1200: √(4/3 × 252) = √336
-    assert (found.profit_factor_e8, found.win_rate_e8) == (320_000_000, 75_000_000)
-    assert (found.closed_trade_count, found.net_profit_minor) == (4, 6_600)
+    assert found.volatility_e8 == e8(math.sqrt(7 / 1_200 * 252))
+    # Earned 10 000, −8 000 and 7 600; from the peak of 10 000 it fell to 2 000.
+    assert (found.gain_minor, found.max_drawdown_minor, found.recovery_factor_e8) == (9_600, 8_000, 120_000_000)
     assert (found.deposit_sum_minor, found.withdrawal_sum_minor) == (50_000, 52_000)
     assert [(m.year, m.month, m.return_e8) for m in found.monthly_returns] == [(2026, 1, 9_725_000)]
     assert indexes_e8(THREE).tolist() == [110_000_000, 104_500_000, 109_725_000]
@@ -77,19 +71,14 @@ def test_without_a_day_there_is_nothing():
     found = statistics_of(days(0), NO_TRADES)
     assert found.monthly_returns == ()
     assert (found.time_weighted_return_e8, found.money_weighted_return_e8, found.equity_minor) == (0, 0, 0)
-    assert (found.sharpe_e8, found.sortino_e8, found.profit_factor_e8, found.win_rate_e8) == (None,) * 4
+    assert (found.sharpe_e8, found.sortino_e8, found.volatility_e8, found.recovery_factor_e8) == (None,) * 4
+    assert (found.gain_minor, found.max_drawdown_minor) == (0, 0)
 
 
 def test_equal_returns_have_no_sharpe_ratio_and_no_loss_no_sortino_ratio():
     found = statistics_of(days(1_000_000, (1_100_000, 0), (1_210_000, 0), (1_331_000, 0)), NO_TRADES)
     assert (found.sharpe_e8, found.sortino_e8) == (None, None)
     assert found.time_weighted_return_e8 == 33_100_000
-
-
-def test_only_profit_has_no_profit_factor_only_loss_has_zero():
-    assert statistics_of(THREE, trades((MONDAY, 1, 1, 5.0, 0.0))).profit_factor_e8 is None
-    lost = statistics_of(THREE, trades((MONDAY, 2, 0, 0.0, 7.0)))
-    assert (lost.profit_factor_e8, lost.win_rate_e8, lost.net_profit_minor) == (0, 0, -7)
 
 
 @pytest.mark.parametrize("end", [0, -500])
@@ -134,7 +123,6 @@ def test_a_span_opens_with_the_equity_of_the_day_before():
         [50_000],
     )
     assert THREE.between(MONDAY + 9, MONDAY + 10).server_days.size == 0
-    assert trades((MONDAY, 1, 1, 1.0, 0.0)).between(MONDAY + 1, MONDAY + 2).counts.size == 0
 
 
 def test_a_flow_belongs_to_the_day_whose_last_look_contains_it():

@@ -292,10 +292,10 @@ class TestStatistics:
         await keep(house, deals(house, *rows))
         owner = Owner(master_id=master.master_id)
         found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY)
-        assert (found.closed_trade_count, found.net_profit_minor) == (3, 36)
-        assert (found.win_rate_e8, found.profit_factor_e8) == (66_666_667, 41 * E8 // 5)
+        assert (found.trades.closed_trade_count, found.trades.net_profit_minor) == (3, 36)
+        assert (found.trades.win_rate_e8, found.trades.profit_factor_e8) == (66_666_667, 41 * E8 // 5)
         everything, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 1)
-        assert (everything.closed_trade_count, everything.win_rate_e8) == (4, E8 // 2)
+        assert (everything.trades.closed_trade_count, everything.trades.win_rate_e8) == (4, E8 // 2)
 
     async def test_a_subscription_begins_with_itself(self, house, lease):
         master = await house.master()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from apportion.allocation.domain.closed_trades import ClosedTrades
+from apportion.allocation.domain.history import HistoryScope
 from apportion.allocation.domain.methods import AccountType
 from apportion.allocation.domain.statistics import Statistics
 
@@ -36,13 +38,35 @@ class LeaderboardFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderboardInput:
+    """What tells whether the figures of a master have to be computed again."""
+
+    history_version: int
+    server_day: int
+    """The newest; 0: none yet."""
+    equity_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMaster:
+    """A master that may be seen."""
+
+    master_id: int
+    scope: HistoryScope
+    newest: LeaderboardInput
+    is_changed: bool
+    """Its figures were computed from something else, or never."""
+    closed_trades: ClosedTrades | None
+    """As they were computed, where the deals and the day are still the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderboardFigures:
     """Of one master and one span."""
 
     master_id: int
     day_count: int
     age_day_count: int
-    followers_equity_minor: int
     statistics: Statistics
 
 
@@ -54,6 +78,7 @@ class LeaderboardRow:
     currency_code: str
     active_subscription_count: int
     followers_equity_minor: int
+    age_day_count: int
     statistics: Statistics
     sort_key: int
     """Greater is better."""

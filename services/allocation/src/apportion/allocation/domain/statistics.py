@@ -1,4 +1,7 @@
-"""How an account has done: returns, drawdown, ratios. Statistics, not books, so floats are allowed here.
+"""How an account has done: returns, drawdown, ratios. Statistics, not books, so returns are floats here.
+
+They see what an account had at the end of each server day: a fall that had recovered by then is no drawdown. Amounts of
+money (`…_minor`) and their quotients are exact; returns are double precision, shown to 1e-8.
 
 Return of a day (`daily_returns`): (end − flow − before) ÷ (before + flow, where it is above 0). A net deposit counts as
 there from the beginning of its day, a net withdrawal until the end: neither makes a return by itself. At −100 % it
@@ -8,12 +11,14 @@ Time-weighted return: the product of the days' returns (Global Investment Perfor
 Money-weighted return: modified Dietz, gain ÷ (opening equity + flows weighted by the part of the span they were there),
 by the same convention, so that over one day both are equal.
 Maximal drawdown: the deepest fall of the time-weighted curve from a peak, its beginning included.
-Sharpe ratio: mean ÷ sample standard deviation of the daily returns × √252, riskless rate 0. Sortino ratio: mean ÷ root
-of the mean square of the daily losses, over all days, × √252 (Sortino & Price 1994, target 0). Saturdays and Sundays
-without a return are no trading days and are left out. Neither exists with fewer than two days, or without variation
-(Sharpe) or a loss (Sortino). These are the definitions of the empyrical library.
-Profit factor and win rate are over closing deals, each with its swap, its commission and its part of the costs of its
-position's entry; profit above 0 wins.
+Volatility: sample standard deviation of the daily returns × √252. Sharpe ratio: mean ÷ sample standard deviation of the
+daily returns × √252, riskless rate 0. Sortino ratio: mean ÷ root of the mean square of the daily losses, over all days,
+× √252 (Sortino & Price 1994, target 0). Saturdays and Sundays without a return are no trading days and are left out.
+None of them exists with fewer than two days, nor a ratio without variation (Sharpe) or a loss (Sortino). These are the
+definitions of the empyrical library.
+Gain: closing equity − opening equity − flows, so it knows open positions, too. Recovery factor: gain ÷ the deepest fall
+of the cumulated gain from a peak, in money (as in MetaTrader's reports, of equities); none without a fall.
+Figures of trades: `closed_trades`.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.allocation.domain.closed_trades import ClosedTrades, TradeFigures, quotient, trade_figures
 from apportion.allocation.domain.equity_days import EquityDays
 from apportion.money import E8, INT64_MAX, Int64Array
 
@@ -35,29 +41,6 @@ MIN_DAYS = 2
 NO_VARIATION = 1e-12
 """Returns that differ by less differ by rounding only."""
 SATURDAY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedTrades:
-    """Columns of one length in the order of the server days: sums over the closing deals of each."""
-
-    server_days: Int64Array
-    counts: Int64Array
-    win_counts: Int64Array
-    profits: Floats
-    """Sums of what is above 0, minor units."""
-    losses: Floats
-    """Magnitudes of what is below 0."""
-
-    def between(self, first_day: int, last_day: int) -> ClosedTrades:
-        rows = slice(*np.searchsorted(self.server_days, [first_day, last_day + 1]).tolist())
-        return ClosedTrades(
-            self.server_days[rows],
-            self.counts[rows],
-            self.win_counts[rows],
-            self.profits[rows],
-            self.losses[rows],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +60,25 @@ class Statistics:
     """0 to 1."""
     sharpe_e8: int | None
     sortino_e8: int | None
-    profit_factor_e8: int | None
-    win_rate_e8: int | None
-    closed_trade_count: int
-    net_profit_minor: int
+    volatility_e8: int | None
+    gain_minor: int
+    max_drawdown_minor: int
+    recovery_factor_e8: int | None
     deposit_sum_minor: int
     withdrawal_sum_minor: int
     equity_minor: int
     monthly_returns: tuple[MonthlyReturn, ...]
+    trades: TradeFigures
 
 
 def statistics_of(days: EquityDays, trades: ClosedTrades) -> Statistics:
     """Of one span. Without any day all figures of the equity are 0."""
     returns = daily_returns(days)
     curve = indexes(returns)
-    profit, loss = float(trades.profits.sum()), float(trades.losses.sum())
-    count, win_count = int(trades.counts.sum()), int(trades.win_counts.sum())
+    gains_minor = cumulated_gains(days)
     has_days = bool(days.server_days.size)
+    gain_minor = int(gains_minor[-1]) if has_days else 0
+    drawdown_minor = max_drawdown_minor(gains_minor)
     ratios = _trading_days(days.server_days, returns)
     return Statistics(
         first_server_day=int(days.server_days[0]) if has_days else 0,
@@ -103,14 +88,15 @@ def statistics_of(days: EquityDays, trades: ClosedTrades) -> Statistics:
         max_drawdown_e8=e8(max_drawdown(curve)),
         sharpe_e8=_optional_e8(sharpe(ratios)),
         sortino_e8=_optional_e8(sortino(ratios)),
-        profit_factor_e8=e8(profit / loss) if loss else None,
-        win_rate_e8=e8(win_count / count) if count else None,
-        closed_trade_count=count,
-        net_profit_minor=round(profit - loss),
+        volatility_e8=_optional_e8(volatility(ratios)),
+        gain_minor=gain_minor,
+        max_drawdown_minor=drawdown_minor,
+        recovery_factor_e8=quotient(gain_minor * E8, drawdown_minor),
         deposit_sum_minor=int(days.deposits_minor.sum()),
         withdrawal_sum_minor=int(days.withdrawals_minor.sum()),
         equity_minor=int(days.equities_minor[-1]) if has_days else 0,
         monthly_returns=monthly_returns(days.server_days, returns),
+        trades=trade_figures(trades),
     )
 
 
@@ -147,6 +133,23 @@ def max_drawdown(curve: Floats) -> float:
     """0 to 1, of a curve that begins at 1."""
     peaks = np.maximum(np.maximum.accumulate(curve), 1)
     return float((1 - curve / peaks).max(initial=0))
+
+
+def cumulated_gains(days: EquityDays) -> Int64Array:
+    """What was earned from the beginning to the end of each day, minor units: equity − opening equity − flows."""
+    gains: Int64Array = days.equities_minor - days.opening_equity_minor - np.cumsum(days.flows_minor)
+    return gains
+
+
+def max_drawdown_minor(gains_minor: Int64Array) -> int:
+    """The deepest fall of the cumulated gain from a peak, its beginning at 0 included."""
+    peaks = np.maximum(np.maximum.accumulate(gains_minor), 0)
+    return int((peaks - gains_minor).max(initial=0))
+
+
+def volatility(returns: Floats) -> float | None:
+    """Annualised; None with fewer than two days."""
+    return float(returns.std(ddof=1)) * math.sqrt(DAYS_PER_YEAR) if returns.size >= MIN_DAYS else None
 
 
 def sharpe(returns: Floats) -> float | None:

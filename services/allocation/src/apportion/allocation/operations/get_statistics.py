@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.statistics import Statistics, statistics_of
 from apportion.allocation.operations.find_scope import Owner, find_scope
+from apportion.allocation.operations.load_closed_trades import load_closed_trades
 from apportion.allocation.operations.load_equity_days import load_equity_days
-from apportion.allocation.storage.account_deals import load_closed_trades
 from apportion.storage import transaction
 
 

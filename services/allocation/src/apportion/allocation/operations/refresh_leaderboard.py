@@ -1,52 +1,66 @@
-"""Compute the figures of the leaderboard anew."""
+"""Compute the figures of the leaderboard anew, of masters where something has changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from apportion.allocation.domain.closed_trades import ClosedTrades
 from apportion.allocation.domain.equity_days import EquityDays
-from apportion.allocation.domain.leaderboard import DAY_COUNTS, LeaderboardFigures
-from apportion.allocation.domain.statistics import ClosedTrades, statistics_of
+from apportion.allocation.domain.leaderboard import DAY_COUNTS, LeaderboardFigures, ListedMaster
+from apportion.allocation.domain.statistics import statistics_of
+from apportion.allocation.operations.load_closed_trades import load_closed_trades
 from apportion.allocation.operations.load_equity_days import load_equity_days
-from apportion.allocation.storage.account_deals import load_closed_trades
-from apportion.allocation.storage.leaderboard import list_listed, load_followers_equities, save_figures
+from apportion.allocation.storage.leaderboard import list_listed, save_figures, save_followers_equities, save_inputs
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
 
-BATCH = 20
-"""Few enough that a statement over all their deals ends in time."""
+BATCH = 50
+"""Masters of one transaction: few enough that each statement over all their days ends in time."""
 
 
 async def refresh_leaderboard(engine: AsyncEngine, lease: Lease, *, now: datetime) -> None:
-    """Of all masters of all labels that may be seen, a batch in each transaction. Raises StaleEpoch."""
+    """Of all masters of all labels that may be seen, a batch in each transaction. Raises StaleEpoch.
+
+    A master is computed again when its newest equity, its newest day or its deals are others. Its deals are read again
+    when there are new ones, and once a day.
+    """
     last = 0
     while True:
         async with transaction(engine) as tx:
-            scopes = await list_listed(tx, after=last, limit=BATCH)
-            if not scopes:
+            masters = await list_listed(tx, after=last, limit=BATCH)
+            if not masters:
                 return
-            days = await load_equity_days(tx, list(scopes.values()))
-            trades = await load_closed_trades(tx, list(scopes.values()))
-            equities = await load_followers_equities(tx, list(scopes))
-            figures = [
-                row
-                for master_id, of_days, of_trades in zip(scopes, days, trades, strict=True)
-                for row in _figures(master_id, of_days, of_trades, equities.get(master_id, 0))
-            ]
+            changed = [master for master in masters if master.is_changed]
+            days = await load_equity_days(tx, [master.scope for master in changed])
+            trades = await _trades(tx, changed)
+            figures: list[LeaderboardFigures] = []
+            for master, of_days, of_trades in zip(changed, days, trades, strict=True):
+                figures += _figures(master.master_id, of_days, of_trades)
+                await asyncio.sleep(0)  # others have their turn
             await check_fence(tx, lease)
-            await save_figures(tx, figures, now=now)
-        last = max(scopes)
+            if changed:
+                await save_figures(tx, figures, now=now)
+                await save_inputs(tx, list(zip(changed, trades, strict=True)))
+            await save_followers_equities(tx, [master.master_id for master in masters])
+        last = masters[-1].master_id
 
 
-def _figures(
-    master_id: int, days: EquityDays, trades: ClosedTrades, followers_equity_minor: int
-) -> Iterator[LeaderboardFigures]:
+async def _trades(tx: AsyncConnection, masters: Sequence[ListedMaster]) -> list[ClosedTrades]:
+    """Of each master; those that are at hand are not read again."""
+    read = iter(await load_closed_trades(tx, [master.scope for master in masters if master.closed_trades is None]))
+    return [next(read) if master.closed_trades is None else master.closed_trades for master in masters]
+
+
+def _figures(master_id: int, days: EquityDays, trades: ClosedTrades) -> list[LeaderboardFigures]:
     """One row for each span; the spans end with the newest day."""
     first, last = (int(days.server_days[0]), int(days.server_days[-1])) if days.server_days.size else (0, -1)
+    rows = []
     for day_count in DAY_COUNTS:
         start = last - day_count + 1 if day_count else first
         statistics = statistics_of(days.between(start, last), trades.between(start, last))
-        yield LeaderboardFigures(master_id, day_count, last - first + 1, followers_equity_minor, statistics)
+        rows.append(LeaderboardFigures(master_id, day_count, last - first + 1, statistics))
+    return rows

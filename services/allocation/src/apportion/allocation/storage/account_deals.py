@@ -9,26 +9,44 @@ from typing import Any
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.closed_trades import TradeDeal
 from apportion.allocation.domain.history import AccountDeals, HistoryEntry, HistoryFilter, HistoryRow, HistoryScope
-from apportion.allocation.domain.statistics import ClosedTrades
-from apportion.money import Int64Array
+from apportion.allocation.storage.packing import from_aggregate
+from apportion.money import INT64_MIN, Int64Array
 from apportion.storage import fetch_arrays
 
-KEEP = """
-    INSERT INTO account_deals
-        (label, account_id, deal_ticket, position_ticket, action, entry, symbol, volume_e8, price_e8, profit_minor,
-         swap_minor, commission_minor, server_time_ms, order_id, transfer_id, reason, deal_time)
-    SELECT $1::bigint, d.*
-    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::smallint[], $7::text[], $8::bigint[],
-                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-                $16::integer[], $17::timestamptz[]) AS d (account_id)
-    WHERE EXISTS (SELECT FROM masters AS m WHERE m.label = $1 AND m.account_id = d.account_id)
-       OR EXISTS (SELECT FROM subscriptions AS s WHERE s.label = $1 AND s.account_id = d.account_id)
-    ON CONFLICT ON CONSTRAINT account_deals_pkey DO NOTHING
+# In the order of the key, so that two writers that meet wait for one another.
+CHANGED = """
+    INSERT INTO history_versions AS v (account_id, version)
+    SELECT DISTINCT k.account_id, 1 FROM kept AS k JOIN masters AS m ON m.label = $1 AND m.account_id = k.account_id
+    ORDER BY k.account_id
+    ON CONFLICT ON CONSTRAINT history_versions_pkey DO UPDATE SET version = v.version + 1
 """
-KEEP_TRANSFERS = """
-    INSERT INTO own_transfers (label, source, transfer_id) SELECT $1::bigint, $2::text, unnest($3::bigint[])
-    ON CONFLICT ON CONSTRAINT own_transfers_pkey DO NOTHING
+KEEP = f"""
+    WITH kept AS (
+        INSERT INTO account_deals
+            (label, account_id, deal_ticket, position_ticket, action, entry, symbol, volume_e8, price_e8, profit_minor,
+             swap_minor, commission_minor, server_time_ms, order_id, transfer_id, reason, deal_time)
+        SELECT $1::bigint, d.*
+        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::smallint[], $7::text[], $8::bigint[],
+                    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+                    $15::bigint[], $16::integer[], $17::timestamptz[]) AS d (account_id)
+        WHERE EXISTS (SELECT FROM masters AS m WHERE m.label = $1 AND m.account_id = d.account_id)
+           OR EXISTS (SELECT FROM subscriptions AS s WHERE s.label = $1 AND s.account_id = d.account_id)
+        ON CONFLICT ON CONSTRAINT account_deals_pkey DO NOTHING
+        RETURNING account_id
+    )
+    {CHANGED}
+"""
+KEEP_TRANSFERS = f"""
+    WITH own AS (
+        INSERT INTO own_transfers (label, source, transfer_id) SELECT $1::bigint, $2::text, unnest($3::bigint[])
+        ON CONFLICT ON CONSTRAINT own_transfers_pkey DO NOTHING
+        RETURNING transfer_id
+    ), kept AS (
+        SELECT d.account_id FROM own JOIN account_deals AS d ON d.transfer_id = own.transfer_id AND d.transfer_id <> 0
+    )
+    {CHANGED}
 """
 # LATERAL and LIMIT: where several children share a position, a deal is still one row; one's own child comes first.
 CHILD = """
@@ -70,35 +88,30 @@ SCOPE_NAMES = {
     "end_time": "o.end_time",
     "wants_child": "o.subscription_id <> 0",
 }
-CLOSED = f"""
-    WITH entered AS (
-        SELECT account_id, position_ticket, sum(commission_minor + swap_minor)::float8 AS costs_minor,
-               sum(abs(volume_e8))::float8 AS volume_e8
-        FROM account_deals WHERE account_id = ANY($1::bigint[]) AND action = 1 AND entry = 1
-        GROUP BY account_id, position_ticket
-    )
-    SELECT o.number, d.server_time_ms / 86400000 AS server_day, count(*) AS count,
-           count(*) FILTER (WHERE net.minor > 0) AS win_count,
-           coalesce(sum(net.minor) FILTER (WHERE net.minor > 0), 0)::float8 AS profit,
-           coalesce(-sum(net.minor) FILTER (WHERE net.minor < 0), 0)::float8 AS loss
-    FROM {SCOPES}
-    JOIN account_deals AS d ON d.account_id = o.account_id AND d.action = 1 AND d.entry > 1
-    {CHILD.format(**SCOPE_NAMES)}
-    LEFT JOIN entered ON entered.account_id = d.account_id AND entered.position_ticket = d.position_ticket
+TRADES = f"""
+    SELECT o.number, d.position_ticket, d.entry, d.volume_e8, d.profit_minor, d.swap_minor, d.commission_minor,
+           d.server_time_ms, {SEEN.format(**SCOPE_NAMES)} AS is_counted, d.deal_ticket
+    FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS o (account_id, subscription_id, start_time, end_time, after_ms, after_ticket, number)
     CROSS JOIN LATERAL (
-        SELECT d.profit_minor + d.swap_minor + d.commission_minor
-            + coalesce(entered.costs_minor * least(1, abs(d.volume_e8) / nullif(entered.volume_e8, 0)), 0) AS minor
-    ) AS net
-    WHERE {SEEN.format(**SCOPE_NAMES)}
-    GROUP BY o.number, server_day ORDER BY o.number, server_day
+        SELECT * FROM account_deals AS d
+        WHERE d.account_id = o.account_id AND d.action = 1
+          AND (d.server_time_ms, d.deal_ticket) > (o.after_ms, o.after_ticket)
+        ORDER BY d.server_time_ms, d.deal_ticket LIMIT $7
+    ) AS d
+    {CHILD.format(**SCOPE_NAMES)}
+    ORDER BY o.number, d.server_time_ms, d.deal_ticket
 """
 # A credit moves the equity, too.
 FLOWS = """
-    SELECT o.number, d.server_time_ms, d.profit_minor + d.swap_minor + d.commission_minor AS flow_minor
+    SELECT o.number, string_agg(int8send(d.server_time_ms), '' ORDER BY d.server_time_ms) AS times_ms,
+           string_agg(int8send(d.profit_minor + d.swap_minor + d.commission_minor), '' ORDER BY d.server_time_ms)
+               AS flows_minor
     FROM unnest($1::bigint[]) WITH ORDINALITY AS o (account_id, number)
-    JOIN account_deals AS d ON d.account_id = o.account_id AND d.action <> 1
-    WHERE NOT EXISTS (SELECT FROM own_transfers AS t WHERE t.transfer_id = d.transfer_id)
-    ORDER BY o.number, d.server_time_ms
+    LEFT JOIN account_deals AS d
+        ON d.account_id = o.account_id AND d.action <> 1
+       AND NOT EXISTS (SELECT FROM own_transfers AS t WHERE t.transfer_id = d.transfer_id)
+    GROUP BY o.number ORDER BY o.number
 """
 
 
@@ -159,23 +172,33 @@ async def list_history(
     return [HistoryRow(**{**row, "entry": HistoryEntry(row["entry"])}) for row in rows]
 
 
-async def load_closed_trades(tx: AsyncConnection, scopes: Sequence[HistoryScope]) -> list[ClosedTrades]:
-    """Of each scope, by server day."""
+DealPlace = tuple[int, int]
+"""(server time in ms, deal ticket): the order of an account's deals."""
+BEFORE_ALL: DealPlace = (INT64_MIN, INT64_MIN)
+
+
+async def load_trade_deals(
+    tx: AsyncConnection, scopes: Sequence[HistoryScope], *, after: Sequence[DealPlace], limit: int
+) -> list[tuple[list[TradeDeal], DealPlace | None]]:
+    """Of each scope the next deals that opened or closed, at most `limit`, and the place of the last if there is more.
+
+    All of the account: those that the scope does not see are not counted.
+    """
     rows = await fetch_arrays(
         tx,
-        CLOSED,
+        TRADES,
         [scope.account_id for scope in scopes],
         [scope.subscription_id for scope in scopes],
         [scope.start_time for scope in scopes],
         [scope.end_time for scope in scopes],
+        [server_time_ms for server_time_ms, _ in after],
+        [deal_ticket for _, deal_ticket in after],
+        limit,
     )
     return [
-        ClosedTrades(
-            _integers(row["server_day"] for row in of),
-            _integers(row["count"] for row in of),
-            _integers(row["win_count"] for row in of),
-            np.array([row["profit"] for row in of], dtype=np.float64),
-            np.array([row["loss"] for row in of], dtype=np.float64),
+        (
+            [TradeDeal._make(tuple(row)[1:-1]) for row in of],
+            (of[-1]["server_time_ms"], of[-1]["deal_ticket"]) if len(of) == limit else None,
         )
         for of in split(rows, len(scopes))
     ]
@@ -188,17 +211,10 @@ async def load_flows(tx: AsyncConnection, account_ids: Sequence[int]) -> list[tu
     shares of a master's profit. They earn and cost, so they belong to the return.
     """
     rows = await fetch_arrays(tx, FLOWS, account_ids)
-    return [
-        (_integers(row["server_time_ms"] for row in of), _integers(row["flow_minor"] for row in of))
-        for of in split(rows, len(account_ids))
-    ]
+    return [(from_aggregate(row["times_ms"]), from_aggregate(row["flows_minor"])) for row in rows]
 
 
 def split(rows: Sequence[Any], count: int) -> list[Sequence[Any]]:
     """Records by their `number`, 1 to `count`, in which order they come."""
     bounds = np.searchsorted([row["number"] for row in rows], np.arange(1, count + 2)).tolist()
     return [rows[start:end] for start, end in pairwise(bounds)]
-
-
-def _integers(values: Any) -> Int64Array:
-    return np.array(list(values), dtype=np.int64)

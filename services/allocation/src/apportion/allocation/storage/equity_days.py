@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.equity_days import Looks
 from apportion.allocation.domain.history import HistoryScope
-from apportion.allocation.storage.account_deals import split
+from apportion.allocation.storage.packing import from_aggregate
 from apportion.storage import fetch_arrays
 
 SERVERS = text("SELECT DISTINCT trading_server_id FROM masters ORDER BY trading_server_id")
@@ -37,13 +36,17 @@ SAMPLE = """
     WHERE excluded.last_server_time_ms > e.last_server_time_ms
 """
 LOAD = """
-    SELECT o.number, e.first_equity_minor, e.first_server_time_ms, e.last_server_time_ms, e.last_balance_minor,
-           e.last_equity_minor
+    SELECT o.number, (array_agg(e.first_server_time_ms ORDER BY e.server_day))[1] AS first_server_time_ms,
+           (array_agg(e.first_equity_minor ORDER BY e.server_day))[1] AS first_equity_minor,
+           string_agg(int8send(e.last_server_time_ms), '' ORDER BY e.server_day) AS last_server_times_ms,
+           string_agg(int8send(e.last_balance_minor), '' ORDER BY e.server_day) AS balances_minor,
+           string_agg(int8send(e.last_equity_minor), '' ORDER BY e.server_day) AS equities_minor
     FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[])
         WITH ORDINALITY AS o (account_id, start_time, end_time, number)
-    JOIN equity_days AS e ON e.account_id = o.account_id
-    WHERE (o.start_time IS NULL OR e.last_time >= o.start_time) AND (o.end_time IS NULL OR e.first_time < o.end_time)
-    ORDER BY o.number, e.server_day
+    LEFT JOIN equity_days AS e
+        ON e.account_id = o.account_id AND (o.start_time IS NULL OR e.last_time >= o.start_time)
+       AND (o.end_time IS NULL OR e.first_time < o.end_time)
+    GROUP BY o.number ORDER BY o.number
 """
 
 
@@ -72,14 +75,14 @@ async def load_looks(tx: AsyncConnection, scopes: Sequence[HistoryScope]) -> lis
     ends: list[datetime | None] = [scope.end_time for scope in scopes]
     rows = await fetch_arrays(tx, LOAD, [scope.account_id for scope in scopes], starts, ends)
     return [
-        Looks(
-            of[0]["first_server_time_ms"],
-            of[0]["first_equity_minor"],
-            np.array([row["last_server_time_ms"] for row in of], dtype=np.int64),
-            np.array([row["last_balance_minor"] for row in of], dtype=np.int64),
-            np.array([row["last_equity_minor"] for row in of], dtype=np.int64),
+        None
+        if row["first_server_time_ms"] is None
+        else Looks(
+            row["first_server_time_ms"],
+            row["first_equity_minor"],
+            from_aggregate(row["last_server_times_ms"]),
+            from_aggregate(row["balances_minor"]),
+            from_aggregate(row["equities_minor"]),
         )
-        if of
-        else None
-        for of in split(rows, len(scopes))
+        for row in rows
     ]

@@ -46,22 +46,37 @@ def parse_leaderboard(
 
 
 def render_statistics(statistics: Statistics, currency_code: str) -> statistics_pb2.Statistics:
+    trades = statistics.trades
     message = statistics_pb2.Statistics(
         first_server_day=statistics.first_server_day,
         last_server_day=statistics.last_server_day,
         time_weighted_return_e8=statistics.time_weighted_return_e8,
         money_weighted_return_e8=statistics.money_weighted_return_e8,
         max_drawdown_e8=statistics.max_drawdown_e8,
-        closed_trade_count=statistics.closed_trade_count,
-        net_profit_minor=statistics.net_profit_minor,
+        closed_trade_count=trades.closed_trade_count,
+        net_profit_minor=trades.net_profit_minor,
         deposit_sum_minor=statistics.deposit_sum_minor,
         withdrawal_sum_minor=statistics.withdrawal_sum_minor,
         equity_minor=statistics.equity_minor,
         currency_code=currency_code,
         sharpe_e8=statistics.sharpe_e8,
         sortino_e8=statistics.sortino_e8,
-        profit_factor_e8=statistics.profit_factor_e8,
-        win_rate_e8=statistics.win_rate_e8,
+        profit_factor_e8=trades.profit_factor_e8,
+        win_rate_e8=trades.win_rate_e8,
+        won_trade_count=trades.won_trade_count,
+        lost_trade_count=trades.lost_trade_count,
+        gross_profit_minor=trades.gross_profit_minor,
+        gross_loss_minor=trades.gross_loss_minor,
+        average_trade_minor=trades.average_trade_minor,
+        average_win_minor=trades.average_win_minor,
+        average_loss_minor=trades.average_loss_minor,
+        best_trade_minor=trades.best_trade_minor,
+        worst_trade_minor=trades.worst_trade_minor,
+        average_holding_seconds=trades.average_holding_seconds,
+        gain_minor=statistics.gain_minor,
+        max_drawdown_minor=statistics.max_drawdown_minor,
+        recovery_factor_e8=statistics.recovery_factor_e8,
+        volatility_e8=statistics.volatility_e8,
     )
     message.monthly_returns.extend(
         statistics_pb2.MonthlyReturn(year=month.year, month=month.month, return_e8=month.return_e8)
@@ -88,4 +103,5 @@ def render_leaderboard_row(row: LeaderboardRow) -> statistics_pb2.LeaderboardRow
         statistics=render_statistics(row.statistics, row.currency_code),
         active_subscription_count=row.active_subscription_count,
         followers_equity_minor=row.followers_equity_minor,
+        age_day_count=row.age_day_count,
     )
