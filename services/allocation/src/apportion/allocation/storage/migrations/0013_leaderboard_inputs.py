@@ -1,4 +1,4 @@
-"""What the leaderboard was computed from, so that only what changed is computed again; indexes for its orders and the retention."""
+"""What the leaderboard was computed from, so that only what changed is computed again; indexes."""
 
 from __future__ import annotations
 
