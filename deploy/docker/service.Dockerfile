@@ -13,7 +13,7 @@ RUN python -m venv /opt/apportion \
 COPY protos/ protos/
 COPY libs/ libs/
 COPY services/${SERVICE}/ services/${SERVICE}/
-RUN for home in protos libs/errors libs/money libs/runtime libs/rpc libs/storage libs/events libs/mt5 services/${SERVICE}; do \
+RUN for home in protos libs/errors libs/money libs/runtime libs/rpc libs/storage libs/events libs/payments libs/mt5 services/${SERVICE}; do \
         PATH=/opt/tools/bin:$PATH /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./$home || exit 1; \
     done \
     && /opt/apportion/bin/pip install --no-cache-dir --no-deps /wheels/*.whl

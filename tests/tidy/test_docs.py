@@ -37,8 +37,9 @@ def test_every_reason_is_raised_and_tested_where_it_belongs() -> None:
 
 @cache
 def _evidence(package: str) -> tuple[set[str], set[str]]:
-    """Names made, and words asserted, where a package's reasons belong: in its own service; shared ones anywhere."""
-    home = "" if package == "errors" else f"services/{package.replace('_', '-')}/"
+    """Names made, and words asserted, where a package's reasons belong: in its own folder; shared ones anywhere."""
+    parent = "services" if (ROOT / "services" / package.replace("_", "-")).exists() else "libs"
+    home = "" if package == "errors" else f"{parent}/{package.replace('_', '-')}/"
     mine = [path for path in files() if path.suffix == ".py" and path.as_posix().startswith(home)]
     return made(p for p in mine if "tests" not in p.parts), asserted(p for p in mine if "tests" in p.parts)
 

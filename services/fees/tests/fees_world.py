@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,17 +11,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import NotFound
-from apportion.fees.domain.charge import Backoff
 from apportion.fees.domain.terms import Parties, Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
-from apportion.fees.operations.ports import TransferBatch
+from apportion.fees.storage.charges import CHARGES
 from apportion.fees.storage.terms import save_terms
+from apportion.payments import Backoff, PaymentBatch, PaymentResults, PaymentState, Waits
 from apportion.storage import transaction
 
 LABEL, MASTER, WALLET = 1, 3, 9
 LOT = 100_000_000
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
-OUTSTANDING = Backoff(60, 600)
+WAITS = Waits(30, Backoff(1, 60), Backoff(60, 600))
 
 
 @dataclass
@@ -40,17 +39,22 @@ class StubSubscriptions:
 
 @dataclass
 class StubTransfers:
-    """platform-groups: takes each item once. `fail` may raise instead."""
+    """platform-groups: takes each item once."""
 
-    fail: Callable[[TransferBatch], None] = lambda batch: None
-    calls: list[TransferBatch] = field(default_factory=list)
     items: dict[int, int] = field(default_factory=dict)
 
-    async def submit(self, batch: TransferBatch) -> None:
-        self.calls.append(batch)
-        self.fail(batch)
-        for transfer in batch.transfers:
-            self.items.setdefault(transfer.item_id, transfer.amount_minor)
+    async def submit(self, batch: PaymentBatch) -> list[int]:
+        for item_id, amount_minor in zip(batch.item_ids, batch.amounts_minor, strict=True):
+            self.items.setdefault(item_id, amount_minor)
+        return []
+
+
+async def settle(engine: AsyncEngine, ends: dict[int, str]) -> None:
+    """Reasons by items; "": it was paid."""
+    states = [PaymentState.REFUSED if reason else PaymentState.PAID for reason in ends.values()]
+    results = PaymentResults(list(ends), [70 + item for item in ends], states, list(ends.values()))
+    async with transaction(engine) as tx:
+        await CHARGES.settle(tx, LABEL, results, now=NOW, retry=WAITS.retry)
 
 
 def columns(*values: int) -> Any:

@@ -3,15 +3,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from fees_world import LABEL, LOT, NOW, OUTSTANDING, StubTransfers, give_terms, rows_of
+from fees_world import LABEL, LOT, NOW, WAITS, StubTransfers, give_terms, rows_of
 
 from apportion.api.allocation.v1.events_pb2 import ChildTradesClosed
 from apportion.api.platform_groups.v1.events_pb2 import TransfersUpdated
 from apportion.events import ReceivedEvent, list_set_aside
 from apportion.fees.consumers import handlers
-from apportion.fees.domain.charge import Backoff
 from apportion.fees.errors import CloseChanged
-from apportion.fees.workers.dispatcher import Dispatcher
+from apportion.fees.storage.charges import CHARGES
+from apportion.payments import PaymentDispatcher
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -55,8 +55,8 @@ async def test_a_close_becomes_a_paid_fee(engine, clock):
     """Events in, transfers out, results in: the whole way, with the dispatcher running beside it."""
     await give_terms(engine)
     transfers = StubTransfers()
-    dispatcher = Dispatcher(engine, transfers, clock, backoff=Backoff(1, 60), pause_seconds=30)
-    apply = handlers(clock, OUTSTANDING, dispatcher.wake)
+    dispatcher = PaymentDispatcher(engine, CHARGES, transfers, clock, WAITS)
+    apply = handlers(clock, WAITS.retry, dispatcher.wake)
     running = asyncio.create_task(dispatcher.run())
 
     async def deliver(message, topic: str, sequence: int) -> None:
@@ -72,7 +72,7 @@ async def test_a_close_becomes_a_paid_fee(engine, clock):
         await eventually(lambda: len(transfers.items) == 1)
         await deliver(ended(1, 2), "transfers", 1)
         await deliver(ended(1, 4, "NO_MONEY"), "transfers", 2)
-        assert await rows_of(engine, "SELECT state, reason FROM charges") == [(3, "NO_MONEY")]
+        assert await rows_of(engine, "SELECT state, reason FROM charges") == [(4, "NO_MONEY")]
         await deliver(closed(90, 501), "children", 3)
         await eventually(lambda: len(transfers.items) == 3)
         await deliver(ended(2, 3), "transfers", 3)
@@ -80,13 +80,13 @@ async def test_a_close_becomes_a_paid_fee(engine, clock):
         await deliver(ended(3, 3), "transfers", 5)
     finally:
         running.cancel()
-    assert await rows_of(engine, "SELECT state, attempt_count FROM charges ORDER BY calculation_id") == [(2, 2), (2, 1)]
+    assert await rows_of(engine, "SELECT state, attempt_count FROM charges ORDER BY calculation_id") == [(3, 2), (3, 1)]
     assert sum(transfers.items.values()) == 2_100  # two fees, and the attempt that moved nothing
 
 
 async def test_a_close_that_comes_again_with_another_volume_is_set_aside(engine, clock):
     await give_terms(engine)
-    apply = handlers(clock, OUTSTANDING, lambda: None)["apportion.api.allocation.v1.ChildTradesClosed"]
+    apply = handlers(clock, WAITS.retry, lambda: None)["apportion.api.allocation.v1.ChildTradesClosed"]
     first, again = closed(90, 500), closed(90, 500, LOT // 2)
     again.MergeFrom(closed(91, 501))
     for sequence, message in enumerate((first, first, again, again), start=1):

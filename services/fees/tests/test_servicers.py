@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fees_world import LABEL, LOT, NOW, WALLET, StubSubscriptions, closes, give_terms
+from fees_world import LABEL, LOT, NOW, WALLET, StubSubscriptions, closes, give_terms, settle
 
 from apportion.api.common.v1.money_pb2 import Money
 from apportion.api.fees.v1 import calculations_pb2, calculations_pb2_grpc, terms_pb2, terms_pb2_grpc
@@ -20,9 +20,7 @@ from apportion.errors import (
     RequestIdRequired,
     VersionConflict,
 )
-from apportion.fees.domain.charge import Backoff, TransferResult, TransferState
 from apportion.fees.operations.charge_closes import charge_closes
-from apportion.fees.operations.settle_transfers import settle_transfers
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
 from apportion.fees.servicers.terms import TermsServicer
@@ -210,11 +208,7 @@ async def booked(engine) -> None:
         await charge_closes(tx, LABEL, closes((91, 7, 501, LOT)), closed_time=NOW, now=NOW)
         await charge_closes(tx, LABEL, closes((92, 7, 502, LOT)), closed_time=NOW, now=NOW)
         await charge_closes(tx, LABEL, closes((93, 7, 503, LOT), master_id=4), closed_time=NOW, now=NOW)
-        results = [
-            TransferResult(2, 72, TransferState.DONE, ""),
-            TransferResult(3, 73, TransferState.REJECTED, "NO_MONEY"),
-        ]
-        await settle_transfers(tx, LABEL, results, now=NOW, backoff=Backoff(60, 600))
+    await settle(engine, {2: "", 3: "NO_MONEY"})
 
 
 async def test_calculations_show_inputs_line_and_what_became_of_the_charge(client, engine):

@@ -3,12 +3,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from fees_world import LABEL, LOT, NOW, OUTSTANDING, closes, give_terms, rows_of
+from fees_world import LABEL, LOT, NOW, closes, give_terms, rows_of, settle
 
 from apportion.errors import VersionConflict
-from apportion.fees.domain.charge import TransferResult, TransferState
 from apportion.fees.operations.charge_closes import charge_closes
-from apportion.fees.operations.settle_transfers import settle_transfers
 from apportion.storage import transaction
 
 FEES = (
@@ -27,9 +25,10 @@ async def test_each_close_is_calculated_and_charged(engine):
     await give_terms(engine)
     assert await charge(engine, closes((90, 7, 500, LOT), (91, 7, 501, LOT // 3))) == 2
     assert await rows_of(engine, FEES) == [(90, 500, 700, 700), (91, 501, 700, 233)]
-    charges = "SELECT payer_account_id, payee_account_id, amount_minor, state, attempt_count FROM charges ORDER BY 3"
-    assert await rows_of(engine, charges) == [(47, 9, 233, 1, 1), (47, 9, 700, 1, 1)]
-    assert await rows_of(engine, "SELECT attempt, state, send_count FROM transfers") == [(1, 1, 0), (1, 1, 0)]
+    charges = (
+        "SELECT debit_account_id, credit_account_id, ordering_key, amount_minor, state, attempt_count FROM charges"
+    )
+    assert await rows_of(engine, f"{charges} ORDER BY item_id") == [(47, 9, 3, 700, 1, 1), (47, 9, 3, 233, 1, 1)]
 
 
 async def test_a_close_without_terms_is_written_down_and_free(engine):
@@ -86,19 +85,15 @@ async def test_the_same_close_is_charged_once_however_often_it_comes(engine):
     assert sum(started) == 30
     assert await rows_of(engine, "SELECT count(*), count(DISTINCT child_trade_id) FROM calculations") == [(30, 30)]
     assert await rows_of(engine, "SELECT count(*), sum(amount_minor) FROM charges") == [(30, 21_000)]
-    assert await rows_of(engine, "SELECT count(*) FROM transfers") == [(30,)]
 
 
 async def test_a_further_close_of_the_payer_takes_up_his_debt_first(engine):
     await give_terms(engine)
     await give_terms(engine, subscription_id=8)
     await charge(engine, closes((90, 7, 500, LOT), (91, 8, 501, LOT)))
-    items = [item for (item,) in await rows_of(engine, "SELECT item_id FROM transfers ORDER BY item_id")]
-    refused = [TransferResult(item, 1000 + item, TransferState.REJECTED, "NO_MONEY") for item in items]
-    async with transaction(engine) as tx:
-        await settle_transfers(tx, LABEL, refused, now=NOW, backoff=OUTSTANDING)
+    await settle(engine, {1: "NO_MONEY", 2: "NO_MONEY"})
     assert await charge(engine, closes((92, 7, 502, LOT))) == 2
-    ready = "SELECT child_trade_id, attempt FROM transfers JOIN calculations USING (calculation_id) WHERE state = 1"
+    ready = "SELECT child_trade_id, attempt_count FROM charges JOIN calculations USING (calculation_id) WHERE state = 1"
     assert await rows_of(engine, f"{ready} ORDER BY item_id") == [(90, 2), (92, 1)]
 
 

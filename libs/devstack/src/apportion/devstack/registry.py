@@ -8,6 +8,7 @@ from inspect import getdoc
 from apportion.errors import DomainError, registry
 
 SERVICES = {
+    "every service that pays": "apportion.payments",
     "platform-groups": "apportion.platform_groups.errors",
     "allocation": "apportion.allocation.errors",
     "fees": "apportion.fees.errors",

@@ -14,6 +14,10 @@ from google.protobuf.message import Message
 import apportion.api
 
 REPLAY = "apportion.api.common.v1.ReplayService"
+SHARED = {
+    REPLAY: ("platform-groups", "allocation", "risk"),
+    "apportion.api.common.v1.PaymentsService": ("allocation", "fees"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,21 @@ class Method:
 
     @property
     def ids(self) -> list[str]:
-        """Fields that name something a broker owns, in the order of the request."""
-        return [field.name for field in self.descriptor.input_type.fields if _is_id(field)]
+        """What names something a broker owns, in the order of the request; a column of ids by the name of one."""
+        return [_id_name(field) for field in self.descriptor.input_type.fields if _is_id(field)]
 
     def filled(self, ids: Mapping[str, int], request_id: str = "") -> Message:
-        """A request with these ids; with a request id also with something plausible in every other plain field."""
-        request = self.request()
-        for field in self.descriptor.input_type.fields:
-            if field.name in ids:
+        """A request with these ids; with a request id also with something plausible in every other plain field.
+
+        Columns have one row where one of them names an id.
+        """
+        request, fields = self.request(), self.descriptor.input_type.fields
+        has_row = any(_is_column(field) and _id_name(field) in ids for field in fields)
+        for field in fields:
+            if _is_column(field):
+                getattr(request, field.name).extend([ids.get(_id_name(field), 1)] * has_row)
+            elif field.name in ids:
                 setattr(request, field.name, ids[field.name])
-            elif field.is_repeated and field.name.removesuffix("s") in ids:
-                getattr(request, field.name).append(ids[field.name.removesuffix("s")])
             elif request_id and not field.is_repeated:
                 _fill(request, field, request_id)
         return request
@@ -58,7 +66,7 @@ class Method:
 
 
 def all_methods() -> list[Method]:
-    """In the order of the protos; the replay service counts for each service that serves it."""
+    """In the order of the protos; a shared one counts for each service that serves it."""
     methods = []
     [root] = apportion.api.__path__
     for generated in sorted(Path(root).rglob("*_pb2.py")):
@@ -67,14 +75,23 @@ def all_methods() -> list[Method]:
         )
         package = generated.parts[-3].replace("_", "-")
         for service in module.DESCRIPTOR.services_by_name.values():
-            owners = ["platform-groups", "allocation", "risk"] if service.full_name == REPLAY else [package]
+            owners = SHARED.get(service.full_name, (package,))
             methods += [Method(owner, method) for owner in owners for method in service.methods]
     return methods
 
 
+def _is_column(field: FieldDescriptor) -> bool:
+    return field.is_repeated and field.type in (FieldDescriptor.TYPE_SFIXED64, FieldDescriptor.TYPE_SFIXED32)
+
+
 def _is_id(field: FieldDescriptor) -> bool:
-    is_number = field.cpp_type == FieldDescriptor.CPPTYPE_INT64
-    return is_number and not field.is_repeated and field.name.endswith("_id")
+    """Items are numbered by the caller."""
+    name, is_number = _id_name(field), field.cpp_type == FieldDescriptor.CPPTYPE_INT64
+    return is_number and name.endswith("_id") and name != "item_id" and field.is_repeated == _is_column(field)
+
+
+def _id_name(field: FieldDescriptor) -> str:
+    return field.name.removesuffix("s") if _is_column(field) else field.name
 
 
 def _fill(request: Message, field: FieldDescriptor, request_id: str) -> None:

@@ -9,16 +9,17 @@ from functools import partial
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.api.common.v1 import payments_pb2_grpc
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
 from apportion.events import Consumer, Redis, replay_port
 from apportion.fees.adapters.allocation import AllocationSubscriptions
-from apportion.fees.adapters.platform_groups import PlatformTransfers
 from apportion.fees.consumers import handlers
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
 from apportion.fees.servicers.terms import TermsServicer
 from apportion.fees.settings import FeesSettings
-from apportion.fees.workers.dispatcher import Dispatcher
+from apportion.fees.storage.charges import CHARGES
+from apportion.payments import PaymentDispatcher, PaymentsServicer, PlatformTransfers
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
@@ -55,14 +56,14 @@ def _loops(
 ) -> Loops:
     """What a worker runs, in the order of starting."""
     clock = SystemClock()
-    transfers = PlatformTransfers(platform, settings.call_seconds)
-    dispatcher = Dispatcher(engine, transfers, clock, backoff=settings.resend, pause_seconds=settings.dispatch_seconds)
+    transfers = PlatformTransfers(platform, CHARGES.source, settings.call_seconds)
+    dispatcher = PaymentDispatcher(engine, CHARGES, transfers, clock, settings.payment_waits)
     consumer = Consumer(
         engine,
         redis,
         name="fees",
         topics={"children": replay_port(allocation), "transfers": replay_port(platform)},
-        handlers=handlers(clock, settings.outstanding, dispatcher.wake),
+        handlers=handlers(clock, settings.payment_waits.retry, dispatcher.wake),
         owner=settings.worker_id,
         clock=clock,
     )
@@ -84,6 +85,8 @@ def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, alloca
     subscriptions = AllocationSubscriptions(allocation, settings.call_seconds)
     terms_pb2_grpc.add_TermsServiceServicer_to_server(TermsServicer(engine, subscriptions, SystemClock()), server.grpc)
     calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server.grpc)
+    payments = PaymentsServicer(engine, CHARGES, SystemClock())
+    payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, server.grpc)
     return server
 
 

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.events import AfterCommit, Handler, ReceivedEvent, set_aside
-from apportion.fees.domain.charge import Backoff
 from apportion.fees.errors import CloseChanged
 from apportion.fees.operations.charge_closes import charge_closes
-from apportion.fees.operations.settle_transfers import settle_transfers
-from apportion.fees.wire import parse_closed_trades, parse_transfer_results
+from apportion.fees.storage.charges import CHARGES
+from apportion.fees.wire import parse_closed_trades
+from apportion.payments import Backoff, transfer_handlers
 from apportion.runtime import Clock
 
 
-def handlers(clock: Clock, outstanding: Backoff, wake_dispatcher: Callable[[], None]) -> Mapping[str, Handler]:
-    """By the name of the payload message. `wake_dispatcher` is called when transfers were committed."""
+def handlers(clock: Clock, retry: Backoff, wake_dispatcher: Callable[[], None]) -> Mapping[str, Handler]:
+    """By the name of the payload message. `wake_dispatcher` is called when charges were committed."""
 
     async def woken() -> None:
         wake_dispatcher()
@@ -32,15 +32,7 @@ def handlers(clock: Clock, outstanding: Backoff, wake_dispatcher: Callable[[], N
             await set_aside(tx, event, part=part, error=error, now=now)
         return woken if charged.started_count else None
 
-    async def transfers_updated(tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
-        # The aggregate is the ordering key of our batches: a master id. Which transfers an event is about, its items
-        # say; those of other sources that chose the same number are in it too, and are left out.
-        results = parse_transfer_results(event.payload)
-        if results:
-            await settle_transfers(tx, event.label, results, now=clock.now(), backoff=outstanding)
-        return None
-
     return {
         "apportion.api.allocation.v1.ChildTradesClosed": child_trades_closed,
-        "apportion.api.platform_groups.v1.TransfersUpdated": transfers_updated,
+        **transfer_handlers(CHARGES, clock, retry),
     }

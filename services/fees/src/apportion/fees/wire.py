@@ -6,23 +6,14 @@ from apportion.api.allocation.v1.events_pb2 import ChildTradesClosed
 from apportion.api.common.v1.money_pb2 import Money
 from apportion.api.fees.v1 import calculations_pb2 as calculations
 from apportion.api.fees.v1 import terms_pb2 as terms_api
-from apportion.api.platform_groups.v1.events_pb2 import TransfersUpdated
-from apportion.api.platform_groups.v1.transfers_pb2 import TransferState as RemoteState
 from apportion.errors import MalformedMessage
 from apportion.fees.domain.calculation import Calculation, CalculationFilter
-from apportion.fees.domain.charge import ChargeState, TransferResult, TransferState
+from apportion.fees.domain.charge import ChargeState
 from apportion.fees.domain.terms import Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
 from apportion.fees.operations.set_terms import SetTerms
 from apportion.money import UnknownCurrencyError, currency_digits
 from apportion.rpc import Problems, column, request_key, to_timestamp
-
-SOURCE = "fees"
-ENDS = {
-    RemoteState.TRANSFER_STATE_DONE: TransferState.DONE,
-    RemoteState.TRANSFER_STATE_REJECTED: TransferState.REJECTED,
-    RemoteState.TRANSFER_STATE_REVERSED: TransferState.REJECTED,
-}
 
 
 def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
@@ -149,21 +140,3 @@ def parse_closed_trades(payload: bytes) -> ClosedTrades:
     if (closed.closed_volumes_e8 <= 0).any():
         raise MalformedMessage("a closed volume is not above 0", type=message.DESCRIPTOR.full_name)
     return closed
-
-
-def parse_transfer_results(payload: bytes) -> list[TransferResult]:
-    """Our transfers that ended; those on their way and those of other sources are left out."""
-    message = TransfersUpdated.FromString(payload)
-    if message.source != SOURCE:
-        return []
-    columns = (message.item_ids, message.transfer_ids, message.states, message.reason_indexes)
-    if len({len(values) for values in columns}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
-    if any(not 0 <= index < max(len(message.reasons), 1) for index in message.reason_indexes):
-        raise MalformedMessage("a reason index is out of range", type=message.DESCRIPTOR.full_name)
-    reasons = list(message.reasons) or [""]
-    return [
-        TransferResult(item_id, transfer_id, ENDS[RemoteState.ValueType(state)], reasons[index])
-        for item_id, transfer_id, state, index in zip(*columns, strict=True)
-        if state in ENDS
-    ]

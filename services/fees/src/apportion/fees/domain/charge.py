@@ -1,20 +1,10 @@
-"""The life of a charge and of the transfers that try to collect it.
-
-Charge    PENDING → PAID
-             ↕
-          OUTSTANDING                    refused for now; the next attempt makes it PENDING again
-
-Transfer  READY → SUBMITTED → DONE       platform-groups accepted it; the money moved
-                            → REJECTED   nothing moved, or it was given back
-
-A charge has at most one transfer that is not REJECTED (the database holds an index on it), so a new attempt exists
-only when the server's answer proved that the old one moved nothing. The whole amount is taken or none of it.
-"""
+"""What became of a fee."""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from apportion.payments import PaymentState
 
 
 class FeeType(enum.IntEnum):
@@ -30,41 +20,14 @@ class ChargeState(enum.IntEnum):
     PAID = 2
     OUTSTANDING = 3
     NOTHING_DUE = 4
+    WRITTEN_OFF = 5
 
 
-class TransferState(enum.IntEnum):
-    READY = 1
-    SUBMITTED = 2
-    DONE = 3
-    REJECTED = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits between attempts: the first one, doubled after each failure, up to the longest."""
-
-    first_seconds: float
-    longest_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyTransfer:
-    """A transfer on its way to platform-groups; `item_id` names it there for ever."""
-
-    item_id: int
-    label: int
-    master_id: int
-    currency_code: str
-    payer_account_id: int
-    payee_account_id: int
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransferResult:
-    """The end of one transfer, as platform-groups told it: DONE or REJECTED."""
-
-    item_id: int
-    transfer_id: int
-    state: TransferState
-    reason: str
+SHOWN = {
+    PaymentState.READY: ChargeState.PENDING,
+    PaymentState.SUBMITTED: ChargeState.PENDING,
+    PaymentState.PAID: ChargeState.PAID,
+    PaymentState.REFUSED: ChargeState.OUTSTANDING,
+    PaymentState.WRITTEN_OFF: ChargeState.WRITTEN_OFF,
+}
+"""How the payment of a charge is shown."""

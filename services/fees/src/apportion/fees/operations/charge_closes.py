@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.fees.domain.calculation import BookedClose
 from apportion.fees.domain.trade_fee import ClosedTrades, calculate_trade_fees
 from apportion.fees.storage.calculations import find_changed, save_trade_fees
-from apportion.fees.storage.charges import reopen_of_payers
+from apportion.fees.storage.charges import CHARGES
 from apportion.fees.storage.terms import load_terms_columns
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ MAX_REOPENED = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ChargedCloses:
-    """How many transfers are new, and what is booked of closes that came again with other figures."""
+    """How many payments are to be made, and what is booked of closes that came again with other figures."""
 
     started_count: int
     changed: Sequence[BookedClose]
@@ -31,14 +31,14 @@ class ChargedCloses:
 async def charge_closes(
     tx: AsyncConnection, label: int, closed: ClosedTrades, *, closed_time: datetime, now: datetime
 ) -> ChargedCloses:
-    """Calculates all rows of one event and starts their transfers.
+    """Calculates all rows of one event and charges them.
 
     The terms are those in force at `closed_time`, when allocation took note of the closes: an event that waited is
-    calculated as if it had not. Old debts of the same payers come first: their new transfers have lower item ids. Each
+    calculated as if it had not. Old debts of the same payers come first: their new attempts have lower item ids. Each
     closing deal is calculated once, by unique key, whatever repeats the event; one that comes again with other figures
     is named and changes nothing.
     """
-    reopened_count = await reopen_of_payers(tx, label, closed.account_ids, now, MAX_REOPENED)
+    reopened_count = await CHARGES.reopen_of_debtors(tx, label, closed.account_ids.tolist(), now, MAX_REOPENED)
     terms = await load_terms_columns(tx, label, closed.subscription_ids, closed_time)
     calculation_count, charge_count = await save_trade_fees(tx, label, calculate_trade_fees(closed, terms), now)
     log.info(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.fees.domain.calculation import BookedClose, Calculation, CalculationFilter
-from apportion.fees.domain.charge import ChargeState, FeeType
+from apportion.fees.domain.charge import SHOWN, ChargeState, FeeType
 from apportion.fees.domain.trade_fee import ClosedTrades, TradeFees
+from apportion.payments import PaymentState
 from apportion.storage import fetch_arrays
 
-# One statement writes the calculations that are new, a charge for each above 0, and its first transfer. A closing deal
-# that was calculated before meets the unique key and changes nothing, whatever delivered it again.
+# One statement writes the calculations that are new, and a charge for each above 0. A closing deal that was calculated
+# before meets the unique key and changes nothing, whatever delivered it again.
 INSERT = f"""
     WITH calculated AS (
         INSERT INTO calculations
@@ -27,19 +29,14 @@ INSERT = f"""
         RETURNING *
     ), charged AS (
         INSERT INTO charges
-            (calculation_id, label, master_id, payer_account_id, payee_account_id, currency_code, amount_minor, state,
-             attempt_count, transfer_id, reason)
+            (calculation_id, label, ordering_key, debit_account_id, credit_account_id, currency_code, amount_minor,
+             state, reason, transfer_id, attempt_count, send_count, next_time)
         SELECT calculation_id, label, master_id, payer_account_id, payee_account_id, currency_code, fee_minor,
-               {ChargeState.PENDING:d}, 1, 0, ''
-        FROM calculated WHERE fee_minor > 0
+               {PaymentState.READY:d}, '', 0, 1, 0, $4
+        FROM calculated WHERE fee_minor > 0 ORDER BY calculation_id
         RETURNING calculation_id
-    ), started AS (
-        INSERT INTO transfers
-            (calculation_id, attempt, label, state, transfer_id, reason, send_count, next_send_time, create_time)
-        SELECT calculation_id, 1, $1, 1, 0, '', 0, $4, $4 FROM charged ORDER BY calculation_id
-        RETURNING item_id
     )
-    SELECT (SELECT count(*) FROM calculated) AS calculation_count, (SELECT count(*) FROM started) AS charge_count
+    SELECT (SELECT count(*) FROM calculated) AS calculation_count, (SELECT count(*) FROM charged) AS charge_count
 """
 
 CHANGED = f"""
@@ -55,7 +52,7 @@ CHANGED = f"""
 LIST = """
     SELECT k.calculation_id, k.fee_type, k.subscription_id, k.master_id, k.payer_account_id, k.payee_account_id,
            k.child_trade_id, k.deal_ticket, k.closed_volume_e8, k.currency_code, k.rate_minor, k.fee_minor, k.line,
-           k.server_time_ms, k.create_time, c.settle_time, coalesce(c.state, :nothing_due) AS charge_state,
+           k.server_time_ms, k.create_time, c.settle_time, c.state AS payment_state,
            coalesce(c.transfer_id, 0) AS transfer_id, coalesce(c.reason, '') AS reason
     FROM calculations k LEFT JOIN charges c USING (calculation_id)
     WHERE k.label = :label AND k.calculation_id < :before {conditions}
@@ -115,21 +112,21 @@ async def list_calculations(
     if wanted.charge_state is ChargeState.NOTHING_DUE:
         conditions += " AND k.fee_minor = 0"
     elif wanted.charge_state is not None:
-        conditions += " AND c.label = :label AND c.state = :charge_state AND c.calculation_id < :before"
+        conditions += " AND c.label = :label AND c.state = ANY(:states) AND c.calculation_id < :before"
     values = {
         "label": wanted.label,
         "master_id": wanted.master_id,
         "subscription_id": wanted.subscription_id,
-        "charge_state": wanted.charge_state,
-        "nothing_due": ChargeState.NOTHING_DUE,
+        "states": [int(state) for state, shown in SHOWN.items() if shown is wanted.charge_state],
         "before": before,
         "limit": limit,
     }
     named = {name: value for name, value in values.items() if f":{name}" in LIST + conditions}
     result = await tx.execute(text(LIST.format(conditions=conditions)), named)
-    return [
-        Calculation(
-            **dict(row._mapping) | {"fee_type": FeeType(row.fee_type), "charge_state": ChargeState(row.charge_state)}
-        )
-        for row in result
-    ]
+    return [_calculation(dict(row._mapping)) for row in result]
+
+
+def _calculation(values: dict[str, Any]) -> Calculation:
+    payment_state = values.pop("payment_state")
+    shown = ChargeState.NOTHING_DUE if payment_state is None else SHOWN[PaymentState(payment_state)]
+    return Calculation(**values | {"fee_type": FeeType(values["fee_type"]), "charge_state": shown})

@@ -13,8 +13,9 @@ from sqlalchemy import (
     text,
 )
 
+from apportion.payments import payment_columns, payment_constraints, payment_decisions
 from apportion.storage import infrastructure_tables
-from apportion.storage.columns import bigint, identity, integer, smallint, string, timestamptz
+from apportion.storage.columns import bigint, identity, smallint, string, timestamptz
 
 metadata = MetaData()
 infrastructure_tables(metadata)
@@ -76,48 +77,13 @@ charges = Table(
     "charges",
     metadata,
     bigint("calculation_id"),
-    bigint("label"),
-    bigint("master_id"),
-    bigint("payer_account_id"),
-    bigint("payee_account_id"),
-    string("currency_code"),
-    bigint("amount_minor"),
-    smallint("state"),
-    integer("attempt_count"),
-    bigint("transfer_id", comment="at platform-groups; 0 while unknown"),
-    string("reason"),
-    timestamptz("next_attempt_time", nullable=True, comment="of an OUTSTANDING charge"),
-    timestamptz("settle_time", nullable=True, comment="when it was paid"),
+    *payment_columns("charges"),
     PrimaryKeyConstraint("calculation_id", name="charges_pkey"),
     ForeignKeyConstraint(["calculation_id"], ["calculations.calculation_id"], name="charges_calculation_fkey"),
-    CheckConstraint("amount_minor > 0", name="charges_amount_check"),
-    CheckConstraint("payer_account_id <> payee_account_id", name="charges_accounts_check"),
-    CheckConstraint("(state = 3) = (next_attempt_time IS NOT NULL)", name="charges_outstanding_check"),
-    CheckConstraint("(state = 2) = (settle_time IS NOT NULL)", name="charges_paid_check"),
+    *payment_constraints("charges"),
     Index("charges_state_idx", "label", "state", "calculation_id"),
-    Index("charges_due_idx", "next_attempt_time", postgresql_where=text("state = 3")),
-    Index("charges_outstanding_idx", "label", "payer_account_id", postgresql_where=text("state = 3")),
+    Index("charges_refused_idx", "label", "debit_account_id", postgresql_where=text("state = 4")),
     comment="What a calculation above 0 owes, and whether it was paid",
 )
 
-transfers = Table(
-    "transfers",
-    metadata,
-    identity("item_id"),
-    bigint("calculation_id"),
-    integer("attempt"),
-    bigint("label"),
-    smallint("state"),
-    bigint("transfer_id"),
-    string("reason"),
-    integer("send_count"),
-    timestamptz("next_send_time"),
-    timestamptz("create_time"),
-    PrimaryKeyConstraint("item_id", name="transfers_pkey"),
-    UniqueConstraint("calculation_id", "attempt", name="transfers_attempt_key"),
-    ForeignKeyConstraint(["calculation_id"], ["charges.calculation_id"], name="transfers_charge_fkey"),
-    # A charge can never be collected twice: a second transfer needs the first to be REJECTED.
-    Index("transfers_live_key", "calculation_id", unique=True, postgresql_where=text("state <> 4")),
-    Index("transfers_ready_idx", "next_send_time", postgresql_where=text("state = 1")),
-    comment="Attempts to collect a charge; each is one item of a batch transfer",
-)
+payment_decisions(metadata)

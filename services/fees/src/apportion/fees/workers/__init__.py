@@ -1,1 +1,0 @@
-"""Loops that run for ever."""
