@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import xml.etree.ElementTree as ET
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from html.parser import HTMLParser
+from tempfile import TemporaryFile
 
 import pytest
 
 from apportion.allocation.domain.history import HistoryEntry, HistoryRow
-from apportion.allocation.exports import Column, Kind, Report, history_report, to_html, to_xlsx
+from apportion.allocation.exports import Column, Kind, Report, history_report, write_html, write_xlsx
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -20,13 +24,11 @@ ROW = HistoryRow(64, 3, 900, HistoryEntry.OUT, "EURUSD", -12_500_000, 108_123_00
 
 
 class Sheet:
-    """The cells of the first sheet: (style, value), texts resolved."""
+    """The cells of the first sheet and how they are shown."""
 
     def __init__(self, content: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as book:
             self.names = book.namelist()
-            shared = ET.fromstring(book.read("xl/sharedStrings.xml"))
-            texts = ["".join(part.text or "" for part in item.iter(f"{SHEET}t")) for item in shared]
             root = ET.fromstring(book.read("xl/worksheets/sheet1.xml"))
             styles = ET.fromstring(book.read("xl/styles.xml"))
         formats = {item.get("numFmtId"): item.get("formatCode") for item in styles.iter(f"{SHEET}numFmt")}
@@ -37,8 +39,8 @@ class Sheet:
         self.has_formula = root.find(f".//{SHEET}f") is not None
         self.rows = [
             {
-                cell.get("r"): texts[int(cell.find(f"{SHEET}v").text)]
-                if cell.get("t") == "s"
+                cell.get("r"): "".join(part.text or "" for part in cell.iter(f"{SHEET}t"))
+                if cell.get("t") == "inlineStr"
                 else float(cell.find(f"{SHEET}v").text)
                 for cell in row
             }
@@ -53,12 +55,15 @@ class Page(HTMLParser):
     def __init__(self, content: bytes) -> None:
         super().__init__()
         self.tags: set[str] = set()
+        self.text_classes: set[str] = set()
         self.rows: list[list[str]] = []
         self._in_cell = False
         self.feed(content.decode())
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
+        if dict(attrs).get("class") == "t":
+            self.text_classes.add(tag)
         self._in_cell = tag in ("td", "th")
         if tag == "tr":
             self.rows.append([])
@@ -73,12 +78,33 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def report(**more) -> Report:
-    return history_report("History", [ROW], currency_code="USD", amount_digits=2, **more)
+async def each(*rows):
+    for row in rows:
+        yield row
 
 
-def test_a_history_row_in_excel():
-    sheet = Sheet(to_xlsx(report(), now=NOW))
+def report(*rows: HistoryRow, **more) -> Report:
+    return history_report("History", each(*(rows or [ROW])), currency_code="USD", amount_digits=2, **more)
+
+
+def table(title: str, columns: list[Column], *rows: tuple, **more) -> Report:
+    return Report(title, columns, each(*rows), **more)
+
+
+async def html(made: Report) -> bytes:
+    file = io.BytesIO()
+    await write_html(made, file)
+    return file.getvalue()
+
+
+async def xlsx(made: Report) -> bytes:
+    file = io.BytesIO()
+    await write_xlsx(made, file, now=NOW)
+    return file.getvalue()
+
+
+async def test_a_history_row_in_excel():
+    sheet = Sheet(await xlsx(report()))
     assert list(sheet.rows[0].values()) == [
         "Server time", "Account", "Deal", "Position", "Entry", "Symbol", "Lots", "Price",
         "Profit USD", "Swap USD", "Commission USD", "Child trade",
@@ -90,8 +116,8 @@ def test_a_history_row_in_excel():
     assert sheet.styles["I2"][0] == "#,##0.00"
 
 
-def test_a_history_row_in_html():
-    page = Page(to_html(report(note="all")))
+async def test_a_history_row_in_html():
+    page = Page(await html(report(note="all")))
     assert page.rows[1] == [
         "1970-01-02 01:00:00.000", "64", "3", "900", "OUT", "EURUSD", "-0.125", "1.08123",
         "-12345.67", "-0.05", "0.00", "7",
@@ -99,55 +125,88 @@ def test_a_history_row_in_html():
 
 
 @pytest.mark.parametrize(("digits", "shown"), [(0, "-1234567"), (2, "-12345.67"), (3, "-1234.567")])
-def test_amounts_have_the_digits_of_their_currency(digits, shown):
-    made = history_report("History", [ROW], currency_code="TST", amount_digits=digits)
-    assert Page(to_html(made)).rows[1][8] == shown
-    assert Sheet(to_xlsx(made, now=NOW)).rows[1]["I2"] == pytest.approx(float(shown))
-    assert Sheet(to_xlsx(made, now=NOW)).styles["I2"][0] == ("#,##0." + "0" * digits).rstrip(".")
+async def test_amounts_have_the_digits_of_their_currency(digits, shown):
+    def made() -> Report:
+        return history_report("History", each(ROW), currency_code="TST", amount_digits=digits)
+
+    assert Page(await html(made())).rows[1][8] == shown
+    sheet = Sheet(await xlsx(made()))
+    assert sheet.rows[1]["I2"] == pytest.approx(float(shown))
+    assert sheet.styles["I2"][0] == ("#,##0." + "0" * digits).rstrip(".")
 
 
-def test_what_looks_like_a_formula_is_text():
-    made = Report("=HYPERLINK(1)", [Column("=Name", Kind.TEXT)], [(name,) for name in EVIL])
-    sheet = Sheet(to_xlsx(made, now=NOW))
+async def test_what_looks_like_a_formula_is_text():
+    def made() -> Report:
+        return table("=HYPERLINK(1)", [Column("=Name", Kind.TEXT)], *((name,) for name in EVIL), note="=1+1")
+
+    sheet = Sheet(await xlsx(made()))
     assert [row[f"A{number}"] for number, row in enumerate(sheet.rows, 1)] == ["=Name", *EVIL]
     assert not sheet.has_formula
     assert not any("hyperlink" in name.lower() or "rels/sheet" in name for name in sheet.names)
     assert [sheet.styles[f"A{number}"][1] for number in range(2, 10)] == [True] * 5 + [False] * 3
-    page = Page(to_html(made))
+    content = await html(made())
+    page = Page(content)
     assert page.rows == [["=Name"], *([name] for name in EVIL)]
-    assert b"mso-number-format" in to_html(made)
+    assert b"mso-number-format" in content
+    # Excel that opens the page takes every place of texts for texts.
+    assert page.text_classes == {"h1", "p", "th", "td"}
 
 
-def test_a_page_needs_nothing_else_and_runs_nothing():
-    made = Report("<b>Alpha</b>", [Column("Name", Kind.TEXT)], [(name,) for name in EVIL], note="<i>all</i>")
-    page = Page(to_html(made))
+async def test_texts_that_xml_cannot_hold_spoil_no_file():
+    names = ["a\x01b", "\x0b", "line\nbreak", "]]>", "&amp;", "\ufffe", "\U0001f4b0"]
+    content = await xlsx(table("Odd", [Column("Name", Kind.TEXT)], *((name,) for name in names)))
+    shown = [row[f"A{number}"] for number, row in enumerate(Sheet(content).rows[1:], 2)]
+    assert shown == ["a_x0001_b", "_x000B_", "line\nbreak", "]]>", "&amp;", "_xFFFE_", "\U0001f4b0"]
+    assert Page(await html(table("Odd", [Column("Name", Kind.TEXT)], ("&amp; ]]>",)))).rows[1] == ["&amp; ]]>"]
+
+
+async def test_a_page_needs_nothing_else_and_runs_nothing():
+    made = table("<b>Alpha</b>", [Column("Name", Kind.TEXT)], *((name,) for name in EVIL), note="<i>all</i>")
+    content = await html(made)
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "p", "table", "thead", "tbody", "tr", "th", "td"}
-    assert page.tags <= allowed
-    assert b"src=" not in to_html(made)
-    assert b"default-src 'none'" in to_html(made)
+    assert Page(content).tags <= allowed
+    assert b"src=" not in content
+    assert b"default-src 'none'" in content
 
 
-def test_numbers_that_excel_cannot_hold_are_texts():
+async def test_numbers_that_excel_cannot_hold_are_texts():
     big = 9_007_199_254_740_993
     columns = [Column("Id", Kind.NUMBER), Column("Sum", Kind.AMOUNT)]
-    made = Report("Big", columns, [(big, big), (None, None)])
-    sheet = Sheet(to_xlsx(made, now=NOW))
+    sheet = Sheet(await xlsx(table("Big", columns, (big, big), (None, None))))
     assert (sheet.rows[1]["A2"], sheet.rows[1]["B2"]) == (str(big), "90071992547409.93")
-    assert Page(to_html(made)).rows[1:] == [[str(big), "90071992547409.93"], ["", ""]]
+    page = Page(await html(table("Big", columns, (big, big), (None, None))))
+    assert page.rows[1:] == [[str(big), "90071992547409.93"], ["", ""]]
 
 
-def test_times_are_utc_and_unknown_server_times_empty():
+async def test_times_are_utc_and_unknown_server_times_empty():
     columns = [Column("Time", Kind.TIME), Column("Server", Kind.SERVER_TIME)]
-    made = Report("Times", columns, [(NOW, 0)])
-    assert Page(to_html(made)).rows[1] == ["2026-01-05 10:00:00.000", ""]
-    assert Sheet(to_xlsx(made, now=NOW)).rows[1] == {"A2": pytest.approx(46_027 + 10 / 24)}
+    assert Page(await html(table("Times", columns, (NOW, 0)))).rows[1] == ["2026-01-05 10:00:00.000", ""]
+    assert Sheet(await xlsx(table("Times", columns, (NOW, 0)))).rows[1] == {"A2": pytest.approx(46_027 + 10 / 24)}
 
 
-def test_a_report_without_rows():
-    made = Report("Nothing", [Column("Name", Kind.TEXT)], [])
-    assert len(Sheet(to_xlsx(made, now=NOW)).rows) == 1
-    assert Page(to_html(made)).rows == [["Name"]]
+async def test_a_report_without_rows():
+    columns = [Column("Name", Kind.TEXT)]
+    assert len(Sheet(await xlsx(table("Nothing", columns))).rows) == 1
+    assert Page(await html(table("Nothing", columns))).rows == [["Name"]]
 
 
-def test_the_same_rows_give_the_same_file():
-    assert to_xlsx(report(), now=NOW) == to_xlsx(report(), now=NOW)
+async def test_the_same_rows_give_the_same_file():
+    assert await xlsx(report()) == await xlsx(report())
+
+
+@pytest.mark.parametrize("write", [write_html, partial(write_xlsx, now=NOW)], ids=["html", "xlsx"])
+async def test_many_rows_need_no_more_memory_than_few(write):
+    async def peak_bytes(count: int) -> int:
+        async def rows():
+            for number in range(count):
+                yield replace(ROW, deal_ticket=number, symbol=f"SYMBOL{number}")
+
+        with TemporaryFile() as file:
+            tracemalloc.start()
+            written = await write(history_report("Many", rows(), currency_code="USD", amount_digits=2), file)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert written == count
+        return peak
+
+    assert await peak_bytes(4_000) < 2 * await peak_bytes(400) + 100_000

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import enum
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -23,8 +25,8 @@ from apportion.allocation.exports import (
     allocations_report,
     children_report,
     history_report,
-    to_html,
-    to_xlsx,
+    write_html,
+    write_xlsx,
 )
 from apportion.allocation.operations.collect_report import collect_allocations, collect_children, collect_history
 from apportion.allocation.operations.find_scope import Owner
@@ -65,7 +67,7 @@ Start = Annotated[datetime | None, typer.Option("--from", help="2026-01-31 or 20
 End = Annotated[datetime | None, typer.Option("--to", help="likewise, excluded")]
 Kind = Annotated[Format, typer.Option("--format", help="the kind of file")]
 Output = Annotated[Path, typer.Option(help="the file; - writes to stdout")]
-Collect = Callable[[AsyncEngine, Master], Awaitable[Report]]
+Collect = Callable[[AsyncEngine, Master], Report]
 
 
 @export_app.command()
@@ -81,10 +83,10 @@ def history(
     """Deals of the master's account, or of a subscription's; times are the trading server's."""
     span = Span(start, end)
 
-    async def collect(engine: AsyncEngine, master: Master) -> Report:
+    def collect(engine: AsyncEngine, master: Master) -> Report:
         owner = Owner(subscription_id=subscription_id) if subscription_id else Owner(master_id=master_id)
         start_ms, end_ms = (int(time.timestamp()) * SECOND_MS for time in (span.start, span.end))
-        rows = await collect_history(engine, label, owner, HistoryFilter(start_ms, end_ms))
+        rows = collect_history(engine, label, owner, HistoryFilter(start_ms, end_ms))
         digits, currency = currency_digits(master.currency_code), master.currency_code
         title = f"History of {_named(master, subscription_id)}"
         return history_report(title, rows, currency_code=currency, amount_digits=digits, note=span.note)
@@ -105,11 +107,11 @@ def children(
     """Child trades; times are UTC."""
     span = Span(start, end)
 
-    async def collect(engine: AsyncEngine, master: Master) -> Report:
+    def collect(engine: AsyncEngine, master: Master) -> Report:
         filters = ChildFilters(
             master_id=master_id, subscription_id=subscription_id, start_time=span.start, end_time=span.end
         )
-        rows = await collect_children(engine, label, filters)
+        rows = collect_children(engine, label, filters)
         return children_report(f"Child trades of {_named(master, subscription_id)}", rows, note=span.note)
 
     _finish(label, master_id, collect, format_, output)
@@ -127,8 +129,8 @@ def allocations(
     """Decisions, each with the subscriptions that got less than their share, and why; times are UTC."""
     span = Span(start, end)
 
-    async def collect(engine: AsyncEngine, master: Master) -> Report:
-        decisions = await collect_allocations(engine, label, master_id, start_time=span.start, end_time=span.end)
+    def collect(engine: AsyncEngine, master: Master) -> Report:
+        decisions = collect_allocations(engine, label, master_id, start_time=span.start, end_time=span.end)
         return allocations_report(f"Allocations of {_named(master)}", decisions, note=span.note)
 
     _finish(label, master_id, collect, format_, output)
@@ -140,10 +142,12 @@ def _named(master: Master, subscription_id: int = 0) -> str:
 
 
 def _finish(label: int, master_id: int, collect: Collect, format_: Format, output: Path) -> None:
-    """Run with the service's settings; a refusal goes to stderr with its cure."""
+    """Run with the service's settings; a refusal goes to stderr with its cure, and leaves no file behind."""
     try:
         settings = AllocationSettings.model_validate({})
-        report = asyncio.run(_collect(settings, label, master_id, collect))
+        with TemporaryFile() as file:
+            count = asyncio.run(_write(settings, label, master_id, collect, format_, file))
+            _deliver(file, output)
     except ValidationError as error:
         for line in problems_of(error, AllocationSettings):
             typer.echo(line, err=True)
@@ -151,24 +155,33 @@ def _finish(label: int, master_id: int, collect: Collect, format_: Format, outpu
     except DomainError as error:
         details = [f"{violation.field} {violation.description}" for violation in error.violations]
         _refuse("; ".join([f"{error} — {error.cure}", *details]))
-    except (DatabaseNotDurable, SchemaMismatch) as error:
+    except (DatabaseNotDurable, SchemaMismatch, OSError) as error:
         _refuse(str(error))
-    content = to_html(report) if format_ is Format.HTML else to_xlsx(report, now=SystemClock().now())
+    if output != STDOUT:
+        typer.echo(f"{count} rows written to {output}", err=True)
+
+
+async def _write(
+    settings: AllocationSettings, label: int, master_id: int, collect: Collect, format_: Format, file: BinaryIO
+) -> int:
+    """The number of rows."""
+    async with open_database(settings, SCHEMA) as engine:
+        report = collect(engine, await get_master(engine, label, master_id))
+        if format_ is Format.HTML:
+            return await write_html(report, file)
+        return await write_xlsx(report, file, now=SystemClock().now())
+
+
+def _deliver(file: BinaryIO, output: Path) -> None:
+    """Only what is whole gets to the operator."""
+    file.seek(0)
     if output == STDOUT:
-        sys.stdout.buffer.write(content)
+        copyfileobj(file, sys.stdout.buffer)
         return
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        _refuse(str(error))
-    typer.echo(f"{len(report.rows)} rows written to {output}", err=True)
+    with output.open("wb") as target:
+        copyfileobj(file, target)
 
 
 def _refuse(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(EXIT_REFUSED) from None
-
-
-async def _collect(settings: AllocationSettings, label: int, master_id: int, collect: Collect) -> Report:
-    async with open_database(settings, SCHEMA) as engine:
-        return await collect(engine, await get_master(engine, label, master_id))

@@ -1,14 +1,16 @@
-"""Lists as files that people open: Excel workbooks and HTML pages that need nothing else. Pure: rows in, bytes out."""
+"""Lists as files that people open: Excel workbooks and HTML pages that need nothing else.
+
+Rows are written as they come and never held together, so a million of them needs no more memory than a thousand.
+"""
 
 from __future__ import annotations
 
 import enum
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
-from typing import Any
+from typing import Any, BinaryIO
 
 import xlsxwriter
 
@@ -31,15 +33,14 @@ th, td { border-bottom: 1px solid #bbb; padding: 2px 6px; text-align: left; whit
 @media print { body { margin: 0; font-size: 8pt } thead { display: table-header-group } tr { break-inside: avoid } }
 @page { size: landscape; margin: 1cm }
 """
-PAGE = """<!doctype html>
+PAGE_START = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title><style>{style}</style></head>
-<body><h1>{title}</h1><p>{note}</p>
+<body><h1 class="t">{title}</h1><p class="t">{note}</p>
 <table><thead><tr>{heads}</tr></thead><tbody>
-{rows}
-</tbody></table></body></html>
 """
+PAGE_END = "</tbody></table></body></html>\n"
 
 
 class Kind(enum.Enum):
@@ -64,17 +65,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A table: each row has a cell for each column."""
+    """A table: each row has a cell for each column. It is read once."""
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Any]]
+    rows: AsyncIterable[Sequence[Any]]
     amount_digits: int = 2
     note: str = ""
 
 
 def history_report(
-    title: str, rows: Iterable[HistoryRow], *, currency_code: str, amount_digits: int, note: str = ""
+    title: str, rows: AsyncIterable[HistoryRow], *, currency_code: str, amount_digits: int, note: str = ""
 ) -> Report:
     columns = (
         Column("Server time", Kind.SERVER_TIME),
@@ -90,7 +91,7 @@ def history_report(
         Column(f"Commission {currency_code}", Kind.AMOUNT),
         Column("Child trade", Kind.NUMBER),
     )
-    cells = [
+    cells = (
         (
             row.server_time_ms,
             row.account_id,
@@ -105,12 +106,12 @@ def history_report(
             row.commission_minor,
             row.child_trade_id or None,
         )
-        for row in rows
-    ]
+        async for row in rows
+    )
     return Report(title, columns, cells, amount_digits, note)
 
 
-def children_report(title: str, rows: Iterable[ChildTradeRow], *, note: str = "") -> Report:
+def children_report(title: str, rows: AsyncIterable[ChildTradeRow], *, note: str = "") -> Report:
     columns = (
         Column("Time (UTC)", Kind.TIME),
         Column("Child trade", Kind.NUMBER),
@@ -129,7 +130,7 @@ def children_report(title: str, rows: Iterable[ChildTradeRow], *, note: str = ""
         Column("Position", Kind.NUMBER),
         Column("Mismatch", Kind.TEXT),
     )
-    cells = [
+    cells = (
         (
             child.create_time,
             child.child_trade_id,
@@ -148,14 +149,14 @@ def children_report(title: str, rows: Iterable[ChildTradeRow], *, note: str = ""
             child.position_ticket or None,
             " ".join(mismatch.name for mismatch in row.mismatches),
         )
-        for row in rows
+        async for row in rows
         for child in [row.child]
-    ]
+    )
     return Report(title, columns, cells, note=note)
 
 
 def allocations_report(
-    title: str, decisions: Iterable[tuple[Allocation, Sequence[SkippedChild]]], *, note: str = ""
+    title: str, decisions: AsyncIterable[tuple[Allocation, Sequence[SkippedChild]]], *, note: str = ""
 ) -> Report:
     """A row for each decision, and below it one for each subscription that has a reason."""
     columns = (
@@ -177,11 +178,13 @@ def allocations_report(
         Column("Login", Kind.NUMBER),
         Column("Skip reason", Kind.TEXT),
     )
-    return Report(title, columns, list(_decision_rows(decisions)), note=note)
+    return Report(title, columns, _decision_rows(decisions), note=note)
 
 
-def _decision_rows(decisions: Iterable[tuple[Allocation, Sequence[SkippedChild]]]) -> Iterator[tuple[Any, ...]]:
-    for allocation, skipped in decisions:
+async def _decision_rows(
+    decisions: AsyncIterable[tuple[Allocation, Sequence[SkippedChild]]],
+) -> AsyncIterator[tuple[Any, ...]]:
+    async for allocation, skipped in decisions:
         trade = allocation.trade
         head = (allocation.decide_time, allocation.allocation_id, allocation.kind.name)
         yield (
@@ -207,49 +210,64 @@ def _decision_rows(decisions: Iterable[tuple[Allocation, Sequence[SkippedChild]]
             yield (*head, *blank, child.volume_e8, None, None, None, *own)
 
 
-def to_html(report: Report) -> bytes:
-    """One page in UTF-8, every text escaped; Excel, too, takes its texts for texts."""
+async def write_html(report: Report, target: BinaryIO) -> int:
+    """One page in UTF-8, every text escaped; Excel, too, takes its texts for texts. Returns the number of rows."""
     heads = "".join(f"<th{_class(column)}>{escape(column.name)}</th>" for column in report.columns)
-    rows = "\n".join(
-        "<tr>"
-        + "".join(
+    title, note = escape(report.title), escape(report.note)
+    target.write(PAGE_START.format(title=title, note=note, style=STYLE, heads=heads).encode())
+    count = 0
+    async for row in report.rows:
+        cells = "".join(
             f"<td{_class(column)}>{escape(_text(column.kind, value, report.amount_digits))}</td>"
             for column, value in zip(report.columns, row, strict=True)
         )
-        + "</tr>"
-        for row in report.rows
-    )
-    title, note = escape(report.title), escape(report.note)
-    return PAGE.format(title=title, note=note, style=STYLE, heads=heads, rows=rows).encode()
+        target.write(f"<tr>{cells}</tr>\n".encode())
+        count += 1
+    target.write(PAGE_END.encode())
+    return count
 
 
-def to_xlsx(report: Report, *, now: datetime) -> bytes:
-    """One sheet with filters and a header that stays. Numbers are numbers, texts are never formulas."""
-    target = io.BytesIO()
-    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
-    book = xlsxwriter.Workbook(target, options)
-    book.set_properties({"title": report.title, "comments": report.note, "created": _naive(now)})
-    bold, quoted = book.add_format({"bold": True}), book.add_format({"quote_prefix": True})
+async def write_xlsx(report: Report, target: BinaryIO, *, now: datetime) -> int:
+    """One sheet with filters and a header that stays. Numbers are numbers, texts are never formulas.
+
+    Rows wait in a temporary file. Returns their number, the header not counted.
+    """
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+    }
+    with xlsxwriter.Workbook(target, options) as book:  # closed in any case: it holds a file
+        book.set_properties({"title": report.title, "comments": report.note, "created": _naive(now)})
+        sheet = book.add_worksheet("Report")
+        bold = book.add_format({"bold": True})
+        for place, column in enumerate(report.columns):
+            is_time = column.kind in (Kind.TIME, Kind.SERVER_TIME)
+            sheet.set_column(place, place, 24 if is_time else max(12, len(column.name) + 2))
+            sheet.write_string(0, place, column.name, bold)
+        count = await _write_rows(report, book, sheet)
+        sheet.freeze_panes(1, 0)
+        sheet.autofilter(0, 0, max(count, 1), len(report.columns) - 1)
+    return count
+
+
+async def _write_rows(report: Report, book: xlsxwriter.Workbook, sheet: Any) -> int:
+    """Below the header, in order: the sheet forgets a row when the next one begins."""
+    quoted = book.add_format({"quote_prefix": True})
     styles = {kind: book.add_format({"num_format": _number_format(kind, report.amount_digits)}) for kind in Kind}
-    sheet = book.add_worksheet("Report")
-    for place, column in enumerate(report.columns):
-        sheet.write_string(0, place, column.name, bold)
-    for line, row in enumerate(report.rows, 1):
+    count = 0
+    async for row in report.rows:
+        count += 1
         for place, (column, value) in enumerate(zip(report.columns, row, strict=True)):
             cell = _cell(column.kind, value, report.amount_digits)
             if isinstance(cell, str):
-                sheet.write_string(line, place, cell, quoted if cell.startswith(FORMULA_SIGNS) else None)
+                sheet.write_string(count, place, cell, quoted if cell.startswith(FORMULA_SIGNS) else None)
             elif isinstance(cell, datetime):
-                sheet.write_datetime(line, place, cell, styles[column.kind])
+                sheet.write_datetime(count, place, cell, styles[column.kind])
             elif cell is not None:
-                sheet.write_number(line, place, cell, styles[column.kind])
-    sheet.freeze_panes(1, 0)
-    sheet.autofilter(0, 0, max(len(report.rows), 1), len(report.columns) - 1)
-    for place, column in enumerate(report.columns):
-        is_time = column.kind in (Kind.TIME, Kind.SERVER_TIME)
-        sheet.set_column(place, place, 24 if is_time else max(12, len(column.name) + 2))
-    book.close()
-    return target.getvalue()
+                sheet.write_number(count, place, cell, styles[column.kind])
+    return count
 
 
 def _cell(kind: Kind, value: Any, amount_digits: int) -> str | int | float | datetime | None:

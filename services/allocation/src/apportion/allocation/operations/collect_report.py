@@ -1,8 +1,8 @@
-"""Read whole selections of lists, for exports."""
+"""Read whole selections of lists page by page, for exports."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -30,29 +30,29 @@ PAGE_ROWS = 1_000
 Row = TypeVar("Row")
 
 
-async def collect_history(engine: AsyncEngine, label: int, owner: Owner, wanted: HistoryFilter) -> list[HistoryRow]:
+def collect_history(engine: AsyncEngine, label: int, owner: Owner, wanted: HistoryFilter) -> AsyncIterator[HistoryRow]:
     """Newest first. Raises NotFound, InvalidArgument for more than `MAX_ROWS`."""
 
     async def page(last: HistoryRow | None) -> list[HistoryRow]:
         before = (INT64_MAX, INT64_MAX) if last is None else (last.server_time_ms, last.deal_ticket)
         return await list_history(engine, label, owner, wanted, before=before, limit=PAGE_ROWS)
 
-    return await _all(page)
+    return _all(page)
 
 
-async def collect_children(engine: AsyncEngine, label: int, filters: ChildFilters) -> list[ChildTradeRow]:
+def collect_children(engine: AsyncEngine, label: int, filters: ChildFilters) -> AsyncIterator[ChildTradeRow]:
     """In the order of the list. Raises InvalidArgument for more than `MAX_ROWS`."""
 
     async def page(last: ChildTradeRow | None) -> list[ChildTradeRow]:
         behind = FIRST if last is None else last.place
         return await list_child_trades(engine, label, filters, behind=behind, limit=PAGE_ROWS)
 
-    return await _all(page)
+    return _all(page)
 
 
 async def collect_allocations(
     engine: AsyncEngine, label: int, master_id: int, *, start_time: datetime, end_time: datetime
-) -> list[tuple[Allocation, list[SkippedChild]]]:
+) -> AsyncIterator[tuple[Allocation, list[SkippedChild]]]:
     """Decisions from the first instant on and before the second, newest first, with whom they left out or cut.
 
     Raises InvalidArgument for more than `MAX_ROWS`.
@@ -66,14 +66,13 @@ async def collect_allocations(
             engine, label, master_id=master_id, with_follow_ups=True, before=before, limit=PAGE_ROWS
         )
 
-    chosen = [found for found in await _all(page) if start_time <= found.decide_time < end_time]
-    decisions, count = [], len(chosen)
-    for allocation in chosen:
-        skipped = await _skipped(engine, allocation)
-        count += len(skipped)
-        _check_count(count)
-        decisions.append((allocation, skipped))
-    return decisions
+    count = 0
+    async for allocation in _all(page):
+        if start_time <= allocation.decide_time < end_time:
+            skipped = await _skipped(engine, allocation)
+            count += 1 + len(skipped)
+            _check_count(count)
+            yield allocation, skipped
 
 
 async def _skipped(engine: AsyncEngine, allocation: Allocation) -> list[SkippedChild]:
@@ -94,15 +93,17 @@ async def _skipped(engine: AsyncEngine, allocation: Allocation) -> list[SkippedC
     ]
 
 
-async def _all(page: Callable[[Row | None], Awaitable[list[Row]]]) -> list[Row]:
+async def _all(page: Callable[[Row | None], Awaitable[list[Row]]]) -> AsyncIterator[Row]:
     """Page after page, each behind the last row of the one before."""
-    rows: list[Row] = []
-    while found := await page(rows[-1] if rows else None):
-        rows += found
-        _check_count(len(rows))
+    count, last = 0, None
+    while found := await page(last):
+        for row in found:
+            count += 1
+            _check_count(count)
+            yield row
         if len(found) < PAGE_ROWS:
-            break
-    return rows
+            return
+        last = found[-1]
 
 
 def _check_count(count: int) -> None:
