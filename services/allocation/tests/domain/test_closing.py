@@ -113,6 +113,18 @@ class TestRestsBelowMinLot:
     def test_where_nobody_can_close_his_part_it_waits(self):
         assert self.close(DIVIDE, 1, 2, [12, 12], [False, False]) == [0, 0]
 
+    def test_parts_below_min_lot_are_closed_by_some_instead(self):
+        # 15 of 150, at least 10: 5 each is too little, so one of them closes all of it.
+        assert self.close(DIVIDE, 1, 10, [50, 50, 50], [False] * 3) == [15, 0, 0]
+        # 25 of 250: two of them, by what they can close beyond min lot.
+        assert self.close(DIVIDE, 1, 10, [50, 60, 50, 50, 40], [False] * 5) == [12, 13, 0, 0, 0]
+
+    def test_what_the_others_leave_room_for(self):
+        # A half of 60: 15 would leave 7 and cannot, 45 can close 35 at most and closes the 30.
+        assert self.close(DIVIDE, 1, 2, [15, 45], [False, False]) == [0, 30]
+        # Nine tenths of 60: 54. The one can close nothing, the other 35, and 19 wait for the last part.
+        assert self.close(DIVIDE, 9, 10, [15, 45], [False, False]) == [0, 35]
+
     @given(
         open_steps=opens,
         minimum=st.integers(1, 20),
@@ -130,3 +142,48 @@ class TestRestsBelowMinLot:
             rest = steps - part
             assert part == 0 or part >= minimum or rest == 0
             assert part == 0 or rest == 0 or rest >= minimum
+
+
+@st.composite
+def days(draw):
+    """Children in steps, min lot, who goes whole, and the parts that the master closes until nothing is left."""
+    children = draw(st.lists(st.integers(0, 200), min_size=1, max_size=12))
+    minimum = draw(st.integers(1, 20))
+    flags = draw(st.one_of(st.just([False] * len(children)), st.lists(st.booleans(), min_size=len(children))))
+    before = draw(st.integers(1, 2 * sum(children) + 2))
+    parts = []
+    while before:
+        parts.append(draw(st.integers(1, before)))
+        before -= parts[-1]
+    return children, minimum, [*flags, *[False] * len(children)][: len(children)], parts
+
+
+@given(day=days(), method=st.sampled_from([COPY, DIVIDE]))
+def test_closes_in_sequence_leave_nothing_and_every_sum_is_explained(day, method):
+    children, minimum, flags, parts = day
+    grid = SymbolGrid(STEP, minimum * STEP, 10**6 * STEP)
+    left, master = np.array(children, dtype=np.int64), sum(parts)
+    for part in parts:
+        inputs = CloseInputs(method, grid, part * STEP, master * STEP, left * STEP, np.array(flags))
+        got = decide_close(inputs) // STEP
+        assert ((got >= 0) & (got <= left)).all()
+        rests = left - got
+        touched = got > 0
+        assert (rests[touched & (rests > 0)] >= minimum).all()
+        assert (got[touched & (rests > 0)] >= minimum).all()
+        if part < master and method is DIVIDE:
+            explain_sum(left, got, floor(Fraction(int(left.sum()) * part, master) + Fraction(1, 2)), minimum, flags)
+        left, master = rests, master - part
+    assert not left.any(), "the master's last part closes everything"
+
+
+def explain_sum(opened, got, wanted, minimum, flags):
+    """Too much only where somebody went whole; too little only where nobody could close more and keep min lot."""
+    missing = wanted - int(got.sum())
+    whole = [flag and part == steps > 0 for flag, part, steps in zip(flags, got, opened, strict=True)]
+    if missing < 0:
+        assert any(whole)
+    if missing > 0:
+        begun = (got > 0) & (got < opened)
+        assert (opened - got)[begun].sum() == minimum * begun.sum(), "those who close a part close all they can"
+        assert missing < minimum or not ((got == 0) & (opened >= 2 * minimum)).any()

@@ -45,6 +45,10 @@ COPIES = {"method": AllocationMethod.RATIO_MULTIPLIER}
         ({"expected_volume_e8": E8 - STEP}, (Mismatch.UNALLOCATED_REST,)),
         ({"expected_volume_e8": E8 - STEP + 1}, ()),  # less than a step is rounding
         ({"expected_volume_e8": E8 - STEP, "has_all_children": False}, ()),
+        ({"expected_volume_e8": E8 + STEP}, (Mismatch.CHILD_EXTRA,)),  # waits for the master's last part
+        ({"expected_volume_e8": E8 + STEP - 1}, ()),
+        ({"expected_volume_e8": E8 + STEP, "short_child_count": 1}, (Mismatch.CHILD_REJECTED,)),
+        ({"expected_volume_e8": E8 + STEP, "early_child_count": 1}, (Mismatch.CHILD_MISSING,)),
         ({"short_child_count": 1}, (Mismatch.CHILD_REJECTED,)),
         ({"short_child_count": 1, "open_volume_e8": 0, "expected_volume_e8": 0}, ()),
         ({"missing_child_count": 1}, (Mismatch.CHILD_MISSING,)),
@@ -55,6 +59,7 @@ COPIES = {"method": AllocationMethod.RATIO_MULTIPLIER}
         (COPIES | {"actual_volume_e8": 3 * E8}, (Mismatch.COPYING_METHOD,)),
         (COPIES | {"early_child_count": 1}, ()),
         (COPIES | {"expected_volume_e8": 0}, ()),
+        (COPIES | {"expected_volume_e8": 9 * E8}, ()),
         (COPIES | {"missing_child_count": 1}, (Mismatch.CHILD_MISSING,)),
         ({"distributes_profit": True, "actual_volume_e8": 0, "missing_child_count": 1}, (Mismatch.PL_MODE,)),
     ],

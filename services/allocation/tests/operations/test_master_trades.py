@@ -89,6 +89,21 @@ async def test_a_rest_that_nobody_could_take(house):
     assert (figures(row), row.mismatches) == ((3, 2, 2), (Mismatch.UNALLOCATED_REST,))
 
 
+async def test_a_part_that_nobody_can_close_is_too_much_until_the_masters_last(house):
+    house.symbols.grids["EURUSD"] = SymbolGrid(E8 // 100, E8 // 2, 100 * E8)
+    await opened(house, M.DIVIDE_BY_LOT, 1.2)
+    await house.deal(64, -0.3, position=900, entry=OUT)
+    assert await house.dispatch() == [], "of 0.60 each at least 0.50 would have to stay, and a part have as much"
+    (row,) = await trades(house)
+    assert (figures(row), row.mismatches) == ((0.9, 1.2, 1.2), (Mismatch.CHILD_EXTRA,))
+    assert await trades(house, only_mismatched=True) == [row]
+    await house.deal(64, -0.9, position=900, entry=OUT)
+    (closing,) = await house.dispatch()
+    assert closing.volumes_e8.tolist() == [-6 * E8 // 10] * 2
+    (row,) = await trades(house)
+    assert (figures(row)[:2], row.mismatches) == ((0, 0), ())
+
+
 async def test_a_stop_out_breaks_a_divided_sum_and_a_copied_position_is_its_investors(house):
     await opened(house, M.DIVIDE_BY_LOT)
     await house.deal(101, -0.5, position=5_000, entry=OUT)

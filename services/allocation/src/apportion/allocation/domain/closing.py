@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import FAMILIES, AllocationMethod, Family
-from apportion.money import Int64Array, Rounding, exact_sum, largest_remainder, mul_div, mul_div_half_up
+from apportion.money import Int64Array, Rounding, exact_sum, greatest, largest_remainder, mul_div, mul_div_half_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def decide_close(inputs: CloseInputs) -> Int64Array:
 
     What would leave less than min lot open leaves min lot for the master's last part, or takes the whole child at once
     where its subscription says so; a part below min lot waits. What dividing methods cannot close of such a child, or
-    close too much, the others close more or less.
+    close too much, the others close more or less: their sum falls short only by what nobody could close and keep min
+    lot, and passes the master's only by children that go whole.
     """
     open_e8 = inputs.open_volumes_e8
     if inputs.closed_e8 >= inputs.before_e8:
@@ -60,17 +61,44 @@ def _divided(open_steps: Int64Array, inputs: CloseInputs) -> Int64Array:
     weights, open_sum = open_steps.copy(), exact_sum(open_steps)
     rest = mul_div(open_sum, inputs.closed_e8, inputs.before_e8, Rounding.HALF_UP)
     while rest > 0 and open_sum:
-        # rest ≤ Σ open, so no part passes its open volume, and a remainder only lifts a part that is below it.
+        # No part passes its open volume, and a remainder only lifts a part that is below it.
         parts = largest_remainder(min(rest, open_sum), weights)
         settled = _allowed(parts, weights, inputs)
         fixed = np.flatnonzero(settled != parts)
         if not fixed.size:
-            return closing + parts
+            closing += parts
+            rest -= exact_sum(parts)
+            break
         closing[fixed] = settled[fixed]
         rest -= exact_sum(settled[fixed])
         open_sum -= exact_sum(weights[fixed])
         weights[fixed] = 0
-    return closing
+    return closing + _closable(rest, closing, open_steps, inputs.grid.min_steps) if rest > 0 else closing
+
+
+def _closable(rest: int, closing: Int64Array, open_steps: Int64Array, min_steps: int) -> Int64Array:
+    """What of the rest can be closed in addition when everybody's own part was settled, leaving min lot everywhere.
+
+    It goes to those who close a part already, by how much more they can; then to those whose own part was below min
+    lot: as many of the largest as min lots fit into it.
+    """
+    more = _filled(rest, np.where(closing >= min_steps, open_steps - closing - min_steps, 0))
+    rest -= exact_sum(more)
+    closing = closing + more
+    untouched = np.flatnonzero((closing == 0) & (open_steps >= 2 * min_steps))
+    count = min(rest // min_steps, untouched.size)
+    if not count:
+        return more
+    begun = untouched[greatest(count, open_steps[untouched])]
+    more[begun] = min_steps
+    more[begun] += _filled(rest - count * min_steps, open_steps[begun] - 2 * min_steps)
+    return more
+
+
+def _filled(rest: int, rooms: Int64Array) -> Int64Array:
+    """The rest by how much room each has (below 0: none), at most that."""
+    rooms = np.maximum(rooms, 0)
+    return rooms if exact_sum(rooms) <= rest else largest_remainder(rest, rooms)
 
 
 def _allowed(closing: Int64Array, open_steps: Int64Array, inputs: CloseInputs) -> Int64Array:

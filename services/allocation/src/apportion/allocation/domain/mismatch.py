@@ -73,13 +73,15 @@ def master_mismatches(facts: MasterTradeFacts) -> tuple[Mismatch, ...]:
     is_open, divides = facts.open_volume_e8 > 0, FAMILIES[facts.method] is Family.DIVIDING
     # Less than a step is left over where a part of a refused child's volume is counted.
     rest_e8 = facts.open_volume_e8 - facts.expected_volume_e8
+    # Then only parts that nobody could close and keep min lot are open beyond what the master has.
+    is_whole = facts.short_child_count == 0 and facts.early_child_count == 0
     found = {
         Mismatch.COPYING_METHOD: not divides and facts.actual_volume_e8 != facts.open_volume_e8,
         Mismatch.UNALLOCATED_REST: divides and facts.has_all_children and rest_e8 >= facts.step_e8,
         Mismatch.CHILD_REJECTED: is_open and facts.short_child_count > 0,
         # A copied position is its investor's to close; of a divided one the sum is broken.
         Mismatch.CHILD_MISSING: facts.missing_child_count > 0 or (divides and is_open and facts.early_child_count > 0),
-        Mismatch.CHILD_EXTRA: facts.extra_child_count > 0,
+        Mismatch.CHILD_EXTRA: facts.extra_child_count > 0 or (divides and is_whole and -rest_e8 >= facts.step_e8),
     }
     return tuple(mismatch for mismatch, holds in found.items() if holds)
 

@@ -89,7 +89,9 @@ ALARMING = """
     NOT o.distributes_profit AND (
         k.missing_child_count > 0 OR k.extra_child_count > 0
         OR (p.open_volume_e8 <> 0 AND (k.short_child_count > 0 OR (o.method <= 5 AND k.early_child_count > 0)))
-        OR (o.method <= 5 AND o.has_all_children AND abs(p.open_volume_e8) - k.expected_volume_e8 >= o.step_e8))
+        OR (o.method <= 5 AND o.has_all_children AND abs(p.open_volume_e8) - k.expected_volume_e8 >= o.step_e8)
+        OR (o.method <= 5 AND k.short_child_count = 0 AND k.early_child_count = 0
+            AND k.expected_volume_e8 - abs(p.open_volume_e8) >= o.step_e8))
 """
 FACTS = tuple(name for name in MasterTradeFacts.__slots__ if name != "method")
 COUNT_ALARMING = """
