@@ -49,6 +49,7 @@ def test_who_may_do_what() -> None:
     assert [peer for peer in PEERS if "ResetAccountPasswords" in allowed(peer)] == ["operator"]
 
 
-def test_what_stops_losses_never_queues_behind_the_rest() -> None:
+def test_orders_and_what_stops_losses_never_queue_behind_the_rest() -> None:
     critical = {method.rpartition("/")[2] for method in CRITICAL_METHODS}
-    assert critical == {"CloseAllPositions", "GetClosing", "SetKillSwitch", "SetAccountAccess", "GetAccountStates"}
+    closing = {"CloseAllPositions", "GetClosing", "SetKillSwitch", "SetAccountAccess", "GetAccountStates"}
+    assert critical == {"SubmitOrders"} | closing

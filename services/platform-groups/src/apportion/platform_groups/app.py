@@ -40,11 +40,13 @@ from apportion.platform_groups.workers.work import Work
 from apportion.rpc import Server, Tls
 from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
-from apportion.storage import housekeeping, open_database, ping
+from apportion.storage import create_engine, housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
 
 SCHEMA = "apportion.platform_groups.storage"
 DATABASE_CONNECTIONS = 12
+READ_CONNECTIONS = 4
+"""Of lists, reports and replays, which hold up no order and no closing."""
 STATES_BYTES = 64 << 20
 """An answer holds the states of all accounts of a trading server, some 80 bytes each."""
 DRAIN_DELAY_SECONDS = 0.5
@@ -57,6 +59,8 @@ async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncItera
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings, SCHEMA, pool_size=DATABASE_CONNECTIONS))
+        reads = create_engine(settings.database_url, pool_size=READ_CONNECTIONS)
+        stack.push_async_callback(reads.dispose)
         redis = Redis(settings.redis_url)
         stack.push_async_callback(redis.close)
         vault = Vault(parse_keys(settings.kek_text()))
@@ -70,7 +74,7 @@ async def build(settings: PlatformGroupsSettings, roles: set[str]) -> AsyncItera
         )
         stack.push_async_callback(servers.close)
         loops = _loops(settings, engine, servers, redis, clock) if WORK in roles else {}
-        server = _server(settings, engine, vault, hosts, servers, redis, clock) if SERVE in roles else None
+        server = _server(settings, engine, reads, vault, hosts, servers, redis, clock) if SERVE in roles else None
         background = await stack.enter_async_context(Background())
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
@@ -122,6 +126,7 @@ def _work(
 def _server(
     settings: PlatformGroupsSettings,
     engine: AsyncEngine,
+    reads: AsyncEngine,
     vault: Vault,
     hosts: Hosts,
     servers: TradingServers,
@@ -140,23 +145,25 @@ def _server(
         ready=partial(ping, engine),
     )
     trading_servers_pb2_grpc.add_TradingServersServiceServicer_to_server(
-        TradingServersServicer(engine, vault, hosts, servers, clock), server.grpc
+        TradingServersServicer(engine, reads, vault, hosts, servers, clock), server.grpc
     )
     platform_groups_pb2_grpc.add_PlatformGroupsServiceServicer_to_server(
-        PlatformGroupsServicer(engine, servers, clock), server.grpc
+        PlatformGroupsServicer(engine, reads, servers, clock), server.grpc
     )
     accounts_pb2_grpc.add_AccountsServiceServicer_to_server(
         AccountsServicer(
-            engine, servers, StatesReader(redis), clock, new_password, FreshStates(engine, servers, clock)
+            engine, reads, servers, StatesReader(redis), clock, new_password, FreshStates(engine, servers, clock)
         ),
         server.grpc,
     )
     trading_pb2_grpc.add_TradingServiceServicer_to_server(
-        TradingServicer(engine, servers, clock, uuid.uuid4), server.grpc
+        TradingServicer(engine, reads, servers, clock, uuid.uuid4), server.grpc
     )
-    deals_pb2_grpc.add_DealsServiceServicer_to_server(DealsServicer(engine, servers, clock), server.grpc)
-    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(TransfersServicer(engine, clock, uuid.uuid4), server.grpc)
-    events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
+    deals_pb2_grpc.add_DealsServiceServicer_to_server(DealsServicer(reads, servers, clock), server.grpc)
+    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(
+        TransfersServicer(engine, reads, clock, uuid.uuid4), server.grpc
+    )
+    events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(reads), server.grpc)
     return server
 
 

@@ -43,10 +43,11 @@ PEERS: Peers = {
 """The operator alone registers servers, makes accounts and groups, resets passwords and throws the kill switch."""
 
 CRITICAL_METHODS = (
+    f"{V1}TradingService/SubmitOrders",
     f"{V1}TradingService/CloseAllPositions",
     f"{V1}TradingService/GetClosing",
     f"{V1}TradingService/SetKillSwitch",
     f"{V1}AccountsService/SetAccountAccess",
     STATES,
 )
-"""What stops losses has a pool of its own."""
+"""Orders, and what stops losses, have a pool of their own."""

@@ -18,6 +18,8 @@ from apportion.storage import transaction
 
 PUMP_CONNECTIONS = 4
 """Deals, account states, ticks and stops are read side by side."""
+RESERVED_CONNECTIONS = 3
+"""One may be busy with the states of all accounts, the others with closings and rights."""
 
 
 class TradingServers:
@@ -38,16 +40,25 @@ class TradingServers:
         self._connections = connections
         self._timeout_seconds = timeout_seconds
         self._shared: dict[int, Mt5Server] = {}
+        self._reserved: dict[int, Mt5Server] = {}
         self._opening = asyncio.Lock()
         self._closing: list[Pool | Connection] = []
 
     async def get(self, trading_server_id: int) -> Mt5Server:
-        async with self._opening:
-            if trading_server_id not in self._shared:
-                pool = Pool(await self._endpoint(trading_server_id), self._connections)
-                self._closing.append(pool)
-                self._shared[trading_server_id] = Mt5Server(pool)
-            return self._shared[trading_server_id]
+        return await self._pooled(trading_server_id, self._shared, self._connections)
+
+    async def reserved(self, trading_server_id: int) -> Mt5Server:
+        return await self._pooled(trading_server_id, self._reserved, RESERVED_CONNECTIONS)
+
+    async def _pooled(self, trading_server_id: int, opened: dict[int, Mt5Server], connections: int) -> Mt5Server:
+        """Who is open already waits for no other server that is just being looked up."""
+        if trading_server_id not in opened:
+            async with self._opening:
+                if trading_server_id not in opened:
+                    pool = Pool(await self._endpoint(trading_server_id), connections)
+                    self._closing.append(pool)
+                    opened[trading_server_id] = Mt5Server(pool)
+        return opened[trading_server_id]
 
     @asynccontextmanager
     async def pump(self, trading_server_id: int) -> AsyncIterator[Mt5Server]:
@@ -62,6 +73,7 @@ class TradingServers:
     async def close(self) -> None:
         """Ends all sessions."""
         self._shared.clear()
+        self._reserved.clear()
         await asyncio.gather(*(each.close() for each in self._closing))
         self._closing.clear()
 

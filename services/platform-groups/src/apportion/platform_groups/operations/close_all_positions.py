@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +33,9 @@ from apportion.storage import RequestKey, claim_request, store_answer, transacti
 from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
+
+CONCURRENT_CLOSINGS = 6
+"""They share the reserved connections to the server, and the database's with all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ async def advance_closings(
     leases: Sequence[Lease],
     clock: Clock,
 ) -> int:
-    """One step of every running closing of the shards of these leases; returns how many are running.
+    """One step of every running closing of the shards of these leases, side by side; returns how many are running.
 
     Each step asks the server what is open and orders a close for every position that has none under way. Only an
     explicit, complete and empty report counts as flat, and only two in a row end the closing. What is under way is read
@@ -74,25 +78,38 @@ async def advance_closings(
     lease_of = {shard_of_lease(lease): lease for lease in leases}
     async with transaction(engine) as tx:
         running = await list_running(tx, trading_server_id, list(lease_of))
-    for closing in running:
-        async with transaction(engine) as tx:
-            account = await load_account(tx, closing.label, closing.account_id)
-            under_way = await live_tickets(tx, closing.closing_id)
-        lease = lease_of[account.shard]
-        try:
-            positions = await server.positions(account.login)
-        except ServerFailure as error:
-            log.warning("closing_report_failed", closing_id=closing.closing_id, cause=str(error))
-            async with transaction(engine) as tx:
-                await check_fence(tx, lease)
-                await save_error(tx, closing.closing_id, type(error).__name__)
-            continue
-        due = [position for position in positions if position.position_ticket not in under_way]
-        if due and may_try(closing, clock.now()):
-            await _order_closes(engine, lease, closing, account, due, now=clock.now())
-        elif not positions and not under_way:
-            await _count_flat(engine, lease, closing, now=clock.now())
+    slots = asyncio.Semaphore(CONCURRENT_CLOSINGS)
+
+    async def advance(closing: Closing) -> None:
+        async with slots:
+            await _advance(engine, server, lease_of, closing, clock)
+
+    for end in await asyncio.gather(*(advance(closing) for closing in running), return_exceptions=True):
+        if isinstance(end, BaseException):
+            raise end
     return len(running)
+
+
+async def _advance(
+    engine: AsyncEngine, server: TradingServerPort, lease_of: Mapping[int, Lease], closing: Closing, clock: Clock
+) -> None:
+    async with transaction(engine) as tx:
+        account = await load_account(tx, closing.label, closing.account_id)
+        under_way = await live_tickets(tx, closing.closing_id)
+    lease = lease_of[account.shard]
+    try:
+        positions = await server.positions(account.login)
+    except ServerFailure as error:
+        log.warning("closing_report_failed", closing_id=closing.closing_id, cause=str(error))
+        async with transaction(engine) as tx:
+            await check_fence(tx, lease)
+            await save_error(tx, closing.closing_id, type(error).__name__)
+        return
+    due = [position for position in positions if position.position_ticket not in under_way]
+    if due and may_try(closing, clock.now()):
+        await _order_closes(engine, lease, closing, account, due, now=clock.now())
+    elif not positions and not under_way:
+        await _count_flat(engine, lease, closing, now=clock.now())
 
 
 async def _order_closes(

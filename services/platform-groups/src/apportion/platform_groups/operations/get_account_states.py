@@ -52,5 +52,5 @@ class FreshStates:
             groups = await list_server_groups(tx, trading_server_id)
             account_ids = {known.login: known.account_id for known in await list_known_logins(tx, trading_server_id)}
         with server_call(trading_server_id):
-            server = await self._servers.get(trading_server_id)
+            server = await self._servers.reserved(trading_server_id)
             return await StatesReader(server, trading_server_id, self._clock).read(groups, account_ids)

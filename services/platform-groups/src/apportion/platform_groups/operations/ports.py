@@ -126,6 +126,11 @@ class TradingServersPort(Protocol):
         """Raises NotFound, HostNotAllowed, KekMissing, CredentialIntegrity."""
         ...
 
+    async def reserved(self, trading_server_id: int) -> TradingServerPort:
+        """One with connections of its own for what stops losses: reports of closings, rights, account states that are
+        asked for. No slow list and no queue of transfers holds that up. Raises like `get`."""
+        ...
+
     def pump(self, trading_server_id: int) -> AbstractAsyncContextManager[TradingServerPort]:
         """One with connections of its own for a while: reading all accounts holds up nobody. Raises like `get`."""
         ...

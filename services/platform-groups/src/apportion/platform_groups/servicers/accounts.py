@@ -36,6 +36,7 @@ STATES_PAGE_ROWS = 15_000
 @dataclass(frozen=True, slots=True)
 class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     engine: AsyncEngine
+    reads: AsyncEngine
     servers: TradingServersPort
     snapshots: SnapshotsPort
     clock: Clock
@@ -65,7 +66,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.GetAccountResponse:
         if request.WhichOneof("key") is None:
             raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
-        account = await get_account(self.engine, caller().label, account_id=request.account_id, login=request.login)
+        account = await get_account(self.reads, caller().label, account_id=request.account_id, login=request.login)
         return accounts_pb2.GetAccountResponse(account=render_account(account, await self._seen(account)))
 
     async def ListAccounts(  # noqa: N802
@@ -74,7 +75,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
         label, kind, wallet = caller().label, request.kind, request.wallet_account_id
         page = Page(request.page_size, request.page_token, "ListAccounts", label, kind, wallet)
         found = await list_accounts(
-            self.engine, label, kind=kind, wallet_account_id=wallet, after_id=page.after_id, limit=page.limit
+            self.reads, label, kind=kind, wallet_account_id=wallet, after_id=page.after_id, limit=page.limit
         )
         rows, token = page.cut(found, lambda account: account.account_id)
         messages = [render_account(account, await self._seen(account)) for account in rows]

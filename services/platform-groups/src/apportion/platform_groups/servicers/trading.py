@@ -33,6 +33,7 @@ from apportion.storage import Page
 @dataclass(frozen=True, slots=True)
 class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     engine: AsyncEngine
+    reads: AsyncEngine
     servers: TradingServersPort
     clock: Clock
     new_id: NewId
@@ -51,7 +52,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> trading_pb2.ListOrdersResponse:
         label, source_id = caller().label, request.source_id
         page = Page(request.page_size, request.page_token, "ListOrders", label, source_id)
-        found = await list_orders(self.engine, label, source_id, after_item_id=page.after_id, limit=page.limit)
+        found = await list_orders(self.reads, label, source_id, after_item_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda row: row["item_id"])
         return trading_pb2.ListOrdersResponse(orders=order_columns(rows), next_page_token=token)
 
@@ -60,7 +61,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> trading_pb2.ListPositionsResponse:
         label, account_id = caller().label, request.account_id
         page = Page(request.page_size, request.page_token, "ListPositions", label, account_id)
-        found = await list_positions(self.engine, self.servers, label, account_id)
+        found = await list_positions(self.reads, self.servers, label, account_id)
         later = [position for position in found if position.position_ticket > page.after_id][: page.limit]
         rows, token = page.cut(later, lambda position: position.position_ticket)
         return trading_pb2.ListPositionsResponse(
@@ -73,7 +74,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         account_ids = parse_position_accounts(request)
         asked_time = self.clock.now()
         report = await batch_get_positions(
-            self.engine, self.servers, caller().label, account_ids, leave_out_closed=request.leave_out_closed
+            self.reads, self.servers, caller().label, account_ids, leave_out_closed=request.leave_out_closed
         )
         return trading_pb2.BatchGetPositionsResponse(
             positions=render_positions(report.positions),

@@ -34,6 +34,7 @@ from apportion.storage import Page
 @dataclass(frozen=True, slots=True)
 class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
     engine: AsyncEngine
+    reads: AsyncEngine
     vault: VaultPort
     hosts: HostsPort
     servers: TradingServersPort
@@ -51,14 +52,14 @@ class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
     async def GetTradingServer(  # noqa: N802
         self, request: servers_pb2.GetTradingServerRequest, context: Any
     ) -> servers_pb2.GetTradingServerResponse:
-        server = await get_trading_server(self.engine, caller().label, request.trading_server_id)
+        server = await get_trading_server(self.reads, caller().label, request.trading_server_id)
         return servers_pb2.GetTradingServerResponse(trading_server=render_server(server))
 
     async def ListTradingServers(  # noqa: N802
         self, request: servers_pb2.ListTradingServersRequest, context: Any
     ) -> servers_pb2.ListTradingServersResponse:
         page = Page(request.page_size, request.page_token, "ListTradingServers", caller().label)
-        found = await list_trading_servers(self.engine, caller().label, after_id=page.after_id, limit=page.limit)
+        found = await list_trading_servers(self.reads, caller().label, after_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda server: server.trading_server_id)
         return servers_pb2.ListTradingServersResponse(
             trading_servers=[render_server(server) for server in rows], next_page_token=token
@@ -69,7 +70,7 @@ class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
     ) -> servers_pb2.ListSymbolsResponse:
         server_id, names = request.trading_server_id, sorted(set(request.names))
         page = Page(request.page_size, request.page_token, "ListSymbols", caller().label, server_id, names)
-        found = await list_symbols(self.engine, self.servers, caller().label, server_id, names)
+        found = await list_symbols(self.reads, self.servers, caller().label, server_id, names)
         numbered = list(enumerate(found, start=1))[page.after_id : page.after_id + page.limit]
         rows, token = page.cut(numbered, lambda row: row[0])
         return servers_pb2.ListSymbolsResponse(
@@ -80,6 +81,7 @@ class TradingServersServicer(servers_grpc.TradingServersServiceServicer):
 @dataclass(frozen=True, slots=True)
 class PlatformGroupsServicer(groups_grpc.PlatformGroupsServiceServicer):
     engine: AsyncEngine
+    reads: AsyncEngine
     servers: TradingServersPort
     clock: Clock
 
@@ -93,7 +95,7 @@ class PlatformGroupsServicer(groups_grpc.PlatformGroupsServiceServicer):
     async def GetPlatformGroup(  # noqa: N802
         self, request: groups_pb2.GetPlatformGroupRequest, context: Any
     ) -> groups_pb2.GetPlatformGroupResponse:
-        group = await get_platform_group(self.engine, caller().label, request.platform_group_id)
+        group = await get_platform_group(self.reads, caller().label, request.platform_group_id)
         return groups_pb2.GetPlatformGroupResponse(platform_group=render_group(group))
 
     async def ListPlatformGroups(  # noqa: N802
@@ -102,7 +104,7 @@ class PlatformGroupsServicer(groups_grpc.PlatformGroupsServiceServicer):
         server_id = request.trading_server_id
         page = Page(request.page_size, request.page_token, "ListPlatformGroups", caller().label, server_id)
         found = await list_platform_groups(
-            self.engine, caller().label, server_id, after_id=page.after_id, limit=page.limit
+            self.reads, caller().label, server_id, after_id=page.after_id, limit=page.limit
         )
         rows, token = page.cut(found, lambda group: group.platform_group_id)
         return groups_pb2.ListPlatformGroupsResponse(

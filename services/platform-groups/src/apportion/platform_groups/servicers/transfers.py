@@ -23,6 +23,7 @@ from apportion.storage import Page
 @dataclass(frozen=True, slots=True)
 class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     engine: AsyncEngine
+    reads: AsyncEngine
     clock: Clock
     new_id: NewId
 
@@ -65,7 +66,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     async def GetTransfer(  # noqa: N802
         self, request: transfers_pb2.GetTransferRequest, context: Any
     ) -> transfers_pb2.GetTransferResponse:
-        transfer = await get_transfer(self.engine, caller().label, request.transfer_id)
+        transfer = await get_transfer(self.reads, caller().label, request.transfer_id)
         return transfers_pb2.GetTransferResponse(transfer=render_transfer(transfer))
 
     async def ListTransfers(  # noqa: N802
@@ -73,7 +74,7 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     ) -> transfers_pb2.ListTransfersResponse:
         label, account_id = caller().label, request.account_id
         page = Page(request.page_size, request.page_token, "ListTransfers", label, account_id)
-        found = await list_transfers(self.engine, label, account_id, after_id=page.after_id, limit=page.limit)
+        found = await list_transfers(self.reads, label, account_id, after_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda transfer: transfer.transfer_id)
         return transfers_pb2.ListTransfersResponse(
             transfers=[render_transfer(transfer) for transfer in rows], next_page_token=token

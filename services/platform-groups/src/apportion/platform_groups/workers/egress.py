@@ -1,4 +1,4 @@
-"""All writing to one trading server by this process: lanes for orders, legs and accesses, and upkeep."""
+"""All writing to one trading server by this process: lanes for orders, legs and accesses, closings, and upkeep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.operations.claim_work import adopt_legs, adopt_orders
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.workers.access_lane import AccessLane
+from apportion.platform_groups.workers.closings import Closings
 from apportion.platform_groups.workers.held_shards import AllShards, HeldShards
 from apportion.platform_groups.workers.leg_lane import LegLane
 from apportion.platform_groups.workers.order_lane import OrderLane
@@ -43,15 +44,15 @@ class ServerEgress:
         self._parts = [HeldShards(server_id, is_valid) for _ in range(needs.lane_count)]
         self._all = AllShards(self._parts)
         self._lanes: list[OrderLane | LegLane | AccessLane] = []
-        self._upkeep: Upkeep | None = None
+        self._closings: Closings | None = None
         self._background = Background()
 
     async def start(self) -> None:
         """Raises what TradingServersPort raises."""
         needs = self._needs
-        server = await needs.servers.get(self._server_id)
+        server, reserved = await needs.servers.get(self._server_id), await needs.servers.reserved(self._server_id)
         sessions = [await needs.servers.dealer(self._server_id) for _ in self._parts]
-        server_clock = ServerClock(server, needs.clock)
+        server_clock = ServerClock(reserved, needs.clock)
         for number, (part, session) in enumerate(zip(self._parts, sessions, strict=True)):
             orders = OrderLane(
                 needs.engine,
@@ -67,11 +68,13 @@ class ServerEgress:
             self._background.spawn(f"orders-{self._server_id}-{number}", orders.run)
             self._background.spawn(f"legs-{self._server_id}-{number}", legs.run)
         access = AccessLane(
-            needs.engine, server, self._server_id, self._all, needs.clock, answer_timeout=needs.answer_timeout
+            needs.engine, reserved, self._server_id, self._all, needs.clock, answer_timeout=needs.answer_timeout
         )
         self._lanes.append(access)
         self._background.spawn(f"access-{self._server_id}", access.run)
-        self._upkeep = Upkeep(
+        self._closings = Closings(needs.engine, reserved, self._server_id, self._all, needs.clock)
+        self._background.spawn(f"closings-{self._server_id}", self._closings.run)
+        upkeep = Upkeep(
             needs.engine,
             needs.servers,
             self._server_id,
@@ -82,7 +85,7 @@ class ServerEgress:
             needs.new_password,
             answer_timeout=needs.answer_timeout,
         )
-        self._background.spawn(f"upkeep-{self._server_id}", self._upkeep.run)
+        self._background.spawn(f"upkeep-{self._server_id}", upkeep.run)
 
     async def stop(self) -> None:
         await self._background.stop()
@@ -91,8 +94,8 @@ class ServerEgress:
         """There may be new work for this server."""
         for lane in self._lanes:
             lane.ring()
-        if self._upkeep is not None:
-            self._upkeep.ring()
+        if self._closings is not None:
+            self._closings.ring()
 
     async def acquire(self, lease: Lease) -> None:
         """A shard is ours: what its former owner left on the wire is UNKNOWN, the rest is ours to send."""

@@ -1,4 +1,4 @@
-"""What one trading server needs looked after: lost answers, closings, half-made accounts."""
+"""What one trading server needs looked after: lost answers, half-made accounts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import DomainError, StaleEpoch
 from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import shard_of_lease
-from apportion.platform_groups.operations.close_all_positions import advance_closings
 from apportion.platform_groups.operations.finish_accounts import finish_creating
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
@@ -52,24 +51,14 @@ class Upkeep:
         self._new_id = new_id
         self._new_password = new_password
         self._timeout = answer_timeout
-        self._bell = asyncio.Event()
         self._accounts_at = 0.0
-
-    def ring(self) -> None:
-        """There may be a new closing."""
-        self._bell.set()
 
     async def run(self) -> None:
         while True:
-            self._bell.clear()
             leases = self._shards.leases()
             if leases:
                 await self._round(leases)
-            try:
-                async with asyncio.timeout(ROUND_SECONDS):
-                    await self._bell.wait()
-            except TimeoutError:
-                continue
+            await asyncio.sleep(ROUND_SECONDS)
 
     async def _round(self, leases: list[Lease]) -> None:
         """Each step takes the time by itself: the steps before it may have been slow."""
@@ -83,7 +72,6 @@ class Upkeep:
         place = (self._engine, server, self._new_id, self._server_id, shards)
         await self._tried("orders", resolve_orders(*place, answer_timeout=self._timeout, now=self._clock.now()))
         await self._tried("legs", resolve_legs(*place, answer_timeout=self._timeout, now=self._clock.now()))
-        await self._tried("closings", advance_closings(self._engine, server, self._server_id, leases, self._clock))
         if self._clock.monotonic() < self._accounts_at:
             return
         self._accounts_at = self._clock.monotonic() + ACCOUNT_ROUND_SECONDS
