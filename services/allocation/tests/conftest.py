@@ -287,8 +287,11 @@ class House:
         age_ms: int = 0,
         money: tuple[int, int, int] = (0, 0, 0),
         price: float = 1.0,
+        reason: int = 0,
     ) -> int:
-        """One deal on the trading server, with its profit, swap and commission. Returns its ticket."""
+        """One deal on the trading server, with its profit, swap and commission, and why it was made, as MetaTrader
+        says it. Returns its ticket.
+        """
         self.ticket += 1
         ticket = ticket or self.ticket
         message = deals_observed(
@@ -297,7 +300,7 @@ class House:
             stops=stops,
             age_ms=age_ms,
         )
-        message.prices_e8[:] = [round(price * E8)]
+        message.prices_e8[:], message.reasons[:] = [round(price * E8)], [reason]
         message.profits_minor[:], message.swaps_minor[:], message.commissions_minor[:] = ([part] for part in money)
         await self.tell(message)
         return ticket

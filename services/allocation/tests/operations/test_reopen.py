@@ -209,7 +209,7 @@ async def test_the_age_limit_of_a_subscription_ends_it_sooner(house):
 
 
 async def test_the_age_of_the_trade_counts_from_its_deal(house):
-    """Read 900 ms after it happened, refused, to be opened again after 500 ms: older than the second that is allowed."""
+    """Read 900 ms after it happened, and opened again 500 ms later: older than the second that is allowed."""
     master = await house.master()
     await house.follower(master, 101, settings=CopySettings(max_age_ms=1_000))
     await house.follower(master, 102, settings=CopySettings(max_age_ms=1_400))

@@ -18,6 +18,7 @@ from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.count_mismatches import count_mismatches
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
+from apportion.allocation.operations.modify_stops import repeat_stops
 from apportion.allocation.operations.pay_out import pay_out
 from apportion.allocation.operations.ports import Orders, Positions, States, Transfers
 from apportion.allocation.operations.project_children import BATCH, project_children
@@ -166,7 +167,7 @@ class Projector:
 
 
 class Reopener:
-    """Opens again what was not opened, each child after a pause."""
+    """Opens again what was not opened, and sends again stops that were refused, each child's after a pause."""
 
     def __init__(self, engine: AsyncEngine, dispatcher: Dispatcher, clock: Clock, retries: Retries) -> None:
         self._engine = engine
@@ -177,6 +178,7 @@ class Reopener:
     async def run(self) -> None:
         while True:
             self._dispatcher.dispatch(await reopen_children(self._engine, self._retries, now=self._clock.now()))
+            self._dispatcher.dispatch(await repeat_stops(self._engine, now=self._clock.now()))
             await asyncio.sleep(self._retries.pause_seconds)
 
 

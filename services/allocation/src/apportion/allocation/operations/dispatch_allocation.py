@@ -23,6 +23,7 @@ from apportion.allocation.storage.allocations import (
     save_dispatch,
 )
 from apportion.allocation.storage.child_trades import cancel_pending, load_routes
+from apportion.allocation.storage.master_positions import read_open_volume_e8
 from apportion.allocation.storage.masters import load_master
 from apportion.allocation.storage.subscription_sets import load_set_routes
 from apportion.errors import DomainError
@@ -32,6 +33,8 @@ from apportion.storage import transaction
 log = structlog.get_logger()
 
 CHUNK_ROWS = 5_000
+MASTER_CLOSED = "MASTER_CLOSED"
+"""Why a child was not opened: nothing of its master's position was open any more before its order was sent."""
 
 
 async def dispatch_allocation(
@@ -50,10 +53,11 @@ async def dispatch_allocation(
     and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
     and `retries` allow, decided anew. Closes and modifications are never given up, and modifications of one position
     are sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they
-    are read from the store, which gives the same.
+    are read from the store, which gives the same; an open that was left behind so is not begun when its master has
+    closed meanwhile.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
-    start = await _start(engine, label, allocation_id, 0, retries, clock)
+    start = await _start(engine, label, allocation_id, 0, retries, clock, left_behind=children is None)
     if start is None:
         return
     master, allocation = start
@@ -88,7 +92,14 @@ async def _earlier(engine: AsyncEngine, allocation: Allocation) -> list[int]:
 
 
 async def _start(
-    engine: AsyncEngine, label: int, allocation_id: int, first: int, retries: Retries, clock: Clock
+    engine: AsyncEngine,
+    label: int,
+    allocation_id: int,
+    first: int,
+    retries: Retries,
+    clock: Clock,
+    *,
+    left_behind: bool = False,
 ) -> tuple[Master, Allocation] | None:
     """Marks the start of sending from a child on; None when there is nothing (more) to send."""
     async with transaction(engine) as tx:
@@ -97,27 +108,35 @@ async def _start(
             return None
         master = await load_master(tx, label, allocation.master_id, lock="share")
         reason = _obstacle(master, allocation, clock)
-        if reason is not SkipReason.NONE:
-            await _give_up(tx, master, allocation, first, reason.name, retries, clock)
+        if not reason and left_behind and _is_unsent_open(allocation):
+            trade = allocation.trade
+            open_e8 = await read_open_volume_e8(tx, master.master_id, trade.position_ticket)
+            reason = "" if open_e8 * trade.volume_e8 > 0 else MASTER_CLOSED
+        if reason:
+            await _give_up(tx, master, allocation, first, reason, retries, clock)
             return None
         await save_dispatch(tx, allocation_id, DispatchState.STARTED)
         return master, allocation
 
 
-def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> SkipReason:
-    """Why an open must not be sent now. The epoch also finds a halt that is over: its opens are void.
+def _is_unsent_open(allocation: Allocation) -> bool:
+    return allocation.kind is AllocationKind.OPEN and allocation.dispatch_state is DispatchState.PENDING
+
+
+def _obstacle(master: Master, allocation: Allocation, clock: Clock) -> str:
+    """Why an open must not be sent now; "" when it may. The epoch also finds a halt that is over: its opens are void.
 
     Once sending has begun, an answer may be lost and the orders accepted: they are handed over again, whatever the
     time, and platform-groups, which knows, says what is too late.
     """
     if allocation.kind is not AllocationKind.OPEN:
-        return SkipReason.NONE
+        return ""
     if master.halted or master.halt_epoch != allocation.halt_epoch:
-        return SkipReason.PAUSED_BY_RISK
-    untouched = allocation.dispatch_state is DispatchState.PENDING
-    if untouched and allocation.not_after_time is not None and clock.now() > allocation.not_after_time:
-        return SkipReason.TOO_LATE
-    return SkipReason.NONE
+        return SkipReason.PAUSED_BY_RISK.name
+    limit_time = allocation.not_after_time
+    if _is_unsent_open(allocation) and limit_time is not None and clock.now() > limit_time:
+        return SkipReason.TOO_LATE.name
+    return ""
 
 
 async def _give_up(

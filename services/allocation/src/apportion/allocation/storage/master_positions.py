@@ -54,6 +54,16 @@ async def load_position(tx: AsyncConnection, master_id: int, position_ticket: in
     return MasterPosition(0) if row is None else MasterPosition(**row._mapping)
 
 
+async def read_open_volume_e8(tx: AsyncConnection, master_id: int, position_ticket: int) -> int:
+    """As it is now, without a lock; signed."""
+    query = text(
+        "SELECT open_volume_e8 FROM master_positions WHERE master_id = :master_id AND position_ticket = :position_ticket"
+    )
+    key = {"master_id": master_id, "position_ticket": position_ticket}
+    volume_e8: int | None = (await tx.execute(query, key)).scalar_one_or_none()
+    return volume_e8 or 0
+
+
 async def save_stops(
     tx: AsyncConnection, master_id: int, position_ticket: int, stop_loss_e8: int, take_profit_e8: int
 ) -> bool:
