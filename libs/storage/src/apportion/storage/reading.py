@@ -17,13 +17,15 @@ async def read_arrays(engine: AsyncEngine, statement: str, *arguments: object) -
     DatabaseUnavailable or Overloaded.
     """
     try:
-        async with engine.connect() as connection:
-            driver: Any = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]
-            try:
-                return cast("list[Any]", await driver.fetch(statement, *arguments))
-            except (Exception, asyncio.CancelledError) as error:  # it may be lost, or still busy
-                await connection.invalidate(error)
-                raise
+        pooled = await engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        try:
+            rows = cast("list[Any]", await driver.fetch(statement, *arguments))
+        except (Exception, asyncio.CancelledError) as error:  # it may be lost, or still busy
+            pooled.invalidate(error)
+            raise
+        pooled.close()
+        return rows
     except Exception as error:
         failure = database_failure(error)
         if failure is None:
