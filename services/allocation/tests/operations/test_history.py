@@ -1,93 +1,26 @@
-"""The history of deals, equities day by day, and the leaderboard."""
+"""The history of deals, and equities day by day."""
 
 from __future__ import annotations
 
-import uuid
-from datetime import UTC, datetime, timedelta
-
 import pytest
+from history_events import MONDAY, START_MS, Server, deals, keep, look, payment, trade
 from sqlalchemy import text
 
-from apportion.allocation.consumers import HISTORY_HANDLERS
-from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.history import DAY_MS, HistoryEntry, HistoryFilter
-from apportion.allocation.domain.leaderboard import LeaderboardFilter, LeaderboardOrder
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.operations.find_scope import Owner
 from apportion.allocation.operations.get_equity_curve import get_equity_curve
 from apportion.allocation.operations.get_statistics import get_statistics
 from apportion.allocation.operations.list_history import list_history
-from apportion.allocation.operations.list_leaderboard import list_leaderboard
 from apportion.allocation.operations.refresh_leaderboard import refresh_leaderboard
-from apportion.allocation.operations.sample_equities import sample_equities
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import MalformedMessage, NotFound, StaleEpoch
-from apportion.events import ReceivedEvent
 from apportion.money import E8, INT64_MAX
-from apportion.rpc import set_column, to_timestamp
+from apportion.rpc import set_column
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, LeaseKeeper
 
 MASTER, FOLLOWER = 64, 101
-MONDAY = 20_458
-START_MS = MONDAY * DAY_MS
-COLUMNS = {
-    "deal_tickets": 0,
-    "account_ids": 0,
-    "order_tickets": 0,
-    "position_tickets": 0,
-    "actions": events_pb2.DEAL_ACTION_TRADE,
-    "entries": 0,
-    "symbol_indexes": 0,
-    "volumes_e8": 0,
-    "prices_e8": 0,
-    "profits_minor": 0,
-    "swaps_minor": 0,
-    "commissions_minor": 0,
-    "server_times_ms": START_MS,
-    "order_ids": 0,
-    "transfer_ids": 0,
-    "reasons": 0,
-}
-
-
-def deals(house, *rows: dict, server_time_ms: int = START_MS, **more) -> events_pb2.DealsObserved:
-    """Rows by the names of the columns; `server_time_ms` is when the server was asked."""
-    message = events_pb2.DealsObserved(
-        trading_server_id=7,
-        observed_time=to_timestamp(house.clock.now()),
-        server_time_ms=server_time_ms,
-        symbols=["", "EURUSD"],
-    )
-    for name, default in COLUMNS.items():
-        set_column(message, name, [{**more, **row}.get(name, default) for row in rows])
-    return message
-
-
-def trade(ticket: int, account: int, position: int, entry: int, lots: float, **more) -> dict:
-    columns = {"deal_tickets": ticket, "account_ids": account, "position_tickets": position, "entries": entry}
-    return {**columns, "volumes_e8": round(lots * E8), "symbol_indexes": 1, "prices_e8": E8, **more}
-
-
-def payment(ticket: int, account: int, amount_minor: int, **more) -> dict:
-    columns = {"deal_tickets": ticket, "account_ids": account, "profits_minor": amount_minor}
-    return {**columns, "actions": events_pb2.DEAL_ACTION_BALANCE, **more}
-
-
-async def keep(house, message, label: int = 1) -> None:
-    event = ReceivedEvent(
-        str(uuid.uuid4()),
-        label,
-        "deals",
-        "7/0",
-        1,
-        message.DESCRIPTOR.full_name,
-        house.clock.now(),
-        0,
-        message.SerializeToString(),
-    )
-    async with transaction(house.engine) as tx:
-        await HISTORY_HANDLERS[event.type](tx, event)
 
 
 async def history(house, owner: Owner, *, label=1, before=(INT64_MAX, INT64_MAX), limit=100, **filters):
@@ -101,25 +34,6 @@ async def lease(house):
     await keeper.refresh()
     yield keeper.held["all"]
     await keeper.release_all()
-
-
-class Server:
-    """States as a test sets them."""
-
-    def __init__(self, house) -> None:
-        self._states = house.states
-        self.server_time_ms = START_MS
-
-    async def newest(self, trading_server_id: int) -> AccountStates | None:
-        found = await self._states.newest(trading_server_id)
-        names = [name for name in AccountStates.__slots__ if name != "server_time_ms"]
-        return AccountStates(**{name: getattr(found, name) for name in names}, server_time_ms=self.server_time_ms)
-
-
-async def look(house, server: Server, lease: Lease, server_time_ms: int, **equities: int) -> None:
-    server.server_time_ms = server_time_ms
-    house.states.equities_minor.update({int(name[1:]): value for name, value in equities.items()})
-    await sample_equities(house.engine, server, lease)
 
 
 class TestDeals:
@@ -250,6 +164,16 @@ class TestStatistics:
             seen = await tx.execute(text("SELECT DISTINCT account_id FROM equity_days ORDER BY account_id"))
             assert list(seen.scalars()) == [MASTER, FOLLOWER]
 
+    async def test_of_two_looks_in_one_moment_of_the_server_the_later_counts(self, house, lease):
+        master = await house.master()
+        server = Server(house)
+        await look(house, server, lease, START_MS, a64=1_000)
+        house.clock.advance(1)
+        await look(house, server, lease, START_MS, a64=2_000)
+        owner = Owner(master_id=master.master_id)
+        days = await get_equity_curve(house.engine, 1, owner, first_day=0, last_day=MONDAY, limit=10)
+        assert (days.opening_equity_minor, days.equities_minor.tolist()) == (1_000, [2_000])
+
     async def test_who_lost_the_lease_writes_nothing(self, house, lease):
         await house.master(AllocationMethod.COPY_BY_EQUITY)
         stale = Lease(lease.kind, lease.key, "somebody else", lease.epoch)
@@ -317,85 +241,3 @@ class TestStatistics:
         await look(house, server, lease, START_MS + 3 * DAY_MS, a101=440_000)
         found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9)
         assert found.last_server_day == MONDAY + 2
-
-
-class TestLeaderboard:
-    @pytest.fixture
-    async def masters(self, house, lease):
-        """Three that may be seen and a hidden one: +10 % in 8 days with a fall, +5 % in 3 days, nothing known yet."""
-        method = AllocationMethod.COPY_BY_EQUITY
-        found = [await house.master(method, account_id=64 + number) for number in range(3)]
-        found.append(await house.master(account_id=70, listed_on_leaderboard=False))
-        server = Server(house)
-        for day, equity in enumerate([100_000, 120_000, 90_000, 95_000, 100_000, 100_000, 100_000, 110_000]):
-            house.states.equities_minor = {64: equity, 70: equity * 9}
-            if day >= 5:
-                house.states.equities_minor[65] = 100_000 + 2_500 * (day - 5)
-            await look(house, server, lease, START_MS + day * DAY_MS)
-        await house.follower(found[0], 201)
-        for account_id in (202, 203):
-            await house.follower(found[1], account_id)
-        await look(house, server, lease, START_MS + 8 * DAY_MS - 1, a201=500_000, a202=1_000, a203=2_000)
-        await refresh_leaderboard(house.engine, lease, now=datetime(2026, 1, 13, tzinfo=UTC))
-        return [master.master_id for master in found]
-
-    async def names(self, house, order=LeaderboardOrder.RETURN, *, label=1, limit=10, after=(INT64_MAX, 0), **filters):
-        found = await list_leaderboard(
-            house.engine, label, order, LeaderboardFilter(**filters), after=after, limit=limit
-        )
-        return [row.name.removeprefix("Master ") for row in found]
-
-    @pytest.mark.parametrize(
-        ("order", "names"),
-        [
-            (LeaderboardOrder.RETURN, ["64", "65", "66"]),
-            (LeaderboardOrder.DRAWDOWN, ["65", "66", "64"]),
-            (LeaderboardOrder.SHARPE, ["65", "64", "66"]),
-            (LeaderboardOrder.FOLLOWERS, ["65", "64", "66"]),
-            (LeaderboardOrder.FOLLOWERS_EQUITY, ["64", "65", "66"]),
-        ],
-    )
-    async def test_orders(self, house, masters, order, names):
-        assert await self.names(house, order) == names
-        first, second, third = await list_leaderboard(
-            house.engine, 1, order, LeaderboardFilter(), after=(INT64_MAX, 0), limit=10
-        )
-        assert await self.names(house, order, after=(first.sort_key, first.master_id), limit=1) == [names[1]]
-        assert await self.names(house, order, after=(third.sort_key, third.master_id)) == []
-        assert second.sort_key <= first.sort_key
-
-    @pytest.mark.parametrize(
-        ("filters", "names"),
-        [
-            ({"min_return_e8": 6_000_000}, ["64"]),
-            ({"max_drawdown_e8": 20_000_000}, ["65", "66"]),
-            ({"min_day_count": 3}, ["64", "65"]),
-            ({"min_day_count": 4}, ["64"]),
-            ({"currency_code": "EUR"}, []),
-            ({"currency_code": "USD"}, ["64", "65", "66"]),
-            ({"account_type": 3}, []),
-            ({"account_type": 1, "day_count": 7}, ["64", "65", "66"]),
-            ({"label": 2}, []),
-        ],
-    )
-    async def test_filters(self, house, masters, filters, names):
-        assert await self.names(house, **filters) == names
-
-    async def test_a_row(self, house, masters):
-        row, *_ = await list_leaderboard(
-            house.engine, 1, LeaderboardOrder.RETURN, LeaderboardFilter(), after=(INT64_MAX, 0), limit=1
-        )
-        assert (row.master_id, row.active_subscription_count, row.followers_equity_minor) == (masters[0], 1, 500_000)
-        assert (row.statistics.time_weighted_return_e8, row.statistics.max_drawdown_e8) == (10_000_000, 25_000_000)
-        week, *_ = await list_leaderboard(
-            house.engine, 1, LeaderboardOrder.RETURN, LeaderboardFilter(7), after=(INT64_MAX, 0), limit=1
-        )
-        assert (week.statistics.first_server_day, week.statistics.last_server_day) == (MONDAY + 1, MONDAY + 7)
-        assert (row.statistics.first_server_day, row.statistics.last_server_day) == (MONDAY, MONDAY + 7)
-
-    async def test_who_hides_is_gone_at_once_and_figures_are_replaced(self, house, masters, lease):
-        async with transaction(house.engine) as tx:
-            await tx.execute(text("UPDATE masters SET listed_on_leaderboard = (account_id <> 64)"))
-        assert await self.names(house) == ["65", "66"]
-        await refresh_leaderboard(house.engine, lease, now=house.clock.now() + timedelta(days=10))
-        assert await self.names(house) == ["70", "65", "66"]

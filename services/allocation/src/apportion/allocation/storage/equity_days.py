@@ -33,7 +33,7 @@ SAMPLE = """
     ON CONFLICT ON CONSTRAINT equity_days_pkey DO UPDATE
     SET last_balance_minor = excluded.last_balance_minor, last_equity_minor = excluded.last_equity_minor,
         last_server_time_ms = excluded.last_server_time_ms, last_time = excluded.last_time
-    WHERE excluded.last_server_time_ms > e.last_server_time_ms
+    WHERE (excluded.last_server_time_ms, excluded.last_time) > (e.last_server_time_ms, e.last_time)
 """
 LOAD = """
     SELECT o.number, (array_agg(e.first_server_time_ms ORDER BY e.server_day))[1] AS first_server_time_ms,
