@@ -305,6 +305,15 @@ class House:
         await self.tell(message)
         return ticket
 
+    def deals(self, rows: Iterable[tuple[int, int, int, int, int]], *, age_ms: int = 0) -> events_pb2.DealsObserved:
+        """Of (ticket, account, position, entry, volume), as an event tells them; told to nobody yet."""
+        return deals_observed([(*row, False, "EURUSD") for row in rows], self.clock.now(), age_ms=age_ms)
+
+    @staticmethod
+    def filled(batch: SentBatch, first_position: int) -> trading_pb2.OrderColumns:
+        """What became of a batch, all of it filled; told to nobody yet."""
+        return orders_updated(batch, first_position, {}).orders
+
     async def move_stops(self, account_id: int, position: int, stop_loss: float, take_profit: float) -> None:
         """The position of a master has other stops now."""
         message = events_pb2.StopsObserved(trading_server_id=SERVER, observed_time=to_timestamp(self.clock.now()))

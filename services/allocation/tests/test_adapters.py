@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from apportion.allocation.adapters.account_states import LiveStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformPositions
+from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformFacts, PlatformPositions
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.symbols import SymbolSpec
-from apportion.allocation.errors import AccountNotOpen, SymbolUnknown
+from apportion.allocation.errors import AccountNotOpen, PositionsTooMany, SymbolUnknown
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    deals_pb2,
+    deals_pb2_grpc,
     events_pb2,
     trading_pb2,
     trading_pb2_grpc,
     trading_servers_pb2,
     trading_servers_pb2_grpc,
 )
-from apportion.errors import DomainError, UpstreamUnavailable
+from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, publish_weather
 from apportion.events.weather import ticks_key
 from apportion.money import E8
@@ -289,11 +292,16 @@ async def test_two_workers_that_send_one_decision_send_the_same_orders(house):
 
 
 class Trading(trading_pb2_grpc.TradingServiceServicer):
-    """Answers for account 101; whoever else is asked for has been closed."""
+    """Answers for account 101; 102 has been closed, 200 on have more positions each than half a message holds."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
 
     async def BatchGetPositions(self, request, context):
-        if list(request.account_ids) != [101]:
-            raise AccountNotOpen(account_id=102)
+        self.asked.append(list(request.account_ids))
+        if min(request.account_ids) >= 200:
+            return self._crowd(request)
+        assert request.leave_out_closed
         positions = trading_pb2.PositionColumns(symbols=["EURUSD", "GBPUSD"])
         for name, values in {
             "account_ids": [101, 101],
@@ -307,24 +315,80 @@ class Trading(trading_pb2_grpc.TradingServiceServicer):
         }.items():
             set_column(positions, name, values)
         observed = to_timestamp(datetime(2026, 1, 5, tzinfo=UTC))
-        return trading_pb2.BatchGetPositionsResponse(positions=positions, observed_time=observed)
+        left = [account_id for account_id in request.account_ids if account_id == 102]
+        return trading_pb2.BatchGetPositionsResponse(positions=positions, observed_time=observed, left_account_ids=left)
+
+    def _crowd(self, request) -> trading_pb2.BatchGetPositionsResponse:
+        account_ids = np.repeat(
+            np.array(request.account_ids), [14_000 if a == 299 else 8_000 for a in request.account_ids]
+        )
+        positions = trading_pb2.PositionColumns(symbols=["EURUSD"])
+        for field in trading_pb2.PositionColumns.DESCRIPTOR.fields:
+            if field.name != "symbols":
+                set_column(positions, field.name, account_ids if field.name == "account_ids" else account_ids * 0)
+        observed = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=len(self.asked))
+        return trading_pb2.BatchGetPositionsResponse(positions=positions, observed_time=to_timestamp(observed))
+
+    async def ListOrders(self, request, context):
+        """Two pages."""
+        orders = trading_pb2.OrderColumns(item_ids=[1 if not request.page_token else 2])
+        return trading_pb2.ListOrdersResponse(orders=orders, next_page_token="" if request.page_token else "more")
 
 
-async def test_positions_come_as_columns_or_not_at_all():
+def add_trading(trading: Trading):
+    """A server has all methods of a service."""
+
     def add(server) -> None:
-        trading = Trading()
         for name in vars(trading_pb2_grpc.TradingServiceServicer):
             if not name.startswith("_") and name not in vars(Trading):
                 setattr(trading, name, trading.BatchGetPositions)
         trading_pb2_grpc.add_TradingServiceServicer_to_server(trading, server)
 
-    async with running_server(add) as channel:
+    return add
+
+
+async def test_positions_come_as_columns_or_not_at_all():
+    async with running_server(add_trading(Trading())) as channel:
         positions = PlatformPositions(channel, 2.0)
         report = await positions.report(1, [101])
         assert report.observed_time == datetime(2026, 1, 5, tzinfo=UTC)
         assert (report.account_ids.tolist(), report.position_tickets.tolist()) == ([101, 101], [5_000, 8_000])
         assert (report.symbols, report.volumes_e8.tolist()) == (["GBPUSD", "EURUSD"], [E8, -E8])
         assert (report.open_prices_e8.tolist(), report.order_ids.tolist()) == ([2 * E8, 3 * E8], [9, 0])
-        with pytest.raises(DomainError) as caught:
-            await positions.report(1, [101, 102])
-        assert (caught.value.reason, caught.value.metadata["accountId"]) == ("ACCOUNT_NOT_OPEN", "102")
+        assert (await positions.report(1, [101, 102])).left_account_ids == [102]
+
+
+async def test_what_does_not_fit_into_one_answer_is_asked_for_in_halves():
+    trading = Trading()
+    async with running_server(add_trading(trading)) as channel:
+        positions = PlatformPositions(channel, 5.0)
+        report = await positions.report(1, [200, 201, 202])
+        assert trading.asked == [[200, 201, 202], [200], [201, 202], [201], [202]]
+        assert np.unique(report.account_ids, return_counts=True)[1].tolist() == [8_000] * 3
+        assert {column.size for column in (report.position_tickets, report.order_ids, report.floating_minor)} == {
+            24_000
+        }
+        assert len(report.symbols) == 24_000
+        assert report.observed_time == datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=2), "of the oldest answer"
+        with pytest.raises(PositionsTooMany) as caught:
+            await positions.report(1, [200, 299])
+        assert caught.value.metadata["accountId"] == "299"
+
+
+class Deals(deals_pb2_grpc.DealsServiceServicer):
+    async def BatchGetDeals(self, request, context):
+        assert (list(request.account_ids), list(request.position_tickets)) == ([101], [5_000])
+        deals = events_pb2.DealsObserved(deal_tickets=[7 if request.HasField("since_time") else 8])
+        return deals_pb2.BatchGetDealsResponse(deals=deals)
+
+
+async def test_what_was_told_is_asked_for_again():
+    def add(server) -> None:
+        deals_pb2_grpc.add_DealsServiceServicer_to_server(Deals(), server)
+        add_trading(Trading())(server)
+
+    async with running_server(add) as channel:
+        facts = PlatformFacts(channel, 2.0)
+        assert (await facts.deals(1, [101], [5_000], None)).deal_tickets == [8]
+        assert (await facts.deals(1, [101], [5_000], datetime(2026, 1, 5, tzinfo=UTC))).deal_tickets == [7]
+        assert [list(page.item_ids) async for page in facts.orders(1, "allocation/1")] == [[1], [2]]

@@ -136,10 +136,34 @@ class Positions:
         return PositionReport(self._clock.now(), nothing, nothing, [], nothing, nothing, nothing)
 
 
-def reconciler(house, dispatcher, positions, **more) -> Reconciler:
-    pauses = {"pause_seconds": 60, "retry_seconds": 0.01} | more
+class Retelling:
+    """Notes what it is asked for, and books nothing."""
+
+    def __init__(self) -> None:
+        self.positions: set[tuple[int, int]] = set()
+
+    async def deals(self, lease, label, account_ids, position_tickets, since_time) -> None:
+        self.positions |= set(zip(account_ids, position_tickets, strict=True))
+
+        raise UpstreamUnavailable(service="platform-groups")
+
+    async def orders(self, lease, label, allocation_id) -> None:
+        raise AssertionError("no order lacks its result")
+
+
+def reconciler(house, dispatcher, positions, retelling) -> Reconciler:
     rules = Reconciling(0, OrphanPolicy.CLOSE)
-    return Reconciler(house.engine, positions, dispatcher, "tester", house.clock, rules=rules, **pauses)
+    return Reconciler(
+        house.engine,
+        positions,
+        retelling,
+        dispatcher,
+        "tester",
+        house.clock,
+        rules=rules,
+        pause_seconds=60,
+        retry_seconds=0.01,
+    )
 
 
 async def test_a_server_is_compared_at_the_start_and_as_soon_as_it_is_back(house, dispatcher):
@@ -147,16 +171,17 @@ async def test_a_server_is_compared_at_the_start_and_as_soon_as_it_is_back(house
     await opened(house)
     (opening,) = await house.dispatch()
     await house.fill(opening, first_position=5_000)
-    positions = Positions(house.clock)
+    positions, retelling = Positions(house.clock), Retelling()
 
     def shown(rows: str) -> float | None:
         labels = {"label": "1", "trading_server": "7", "rows": rows}
         return REGISTRY.get_sample_value("apportion_allocation_mismatches", labels)
 
     async with Background() as background:
-        background.spawn("reconciler", reconciler(house, dispatcher, positions).run)
+        background.spawn("reconciler", reconciler(house, dispatcher, positions, retelling).run)
         await eventually(lambda: shown("child_trades") == 1)
         assert (positions.outages, shown("master_trades"), shown("foreign_positions")) == (0, 1, 0)
         count = positions.reports
-    assert count == 2
+    assert count == 4, "of masters and followers, twice"
+    assert retelling.positions == {(64, 900), (101, 5_000)}
     assert shown("child_trades") is None, "who gives up the lease shows nothing"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
 from sqlalchemy import text
+from trading_server import Server
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.mismatch import Mismatch, alarms
-from apportion.allocation.domain.positions import OrphanPolicy, PositionReport
+from apportion.allocation.domain.positions import OrphanPolicy
+from apportion.allocation.operations import reconcile_positions as reconcile_module
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.reconcile_positions import Pass, Reconciling, reconcile_positions
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.api.platform_groups.v1 import events_pb2
-from apportion.errors import Kind, NotFound, RemoteError, StaleEpoch, UpstreamUnavailable
+from apportion.errors import StaleEpoch, UpstreamUnavailable
 from apportion.money import E8, INT64_MAX
 from apportion.storage import transaction
 from apportion.storage.leases import LeaseKeeper
@@ -27,38 +25,6 @@ from apportion.storage.leases import LeaseKeeper
 OUT = events_pb2.DEAL_ENTRY_OUT
 KEY = "1/7"
 CLOSE, SHOW = Reconciling(5, OrphanPolicy.CLOSE), Reconciling(5, OrphanPolicy.SHOW)
-
-
-@dataclass
-class Server:
-    """Positions as a trading server has them: (account, ticket) → (signed volume, our order)."""
-
-    house: object
-    positions: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    gone: dict[int, str] = field(default_factory=dict)
-    is_down: bool = False
-    asked: list[list[int]] = field(default_factory=list)
-
-    async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
-        self.asked.append(list(account_ids))
-        if self.is_down:
-            raise UpstreamUnavailable(service="platform-groups")
-        for account_id in account_ids:
-            if self.gone.get(account_id) == "closed":
-                metadata = {"accountId": str(account_id)}
-                raise RemoteError(Kind.PRECONDITION, "ACCOUNT_NOT_OPEN", "it is CLOSED", metadata)
-            if self.gone.get(account_id) == "unknown":
-                raise NotFound("account", account_id)
-        keys = sorted(key for key in self.positions if key[0] in account_ids)
-        return PositionReport(
-            observed_time=self.house.clock.now(),
-            account_ids=np.array([key[0] for key in keys], dtype=np.int64),
-            position_tickets=np.array([key[1] for key in keys], dtype=np.int64),
-            symbols=["EURUSD"] * len(keys),
-            volumes_e8=np.array([self.positions[key][0] for key in keys], dtype=np.int64),
-            open_prices_e8=np.full(len(keys), E8),
-            order_ids=np.array([self.positions[key][1] for key in keys], dtype=np.int64),
-        )
 
 
 @pytest.fixture
@@ -93,6 +59,7 @@ async def opened(house, server, *, followers=(101, 102), volume_lots=1.0):
     await house.deal(64, volume_lots, position=900)
     (batch,) = await house.dispatch()
     await house.fill(batch, first_position=5_000)
+    server.positions[64, 900] = (round(volume_lots * E8), 0)
     for number, account_id in enumerate(followers):
         server.positions[account_id, 5_000 + number] = (round(volume_lots * E8), 1 + number)
     return master
@@ -322,23 +289,41 @@ class TestForeign:
 
 
 class TestAccounts:
-    @pytest.mark.parametrize("how", ["closed", "unknown"])
-    async def test_an_account_that_left_spoils_nobody_elses_report(self, house, server, look, how):
+    async def test_an_account_that_left_spoils_nobody_elses_report(self, house, server, look):
         await opened(house, server)
-        server.gone[101] = how
+        server.left = {101}
         del server.positions[102, 5_001]
         assert (await look()).account_count == 1
         house.clock.advance(5)
+        await look()
+        assert await flagged(house) == {101: (Mismatch.ACCOUNT_LEFT,), 102: (Mismatch.CHILD_MISSING,)}
+
+    async def test_one_account_with_too_much_to_tell_is_left_out(self, house, server, look):
+        await opened(house, server)
+        server.crowded = {101}
+        del server.positions[102, 5_001]
+        await look.twice()
+        assert await flagged(house) == {102: (Mismatch.CHILD_MISSING,)}
+
+    async def test_as_many_are_asked_for_at_once_as_have_few_positions_by_the_books(
+        self, house, server, look, monkeypatch
+    ):
+        await opened(house, server, followers=(101, 102, 103, 104, 105))
+        monkeypatch.setattr(reconcile_module, "BATCH_POSITIONS", 2)
+        server.asked.clear()
+        done = await look()
+        assert server.asked == [[64], [101, 102], [103, 104], [105]]
+        assert (done.account_count, done.deviation_count) == (5, 0)
+        monkeypatch.setattr(reconcile_module, "BATCH_ACCOUNTS", 1)
         server.asked.clear()
         await look()
-        assert server.asked == [[102], [101]], "who has left is asked for alone"
-        assert await flagged(house) == {101: (Mismatch.ACCOUNT_LEFT,), 102: (Mismatch.CHILD_MISSING,)}
+        assert server.asked == [[64], [101], [102], [103], [104], [105]]
 
     async def test_an_account_that_is_back_is_compared_again(self, house, server, look):
         await opened(house, server)
-        server.gone[101] = "closed"
+        server.left = {101}
         await look()
-        del server.gone[101]
+        server.left = set()
         assert (await look()).account_count == 2
         assert await flagged(house) == {}
 
@@ -367,7 +352,7 @@ class TestAccounts:
 async def test_the_filter_and_the_flags_agree(house, server, look):
     await opened(house, server, followers=(101, 102, 103))
     del server.positions[102, 5_001]
-    server.gone[103] = "closed"
+    server.left = {103}
     server.positions[101, 8_000] = (E8, 0)
     await look.twice()
     await house.deal(64, 1.0, position=901)

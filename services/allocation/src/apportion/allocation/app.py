@@ -10,11 +10,16 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.adapters.account_states import LiveStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformOrders, PlatformPositions
+from apportion.allocation.adapters.platform_groups import (
+    PlatformAccounts,
+    PlatformFacts,
+    PlatformOrders,
+    PlatformPositions,
+)
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.adapters.transfers import PlatformTransfers
-from apportion.allocation.consumers import HISTORY_HANDLERS, handlers, payout_handlers, preparations
+from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, payout_handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.servicers.allocations import AllocationsServicer
@@ -87,9 +92,12 @@ def _loops(
         engine, orders, clock, retries=settings.limits.retries, pause_seconds=settings.dispatch_seconds
     )
     replays = replay_port(platform)
+    handling = {**handlers(desk, clock, dispatcher.dispatch), **payout_handlers(clock, settings.payout_backoff)}
+    preparing = preparations(desk, clock)
     reconciler = Reconciler(
         engine,
         PlatformPositions(platform, settings.call_seconds),
+        Retold(engine, PlatformFacts(platform, settings.call_seconds), handling, preparing, clock),
         dispatcher,
         settings.worker_id,
         clock,
@@ -103,11 +111,8 @@ def _loops(
         redis,
         name="allocation",
         topics={"deals": replays, "orders": replays, "transfers": replays},
-        handlers={
-            **handlers(desk, clock, dispatcher.dispatch),
-            **payout_handlers(clock, settings.payout_backoff),
-        },
-        preparations=preparations(desk, clock),
+        handlers=handling,
+        preparations=preparing,
         owner=settings.worker_id,
         clock=clock,
     )

@@ -254,3 +254,11 @@ class PooledOnly(DomainError):
     kind = Kind.PRECONDITION
     reason = "POOLED_ONLY"
     cure = "Use ALLOCATION_MODE_TRADES, or a MAM master with a dividing method."
+
+
+class PositionsTooMany(DomainError):
+    """One account has more open positions than fit into an answer of platform-groups (some 13 000)."""
+
+    kind = Kind.PRECONDITION
+    reason = "POSITIONS_TOO_MANY"
+    cure = "Look at the account on the trading server: it is not compared with the books."

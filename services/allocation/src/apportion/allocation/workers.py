@@ -20,7 +20,7 @@ from apportion.allocation.operations.dispatch_allocation import dispatch_allocat
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.modify_stops import repeat_stops
 from apportion.allocation.operations.pay_out import pay_out
-from apportion.allocation.operations.ports import Orders, Positions, States, Transfers
+from apportion.allocation.operations.ports import Orders, Positions, Retelling, States, Transfers
 from apportion.allocation.operations.project_children import BATCH, project_children
 from apportion.allocation.operations.reconcile_positions import Reconciling, reconcile_positions
 from apportion.allocation.operations.refresh_floating import refresh_floating
@@ -253,6 +253,7 @@ class Statistician:
 
 class Reconciler:
     """Compares the books with the trading servers: at the start, at once when a server is back, and every minute.
+    Deals and results of orders that seem to have been missed are asked for and booked.
 
     Each server is one worker's, by a lease that every write checks.
     """
@@ -261,6 +262,7 @@ class Reconciler:
         self,
         engine: AsyncEngine,
         positions: Positions,
+        retelling: Retelling,
         dispatcher: Dispatcher,
         owner: str,
         clock: Clock,
@@ -271,6 +273,7 @@ class Reconciler:
     ) -> None:
         self._engine = engine
         self._positions = positions
+        self._retelling = retelling
         self._dispatcher = dispatcher
         self._clock = clock
         self._rules = rules
@@ -305,8 +308,23 @@ class Reconciler:
         except DomainError as error:
             log.warning("positions_not_compared", server=lease.key, reason=error.reason, message=error.message)
             return self._retry_seconds
+        for missed in done.missed:
+            await self._catch_up(
+                self._retelling.deals(lease, label, missed.account_ids, missed.position_tickets, missed.since_time)
+            )
+        for allocation_id in done.unanswered:
+            await self._catch_up(self._retelling.orders(lease, label, allocation_id))
         await self._count(label, trading_server_id)
         return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
+
+    async def _catch_up(self, booking: Awaitable[None]) -> None:
+        """What cannot be booked keeps nothing else from it, and is tried again in the next round."""
+        try:
+            await booking
+        except DomainError as error:
+            log.warning("missed_not_booked", reason=error.reason, message=error.message)
+        except Exception:
+            log.exception("missed_not_booked")
 
     async def _count(self, label: int, trading_server_id: int) -> None:
         try:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import grpc
 import numpy as np
 
 from apportion.allocation.domain.accounts import Account, AccountKind
 from apportion.allocation.domain.positions import PositionReport
+from apportion.allocation.errors import PositionsTooMany
 from apportion.allocation.operations.ports import OrderBatch
 from apportion.allocation.wire.events import KINDS
 from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    deals_pb2,
+    deals_pb2_grpc,
+    events_pb2,
     platform_groups_pb2,
     trading_pb2,
     trading_pb2_grpc,
 )
+from apportion.errors import DomainError
 from apportion.rpc import call_options, column, from_timestamp, set_column, to_timestamp
 
+PAGE_ROWS = 1_000
 PURPOSES = {kind: purpose for purpose, kind in KINDS.items()}
 
 
@@ -83,6 +90,37 @@ class PlatformOrders:
         await self._stub.SubmitOrders(request, **call_options(batch.label, self._call_seconds))
 
 
+class PlatformFacts:
+    """What events have told, over gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel, call_seconds: float) -> None:
+        self._deals = deals_pb2_grpc.DealsServiceStub(channel)
+        self._trading = trading_pb2_grpc.TradingServiceStub(channel)
+        self._call_seconds = call_seconds
+
+    async def deals(
+        self, label: int, account_ids: Sequence[int], position_tickets: Sequence[int], since_time: datetime | None
+    ) -> events_pb2.DealsObserved:
+        """The deals of these positions on one server that were observed since then, as if they had just been read."""
+        request = deals_pb2.BatchGetDealsRequest()
+        set_column(request, "account_ids", account_ids)
+        set_column(request, "position_tickets", position_tickets)
+        if since_time is not None:
+            request.since_time.CopyFrom(to_timestamp(since_time))
+        answer = await self._deals.BatchGetDeals(request, **call_options(label, self._call_seconds))
+        return answer.deals
+
+    async def orders(self, label: int, source_id: str) -> AsyncIterator[trading_pb2.OrderColumns]:
+        """All orders of a source as they are now, page by page."""
+        request = trading_pb2.ListOrdersRequest(source_id=source_id, page_size=PAGE_ROWS)
+        while True:
+            answer = await self._trading.ListOrders(request, **call_options(label, self._call_seconds))
+            yield answer.orders
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+
 class PlatformPositions:
     """Open positions over gRPC."""
 
@@ -91,8 +129,23 @@ class PlatformPositions:
         self._call_seconds = call_seconds
 
     async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
-        """All open positions of these accounts, which are on one server, or a DomainError: never a part."""
-        request = trading_pb2.BatchGetPositionsRequest()
+        """All open positions of these accounts, which are on one server, or a DomainError: never a part.
+
+        What does not fit into one message is asked for in halves, and is as old as the oldest answer.
+        """
+        try:
+            return await self._ask(label, account_ids)
+        except DomainError as error:
+            if error.reason != grpc.StatusCode.RESOURCE_EXHAUSTED.name:  # of the transport: no service of ours says so
+                raise
+            if len(account_ids) == 1:
+                raise PositionsTooMany(account_id=account_ids[0]) from error
+        middle = len(account_ids) // 2
+        first = await self.report(label, account_ids[:middle])
+        return first.joined(await self.report(label, account_ids[middle:]))
+
+    async def _ask(self, label: int, account_ids: Sequence[int]) -> PositionReport:
+        request = trading_pb2.BatchGetPositionsRequest(leave_out_closed=True)
         set_column(request, "account_ids", account_ids)
         answer = await self._stub.BatchGetPositions(request, **call_options(label, self._call_seconds))
         positions = answer.positions
@@ -105,4 +158,5 @@ class PlatformPositions:
             open_prices_e8=column(positions.open_prices_e8),
             order_ids=column(positions.order_ids),
             floating_minor=column(positions.profits_minor) + column(positions.swaps_minor),
+            left_account_ids=list(answer.left_account_ids),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -33,3 +34,19 @@ class PositionReport:
     """Of platform-groups; 0: opened by somebody else."""
     floating_minor: Int64Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Floating profit and swap, in minor units of the account's currency."""
+    left_account_ids: Sequence[int] = ()
+    """Of those asked for, the ones that are not open at platform-groups: of them nothing is told."""
+
+    def joined(self, other: PositionReport) -> PositionReport:
+        """Both, as old as the older one."""
+        return PositionReport(
+            observed_time=min(self.observed_time, other.observed_time),
+            account_ids=np.concatenate([self.account_ids, other.account_ids]),
+            position_tickets=np.concatenate([self.position_tickets, other.position_tickets]),
+            symbols=self.symbols + other.symbols,
+            volumes_e8=np.concatenate([self.volumes_e8, other.volumes_e8]),
+            open_prices_e8=np.concatenate([self.open_prices_e8, other.open_prices_e8]),
+            order_ids=np.concatenate([self.order_ids, other.order_ids]),
+            floating_minor=np.concatenate([self.floating_minor, other.floating_minor]),
+            left_account_ids=[*self.left_account_ids, *other.left_account_ids],
+        )

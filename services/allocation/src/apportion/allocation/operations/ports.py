@@ -14,6 +14,7 @@ from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.payouts import ReadyPayout
 from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.domain.symbols import SymbolSpec
+from apportion.storage.leases import Lease
 
 
 class Accounts(Protocol):
@@ -103,9 +104,34 @@ class Transfers(Protocol):
         ...
 
 
+class Retelling(Protocol):
+    """What platform-groups has told before, told and booked again: what is known changes nothing."""
+
+    async def deals(
+        self,
+        lease: Lease,
+        label: int,
+        account_ids: Sequence[int],
+        position_tickets: Sequence[int],
+        since_time: datetime | None,
+    ) -> None:
+        """The deals of these positions, columns of one length, that were observed since then, of one server.
+
+        Raises DomainError, StaleEpoch when the lease has passed on.
+        """
+        ...
+
+    async def orders(self, lease: Lease, label: int, allocation_id: int) -> None:
+        """What became of the opening orders of a decision. Raises DomainError, StaleEpoch."""
+        ...
+
+
 class Positions(Protocol):
     """What is open on the trading servers."""
 
     async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
-        """All open positions of accounts of one server, asked of the server itself: all of them or a DomainError."""
+        """All open positions of accounts of one server, asked of the server itself: all of them or a DomainError.
+
+        Accounts that are not open at platform-groups are named instead. Raises PositionsTooMany for one account.
+        """
         ...

@@ -25,21 +25,25 @@ WATCHED = """
       AND (s.state < 3 OR EXISTS (
           SELECT FROM child_trades AS c WHERE c.account_id = s.account_id AND c.open_volume_e8 > 0 AND c.label = $1))
 """
+# As many as can be told of in one answer.
 ACCOUNTS = f"""
-    SELECT DISTINCT account_id FROM ({WATCHED}) AS watched
-    WHERE account_id > $3 AND account_id NOT IN (SELECT account_id FROM left_accounts WHERE label = $1)
-    ORDER BY account_id LIMIT $4
-"""
-LEFT_ACCOUNTS = f"""
-    UPDATE left_accounts SET ask_time = $3
-    WHERE account_id IN (
-        SELECT account_id FROM left_accounts
-        WHERE label = $1 AND trading_server_id = $2 AND account_id IN ({WATCHED}) ORDER BY ask_time LIMIT $4)
-    RETURNING account_id
+    SELECT account_id FROM (
+        SELECT account_id, sum(child_count) OVER (ORDER BY account_id) - child_count AS before_count
+        FROM (
+            SELECT DISTINCT account_id FROM ({WATCHED}) AS watched WHERE account_id > $3 ORDER BY account_id LIMIT $4
+        ) AS watched
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS child_count FROM child_trades AS c
+            WHERE c.account_id = watched.account_id AND c.open_volume_e8 > 0
+        ) AS k
+    ) AS counted
+    WHERE before_count < $5 ORDER BY account_id
 """
 MARK_LEFT = """
-    INSERT INTO left_accounts (label, trading_server_id, account_id, left_time, ask_time) VALUES ($1, $2, $3, $4, $4)
+    INSERT INTO left_accounts (label, trading_server_id, account_id, left_time, ask_time)
+    SELECT $1::bigint, $2::bigint, a, $4::timestamptz, $4 FROM unnest($3::bigint[]) AS a
     ON CONFLICT ON CONSTRAINT left_accounts_pkey DO NOTHING
+    RETURNING account_id
 """
 RETURNED = "DELETE FROM left_accounts WHERE label = $1 AND account_id = ANY($2::bigint[])"
 # A position of our order while orders of its account are on their way is expected: it is not confirmed.
@@ -79,11 +83,13 @@ COMPARE = """
                 AND NOT (excluded.order_id <> 0 AND excluded.book_volume_e8 = 0 AND EXISTS (
                     SELECT FROM subscriptions AS s JOIN child_trades AS c USING (subscription_id)
                     WHERE s.label = $1 AND s.account_id = excluded.account_id AND c.state = 1))
-        RETURNING d.account_id, d.confirmed, d.order_id, d.server_volume_e8, d.book_volume_e8
+        RETURNING d.*
     )
     SELECT count(*) AS deviation_count, count(*) FILTER (WHERE NOT confirmed) AS unconfirmed_count,
            coalesce(array_agg(DISTINCT account_id) FILTER (
-               WHERE confirmed AND order_id <> 0 AND book_volume_e8 = 0 AND server_volume_e8 <> 0), '{}') AS suspects
+               WHERE confirmed AND order_id <> 0 AND book_volume_e8 = 0 AND server_volume_e8 <> 0), '{}') AS suspects,
+           coalesce(array_agg(ARRAY[account_id, position_ticket] ORDER BY account_id, position_ticket) FILTER (
+               WHERE confirmed AND sign(book_volume_e8) * server_volume_e8 < abs(book_volume_e8)), '{}') AS missing
     FROM stored
 """
 # Our order opened it, the books have nothing of it open, and nothing of its child is wanted: what the server shows is
@@ -136,6 +142,9 @@ class Comparison:
     """A second report will tell about these."""
     suspect_account_ids: Sequence[int]
     """They have a position that our order opened and of which the books have nothing open."""
+    missing: Sequence[tuple[int, int]]
+    """(account, position ticket) of which the books have more open, confirmed."""
+    newly_left_account_ids: Sequence[int]
 
 
 async def list_watched_servers(tx: AsyncConnection) -> list[tuple[int, int]]:
@@ -144,36 +153,36 @@ async def list_watched_servers(tx: AsyncConnection) -> list[tuple[int, int]]:
 
 
 async def list_watched_accounts(
-    tx: AsyncConnection, label: int, trading_server_id: int, *, after: int, limit: int
+    tx: AsyncConnection,
+    label: int,
+    trading_server_id: int,
+    *,
+    after: int,
+    most_accounts: int,
+    most_positions: int,
 ) -> list[int]:
-    """In the order of their ids, from the one behind `after`; those that have left are left out."""
-    rows = await fetch_arrays(tx, ACCOUNTS, label, trading_server_id, after, limit)
+    """In the order of their ids, from the one behind `after`; the last one may go beyond the positions."""
+    rows = await fetch_arrays(tx, ACCOUNTS, label, trading_server_id, after, most_accounts, most_positions)
     return [row["account_id"] for row in rows]
-
-
-async def take_left_accounts(
-    tx: AsyncConnection, label: int, trading_server_id: int, *, limit: int, now: datetime
-) -> list[int]:
-    """Of the accounts that have left, those that were not asked for the longest."""
-    rows = await fetch_arrays(tx, LEFT_ACCOUNTS, label, trading_server_id, now, limit)
-    return [row["account_id"] for row in rows]
-
-
-async def mark_left(tx: AsyncConnection, label: int, trading_server_id: int, account_id: int, *, now: datetime) -> None:
-    """The account is not open at platform-groups (any more)."""
-    await fetch_arrays(tx, MARK_LEFT, label, trading_server_id, account_id, now)
 
 
 async def compare_positions(
     tx: AsyncConnection,
     label: int,
     trading_server_id: int,
-    account_ids: Int64Array,
+    account_ids: Sequence[int],
     report: PositionReport,
     *,
     confirm_seconds: float,
+    now: datetime,
 ) -> Comparison:
-    """Stores what a complete report of these accounts shows otherwise than the books, and forgets what agrees again."""
+    """Stores what a complete report of these accounts shows otherwise than the books, and forgets what agrees again.
+
+    Of those that are not open (any more) at platform-groups, nothing is told and nothing changes but a mark.
+    """
+    left = list(report.left_account_ids)
+    newly_left = await fetch_arrays(tx, MARK_LEFT, label, trading_server_id, left, now)
+    account_ids = sorted(set(account_ids) - set(left))
     await fetch_arrays(tx, RETURNED, label, account_ids)
     (row,) = await fetch_arrays(
         tx,
@@ -190,7 +199,9 @@ async def compare_positions(
         report.observed_time,
         confirm_seconds,
     )
-    return Comparison(row["deviation_count"], row["unconfirmed_count"], row["suspects"])
+    missing = [(account_id, ticket) for account_id, ticket in row["missing"]]
+    newly_left_ids = [each["account_id"] for each in newly_left]
+    return Comparison(row["deviation_count"], row["unconfirmed_count"], row["suspects"], missing, newly_left_ids)
 
 
 async def adopt_orphans(tx: AsyncConnection, label: int, account_ids: Sequence[int]) -> int:

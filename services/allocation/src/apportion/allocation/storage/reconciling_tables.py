@@ -37,7 +37,7 @@ left_accounts = Table(
     bigint("label"),
     bigint("trading_server_id"),
     timestamptz("left_time"),  # when it was found out
-    timestamptz("ask_time"),  # when it was last asked for
+    timestamptz("ask_time"),  # not read any more
     PrimaryKeyConstraint("account_id", name="left_accounts_pkey"),
 )
 
