@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
-from tests.bench import allocation, calls, codec, gateway, kernel, methods, sizes, streams, suite
+from tests.bench import allocation, calls, codec, gateway, kernel, methods, orders, payouts, sizes, streams, suite
 from tests.bench.measure import Row
 from tests.bench.servers import Servers
 
@@ -24,7 +24,9 @@ GROUPS: Mapping[str, Callable[[Servers], Awaitable[list[Row]]]] = {
     "gateway": gateway.rows,
     "allocation": allocation.rows,
     "sizes": sizes.rows,
+    "payouts": payouts.rows,
     "events": streams.rows,
+    "orders": orders.rows,
     "suite": suite.rows,
 }
 LOG_COLUMNS = 180
