@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySett
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, Master
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
+from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.domain.retries import Retries
 from apportion.allocation.domain.subscriptions import Parameters, Subscription
 from apportion.allocation.domain.symbols import SymbolSpec
@@ -132,6 +133,23 @@ class StubStates:
         )
 
 
+@dataclass
+class StubPositions:
+    """What accounts that begin to follow have open; nothing but what a test says."""
+
+    clock: FixedClock
+    held: dict[int, tuple[int, str, int]] = field(default_factory=dict)
+    """(ticket, symbol, signed volume) by account."""
+
+    async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
+        found = [(account_id, *self.held[account_id]) for account_id in account_ids if account_id in self.held]
+        ids, tickets, symbols, volumes_e8 = zip(*found, strict=True) if found else ((), (), (), ())
+        none = np.zeros(len(found), dtype=np.int64)
+        columns = (np.array(column, dtype=np.int64) for column in (ids, tickets, volumes_e8))
+        account_ids, tickets, volumes_e8 = columns
+        return PositionReport(self.clock.now(), account_ids, tickets, list(symbols), volumes_e8, none, none)
+
+
 @dataclass(frozen=True)
 class SentBatch:
     """An order batch as platform-groups gets it, all columns side by side."""
@@ -187,16 +205,23 @@ class House:
     rates: StubRates
     orders: StubOrders
     desk: Desk
+    positions: StubPositions
     waiting: list[Allocation] = field(default_factory=list)
     at_hand: dict[int, ChildOrders] = field(default_factory=dict)
     event_count: int = 0
     ticket: int = 1_000
 
     def add_account(
-        self, account_id: int, kind: AccountKind, *, equity_minor: int = 100_000, label: int = LABEL
+        self,
+        account_id: int,
+        kind: AccountKind,
+        *,
+        equity_minor: int = 100_000,
+        label: int = LABEL,
+        nets: bool | None = False,
     ) -> Account:
         account = Account(
-            account_id, kind, True, 10_000 + account_id, SERVER, "USD", account_id + 500_000, equity_minor
+            account_id, kind, True, 10_000 + account_id, SERVER, "USD", account_id + 500_000, equity_minor, nets
         )
         self.accounts.known[label, account_id] = account
         self.states.equities_minor[account_id] = equity_minor
@@ -236,12 +261,15 @@ class House:
         ratio_e8: int = E8,
         equity_minor: int = 100_000,
         settings: CopySettings = DEFAULT_SETTINGS,
+        nets: bool | None = False,
         **parameters: int,
     ) -> Subscription:
-        self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor)
+        self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor, nets=nets)
         parameters = Parameters(ratio_e8=ratio_e8, **parameters)
         command = CreateSubscription(key(), master.master_id, account_id, parameters, settings)
-        return await create_subscription(self.engine, self.desk, self.accounts, command, now=self.clock.now())
+        return await create_subscription(
+            self.engine, self.desk, self.accounts, self.positions, command, now=self.clock.now()
+        )
 
     async def end(self, subscription: Subscription, policy: LeavePolicy | None = None) -> Subscription:
         command = EndSubscription(key(), subscription.subscription_id, policy)
@@ -288,9 +316,10 @@ class House:
         money: tuple[int, int, int] = (0, 0, 0),
         price: float = 1.0,
         reason: int = 0,
+        order: tuple[str, int, int] | None = None,
     ) -> int:
         """One deal on the trading server, with its profit, swap and commission, and why it was made, as MetaTrader
-        says it. Returns its ticket.
+        says it; of our order (source, item, purpose) on a netting account. Returns its ticket.
         """
         self.ticket += 1
         ticket = ticket or self.ticket
@@ -302,6 +331,11 @@ class House:
         )
         message.prices_e8[:], message.reasons[:] = [round(price * E8)], [reason]
         message.profits_minor[:], message.swaps_minor[:], message.commissions_minor[:] = ([part] for part in money)
+        if order is not None:
+            message.order_sources[:] = ["", order[0]]
+            message.order_source_indexes[:], message.order_item_ids[:], message.order_purposes[:] = (
+                [column] for column in (1, *order[1:])
+            )
         await self.tell(message)
         return ticket
 
@@ -507,4 +541,4 @@ async def house(engine_for, clock) -> House:
     limits = Limits(stale_seconds=10, states_seconds=5, open_seconds=5, deal_seconds=10, retries=RETRIES)
     desk = Desk(symbols, states, rates, limits)
     engine = await engine_for("apportion.allocation.storage")
-    return House(engine, clock, StubAccounts(), symbols, states, rates, StubOrders(), desk)
+    return House(engine, clock, StubAccounts(), symbols, states, rates, StubOrders(), desk, StubPositions(clock))

@@ -95,7 +95,7 @@ async def client(house) -> AsyncIterator[Client]:
     def add(server) -> None:
         masters = MastersServicer(house.engine, house.accounts, house.desk, house.clock)
         masters_pb2_grpc.add_MastersServiceServicer_to_server(masters, server)
-        subscriptions = SubscriptionsServicer(house.engine, house.desk, house.accounts, house.clock)
+        subscriptions = SubscriptionsServicer(house.engine, house.desk, house.accounts, house.positions, house.clock)
         subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(subscriptions, server)
         allocations = AllocationsServicer(house.engine, house.desk, house.clock)
         allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(allocations, server)

@@ -25,7 +25,9 @@ async def test_an_account_does_not_follow_copy_and_mam_masters_whoever_is_first(
     async def subscribe(number, master, account_id):
         key = RequestKey(1, "test", f"00000000-0000-4000-8000-{number:012}", b"")
         command = CreateSubscription(key, master.master_id, account_id, Parameters(ratio_e8=E8), DEFAULT_SETTINGS)
-        return await create_subscription(house.engine, house.desk, house.accounts, command, now=house.clock.now())
+        return await create_subscription(
+            house.engine, house.desk, house.accounts, house.positions, command, now=house.clock.now()
+        )
 
     for number, account_id in enumerate(ACCOUNTS):
         house.add_account(account_id, AccountKind.INVESTMENT)

@@ -189,7 +189,8 @@ def _server(
     accounts = PlatformAccounts(platform, settings.call_seconds)
     masters_pb2_grpc.add_MastersServiceServicer_to_server(MastersServicer(engine, accounts, desk, clock), server.grpc)
     subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(
-        SubscriptionsServicer(engine, desk, accounts, clock), server.grpc
+        SubscriptionsServicer(engine, desk, accounts, PlatformPositions(platform, settings.call_seconds), clock),
+        server.grpc,
     )
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
     statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsServicer(engine), server.grpc)

@@ -18,6 +18,7 @@ from apportion.allocation.domain.child_orders import ChildOrders, child_orders
 from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
+from apportion.allocation.operations.apply_net_deals import apply_net_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.dispatch_allocation import source_of
@@ -26,12 +27,15 @@ from apportion.allocation.operations.modify_stops import change_stops
 from apportion.allocation.operations.record_deals import record_deals, record_transfers
 from apportion.allocation.operations.settle_payouts import settle_payouts
 from apportion.allocation.storage.masters import load_deciding_of_accounts
+from apportion.allocation.storage.net_deals import load_netting_accounts
 from apportion.allocation.wire.events import (
     DEALS,
     ORDERS,
     STOPS,
+    ObservedDeals,
     closing_deals,
     master_deals,
+    net_deals,
     parse_deals,
     parse_order_results,
     parse_stops,
@@ -82,10 +86,23 @@ class Decider:
             for conflict in done.conflicts:
                 part = f"deal {conflict.metadata['dealTicket']} of account {account_id}"
                 await set_aside(tx, event, part=part, error=conflict, now=self.clock.now())
-        closing = closing_deals(deals, np.array(list(masters), dtype=np.int64))
+        await self._book_followers(tx, event, deals, masters)
+        return self._after_commit(followed)
+
+    async def _book_followers(
+        self, tx: AsyncConnection, event: ReceivedEvent, deals: ObservedDeals, masters: Iterable[int]
+    ) -> None:
+        """The deals of the accounts that are no masters'."""
+        account_ids = np.setdiff1d(deals.account_ids, list(masters)).tolist()
+        if not account_ids:
+            return
+        netting = await load_netting_accounts(tx, event.label, account_ids)
+        if netting:
+            of_them = net_deals(deals, netting)
+            await apply_net_deals(tx, event, of_them, netting, deals.observation, now=self.clock.now())
+        closing = closing_deals(deals, [*masters, *netting])
         if closing is not None:
             await apply_child_deals(tx, event, closing, now=self.clock.now())
-        return self._after_commit(followed)
 
     async def stops_observed(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         changed = parse_stops(event.payload)

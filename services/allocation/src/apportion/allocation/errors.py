@@ -18,7 +18,9 @@ DomainError
     ├── RoundingNotAllowed      ROUNDING_NOT_ALLOWED
     ├── AccountKindMismatch     ACCOUNT_KIND_MISMATCH
     ├── AccountNotOpen          ACCOUNT_NOT_OPEN
-    ├── NettingAccount          NETTING_ACCOUNT
+    ├── MarginModeUnknown       MARGIN_MODE_UNKNOWN
+    ├── NettingStops            NETTING_STOPS
+    ├── NettingPositionsOpen    NETTING_POSITIONS_OPEN
     ├── CurrencyMismatch        CURRENCY_MISMATCH
     ├── TradingServerMismatch   TRADING_SERVER_MISMATCH
     ├── SeveralMasters          SEVERAL_MASTERS
@@ -136,12 +138,28 @@ class AccountNotOpen(DomainError):
     cure = "Wait until platform-groups shows the account as OPEN."
 
 
-class NettingAccount(DomainError):
-    """The account has one position a symbol, in which the copies of several trades could not be told apart."""
+class MarginModeUnknown(DomainError):
+    """Nobody knows whether the account hedges or nets, so that its deals could not be told apart."""
 
     kind = Kind.PRECONDITION
-    reason = "NETTING_ACCOUNT"
-    cure = "Subscribe an account of a group in hedging mode. Masters may trade in either mode."
+    reason = "MARGIN_MODE_UNKNOWN"
+    cure = "Wait until platform-groups has read the margin mode of the account's group, or subscribe another account."
+
+
+class NettingStops(DomainError):
+    """The account has one position a symbol, with one stop loss and take profit for all copies: none is copied."""
+
+    kind = Kind.PRECONDITION
+    reason = "NETTING_STOPS"
+    cure = "Set ignore_stops: the copy follows when its master's position is stopped. Or subscribe a hedging account."
+
+
+class NettingPositionsOpen(DomainError):
+    """A netting account had positions of its own when it was to follow its first master."""
+
+    kind = Kind.PRECONDITION
+    reason = "NETTING_POSITIONS_OPEN"
+    cure = "Close what the account has open, then subscribe it. Later trades of its owner are told from copies."
 
 
 class CurrencyMismatch(DomainError):

@@ -28,6 +28,7 @@ from apportion.rpc import call_options, column, from_timestamp, set_column, to_t
 
 PAGE_ROWS = 1_000
 PURPOSES = {kind: purpose for purpose, kind in KINDS.items()}
+NETS = {platform_groups_pb2.MARGIN_MODE_HEDGING: False, platform_groups_pb2.MARGIN_MODE_NETTING: True}
 
 
 class PlatformAccounts:
@@ -52,7 +53,7 @@ class PlatformAccounts:
             currency_code=account.currency_code,
             wallet_account_id=account.wallet_account_id,
             equity_minor=account.snapshot.equity_minor if account.HasField("snapshot") else None,
-            nets=account.margin_mode == platform_groups_pb2.MARGIN_MODE_NETTING,
+            nets=NETS.get(account.margin_mode),
         )
 
 

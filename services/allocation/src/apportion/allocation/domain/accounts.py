@@ -27,8 +27,8 @@ class Account:
     wallet_account_id: int
     equity_minor: int | None
     """None while the connector has not seen the account."""
-    nets: bool = False
-    """Whether it has one position a symbol, which opposite trades reduce or turn."""
+    nets: bool | None = False
+    """Whether it has one position a symbol, which opposite trades reduce or turn. None: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

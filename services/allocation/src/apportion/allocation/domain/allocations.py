@@ -145,7 +145,8 @@ class AllocationColumns:
     child_trade_ids: Int64Array
     """Of children that exist. Those of a first open are computed from its id; empty then."""
     position_tickets: Int64Array
-    """Of the same children: 0 where one had no position yet at the decision, so that no close is sent for it."""
+    """Of the same children: 0 where one had no position yet at the decision, so that no close is sent for it;
+    NO_TICKET: the close names none."""
 
     gate_reasons: NDArray[np.int8] = field(default_factory=lambda: NO_REASONS)
     """Of an open, as are the next three: inputs of the decision; empty where there were none."""

@@ -26,7 +26,7 @@ class ChildOrders:
     volumes_e8: Int64Array
     """Signed: above 0 buys. Not of modifications."""
     position_tickets: Int64Array
-    """Of closes and modifications."""
+    """Of closes and modifications; 0: a close that names none."""
     stop_losses_e8: Int64Array
     take_profits_e8: Int64Array
     max_slippages_e8: Int64Array
@@ -77,7 +77,7 @@ def child_orders(allocation: Allocation, columns: AllocationColumns, routes: Chi
         symbols=routes.symbols,
         symbol_rows=routes.symbol_rows,
         volumes_e8=volumes_e8,
-        position_tickets=NO_COLUMN if kind is AllocationKind.OPEN else columns.position_tickets[rows],
+        position_tickets=NO_COLUMN if kind is AllocationKind.OPEN else np.maximum(columns.position_tickets[rows], 0),
         stop_losses_e8=losses,
         take_profits_e8=profits,
         max_slippages_e8=slippages if slippages.any() else NO_COLUMN,

@@ -14,6 +14,8 @@ from apportion.money import Int64Array
 
 INDEX_BITS = 20
 MAX_CHILDREN = 1 << INDEX_BITS
+NO_TICKET = -1
+"""In place of a position ticket: a close on a netting account that names none, so that it may turn the position."""
 
 
 class ChildTradeState(enum.IntEnum):

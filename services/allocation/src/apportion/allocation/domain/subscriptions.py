@@ -22,7 +22,8 @@ from apportion.allocation.errors import (
     CopyOpenPositionsNotAllowed,
     CurrencyMismatch,
     FollowerEquity,
-    NettingAccount,
+    MarginModeUnknown,
+    NettingStops,
     RatioRange,
     SelfSubscription,
     SeveralMasters,
@@ -72,6 +73,8 @@ class Subscription:
     end_time: datetime | None
     version: int
     create_time: datetime
+    nets: bool = False
+    """Its account has one position a symbol, which all copies there share."""
 
     @property
     def etag(self) -> str:
@@ -104,14 +107,14 @@ def check_parameters(parameters: Parameters) -> None:
 def check_follower(master: Master, account: Account, other_types: Iterable[AccountType]) -> None:
     """Whether the account may follow the master; `other_types` are those of the masters that it follows already.
 
-    Raises SelfSubscription, AccountKindMismatch, AccountNotOpen, NettingAccount, CurrencyMismatch,
+    Raises SelfSubscription, AccountKindMismatch, AccountNotOpen, MarginModeUnknown, CurrencyMismatch,
     TradingServerMismatch, SeveralMasters or FollowerEquity.
     """
     if account.account_id == master.account_id:
         raise SelfSubscription(account_id=account.account_id)
     check_account(account, AccountKind.INVESTMENT)
-    if account.nets:
-        raise NettingAccount(account_id=account.account_id)
+    if account.nets is None:
+        raise MarginModeUnknown(account_id=account.account_id)
     if account.currency_code != master.currency_code:
         raise CurrencyMismatch(currency=account.currency_code, needed=master.currency_code)
     if account.trading_server_id != master.trading_server_id:
@@ -132,11 +135,19 @@ def check_copying(master: Master, settings: CopySettings) -> None:
         raise CopyOpenPositionsNotAllowed(master_id=master.master_id, method=master.method.name)
 
 
+def check_stops(nets: bool, settings: CopySettings) -> None:
+    """Whether stops can be copied to the account: the position of a netting account has one stop loss and one take
+    profit for all copies there, which would close one another's. Raises NettingStops.
+    """
+    if nets and not settings.ignore_stops:
+        raise NettingStops(setting="ignore_stops")
+
+
 def changed(subscription: Subscription, change: SubscriptionChange) -> Subscription:
     """The subscription after the change, its version one higher; an empty change is none.
 
     Raises SubscriptionEnded, VersionConflict when the change's etag is not the subscription's, and what
-    `check_parameters` and `check_settings` raise.
+    `check_parameters`, `check_settings` and `check_stops` raise.
     """
     if subscription.state is not SubscriptionState.RUNNING:
         raise SubscriptionEnded(subscription_id=subscription.subscription_id, state=subscription.state.name)
@@ -156,6 +167,7 @@ def changed(subscription: Subscription, change: SubscriptionChange) -> Subscript
     )
     check_parameters(after.parameters)
     check_settings(after.settings)
+    check_stops(after.nets, after.settings)
     return subscription if after == subscription else replace(after, version=subscription.version + 1)
 
 

@@ -16,12 +16,15 @@ from apportion.allocation.domain.subscriptions import (
     check_copying,
     check_follower,
     check_parameters,
+    check_stops,
 )
+from apportion.allocation.errors import NettingPositionsOpen
 from apportion.allocation.operations.change_subscriptions import check_sums
 from apportion.allocation.operations.copy_open_positions import ask_open_symbols, copy_open_positions
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.ports import Accounts
+from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.storage.masters import load_master, next_set_version
+from apportion.allocation.storage.net_deals import load_netting_accounts
 from apportion.allocation.storage.subscriptions import insert_subscription, load_account_types, lock_account
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
@@ -38,17 +41,25 @@ class CreateSubscription:
 
 
 async def create_subscription(
-    engine: AsyncEngine, desk: Desk, accounts: Accounts, command: CreateSubscription, *, now: datetime
+    engine: AsyncEngine,
+    desk: Desk,
+    accounts: Accounts,
+    positions: Positions,
+    command: CreateSubscription,
+    *,
+    now: datetime,
 ) -> Subscription:
     """The new subscription, active from the next opening trade on; where its settings say so, what its master has open
     is decided on at once.
 
-    Raises what `check_parameters`, `check_settings`, `check_follower` and `check_copying` raise, NotFound,
-    SubscriptionExists or PercentSum.
+    Raises what `check_parameters`, `check_settings`, `check_follower`, `check_stops` and `check_copying` raise,
+    NettingPositionsOpen, NotFound, SubscriptionExists or PercentSum.
     """
     check_parameters(command.parameters)
     check_settings(command.settings)
     account = await accounts.account(command.key.label, command.account_id)
+    if account.nets:
+        await _check_flat(engine, positions, command.key.label, account)
     if command.settings.copy_open_positions:
         await ask_open_symbols(engine, desk, command.key.label, command.master_id)
     async with transaction(engine) as tx:
@@ -58,6 +69,7 @@ async def create_subscription(
         await lock_account(tx, command.key.label, account.account_id)
         other_types = await load_account_types(tx, command.key.label, account.account_id, master.master_id)
         check_follower(master, account, other_types)
+        check_stops(bool(account.nets), command.settings)
         check_copying(master, command.settings)
         subscription = _new(command, account, now)
         subscription = replace(subscription, subscription_id=await insert_subscription(tx, subscription))
@@ -85,4 +97,17 @@ def _new(command: CreateSubscription, account: Account, now: datetime) -> Subscr
         end_time=None,
         version=1,
         create_time=now,
+        nets=bool(account.nets),
     )
+
+
+async def _check_flat(engine: AsyncEngine, positions: Positions, label: int, account: Account) -> None:
+    """A netting account begins with nothing open: from then on its deals tell what is a child's. Raises
+    NettingPositionsOpen, and the DomainError of platform-groups.
+    """
+    async with transaction(engine) as tx:
+        if await load_netting_accounts(tx, label, [account.account_id]):
+            return
+    report = await positions.report(label, [account.account_id])
+    if report.position_tickets.size:
+        raise NettingPositionsOpen(account_id=account.account_id, symbols=",".join(report.symbols))

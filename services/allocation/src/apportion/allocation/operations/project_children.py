@@ -14,6 +14,7 @@ from apportion.allocation.domain.pl_mode import virtual_volumes_e8
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.allocations import claim_projection, list_unprojected, load_allocation, load_columns
 from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.net_deals import list_netting_accounts
 from apportion.allocation.storage.subscription_sets import load_set_of, load_set_routes
 from apportion.money import Int64Array
 from apportion.storage import copy_rows, transaction
@@ -70,6 +71,7 @@ async def project_allocation(tx: AsyncConnection, label: int, allocation_id: int
             "stop_loss_e8": losses,
             "take_profit_e8": profits,
             "skip_reason": columns.reasons[rows],
+            "nets": np.isin(routes.account_ids, await list_netting_accounts(tx, allocation.master_id)),
         },
     )
 

@@ -13,7 +13,7 @@ from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.end_subscription import end_subscription
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.list_subscriptions import list_subscriptions
-from apportion.allocation.operations.ports import Accounts
+from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.update_subscription import update_subscription
 from apportion.allocation.wire import subscriptions as wire
 from apportion.allocation.wire.fields import parse_filters, parse_id
@@ -28,10 +28,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, desk: Desk, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, desk: Desk, accounts: Accounts, positions: Positions, clock: Clock) -> None:
         self._engine = engine
         self._desk = desk
         self._accounts = accounts
+        self._positions = positions
         self._clock = clock
 
     async def CreateSubscription(  # noqa: N802 (the RPC's name)
@@ -39,7 +40,9 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
     ) -> subscriptions_pb2.CreateSubscriptionResponse:
         command = wire.parse_create_subscription(request)
         now = self._clock.now()
-        subscription = await create_subscription(self._engine, self._desk, self._accounts, command, now=now)
+        subscription = await create_subscription(
+            self._engine, self._desk, self._accounts, self._positions, command, now=now
+        )
         return subscriptions_pb2.CreateSubscriptionResponse(subscription=wire.render_subscription(subscription))
 
     async def GetSubscription(  # noqa: N802

@@ -21,6 +21,7 @@ from apportion.allocation.domain.child_listing import (
 from apportion.allocation.domain.child_trades import ChildTrade, ChildTradeState
 from apportion.allocation.domain.mismatch import ChildFacts
 from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.storage.reconciling_tables import OF_CHILD
 from apportion.money import INT64_MAX
 
 # The group and the number of a child trade, and of a position opened by hand.
@@ -70,8 +71,7 @@ CHILDREN = """
     JOIN allocations AS a USING (allocation_id)
     JOIN subscriptions AS s ON s.subscription_id = c.subscription_id
     LEFT JOIN master_positions AS p ON p.master_id = c.master_id AND p.position_ticket = c.master_position_ticket
-    LEFT JOIN deviations AS d ON d.account_id = c.account_id AND d.position_ticket = c.position_ticket
-        AND d.label = c.label AND c.position_ticket <> 0 AND d.confirmed
+    LEFT JOIN deviations AS d ON {OF_CHILD} AND d.confirmed
     LEFT JOIN left_accounts AS l ON l.account_id = c.account_id
     LEFT JOIN record_openings AS o ON o.allocation_id = c.allocation_id
     CROSS JOIN LATERAL (
@@ -128,7 +128,7 @@ def _statement(grouping: ChildTradeGrouping) -> Any:
     foreign_behind = BEHIND.format(group=foreign_group, number=foreign_number, section=1, id="d.deviation_id")
     if grouping is ChildTradeGrouping.NONE:
         behind = BEHIND_CHILD
-    children = CHILDREN.format(group=group, number=number, behind=behind, order=ORDERS[grouping])
+    children = CHILDREN.format(group=group, number=number, behind=behind, order=ORDERS[grouping], OF_CHILD=OF_CHILD)
     foreign = FOREIGN.format(group=foreign_group, number=foreign_number, behind=foreign_behind)
     return text(LIST.format(children=children, foreign=foreign))
 

@@ -15,19 +15,32 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_routes import ChildRoutes
-from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.child_trades import NO_TICKET, ChildTradeState
 from apportion.allocation.domain.retries import RETRYABLE
 from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
+from apportion.allocation.storage.reconciling_tables import OF_CHILD
 from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
 
+# By which ticket a child is closed. On a netting account where something is open in the other direction, by none: the
+# close may enlarge what the account holds, or turn it. Where nothing is, the ticket keeps it from doing so.
+TICKET = f"""
+    CASE WHEN nets AND position_ticket <> 0 AND (
+        EXISTS (SELECT FROM child_trades AS o
+                WHERE o.account_id = ordered.account_id AND o.symbol = ordered.symbol
+                  AND o.direction = -ordered.direction AND o.open_volume_e8 > 0)
+        OR ordered.direction * (SELECT sum(volume_e8) FROM net_deals AS n
+                                WHERE n.account_id = ordered.account_id AND n.symbol = ordered.symbol
+                                  AND n.child_trade_id = 0) < 0)
+    THEN {NO_TICKET} ELSE position_ticket END
+"""
 # What a child still has to follow with: what is open, but not more than what it should have; all that was decided
 # while its open order has no result.
 FOLLOWING = text(
-    """
+    f"""
     SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
-           string_agg(int8send(position_ticket), '') AS position_tickets,
+           string_agg(int8send({TICKET}), '') AS position_tickets,
            string_agg(int8send(CASE state WHEN 1 THEN target_volume_e8
                                ELSE least(open_volume_e8, target_volume_e8) END), '') AS volumes_e8
     FROM (
@@ -39,15 +52,14 @@ FOLLOWING = text(
 )
 # Filled after, or in spite of, a close of the master; nothing is on its way to close it.
 # Gone on the server, confirmed: there is nothing to close; its closing deal will book it, or somebody by hand.
-GONE = """
+GONE = f"""
     EXISTS (SELECT FROM deviations AS d
-            WHERE d.account_id = c.account_id AND d.position_ticket = c.position_ticket AND d.server_volume_e8 = 0
-              AND d.confirmed)
+            WHERE {OF_CHILD} AND d.server_volume_e8 = 0 AND d.confirmed)
 """
 EXCESS = text(
     f"""
     SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
-           string_agg(int8send(position_ticket), '') AS position_tickets,
+           string_agg(int8send({TICKET}), '') AS position_tickets,
            string_agg(int8send(open_volume_e8 - target_volume_e8), '') AS volumes_e8
     FROM (
         SELECT * FROM child_trades AS c
@@ -73,6 +85,7 @@ RETARGET = """
 """
 # A partial fill scales the target: the child keeps the master's ratio on what it really got, half up to the step. That
 # nothing was filled counts only for the order that the child waits for, not for one that a new order has replaced.
+# Fills on netting accounts are told by deals, in their order among all others; all other fills by results.
 FILL = """
     UPDATE child_trades AS c
     SET state = r.state,
@@ -91,8 +104,9 @@ FILL = """
          AS r (child_trade_id, state, reason, filled_e8, price_e8, position_ticket),
          allocations AS a
     WHERE c.child_trade_id = r.child_trade_id AND c.label = $1 AND a.allocation_id = c.allocation_id
-      AND (r.filled_e8 > c.filled_volume_e8 OR (c.state = 1 AND r.filled_e8 = 0 AND c.retry_time IS NULL
-           AND coalesce(nullif(c.follow_up_id, 0), c.allocation_id) = $8))
+      AND ((r.filled_e8 > c.filled_volume_e8 AND c.nets = $9)
+           OR (c.state = 1 AND r.filled_e8 = 0 AND c.retry_time IS NULL
+               AND coalesce(nullif(c.follow_up_id, 0), c.allocation_id) = $8))
     RETURNING c.account_id, c.position_ticket
 """
 # What a close order did not do is no longer on its way; what it did is told by its deals.
@@ -137,7 +151,7 @@ class FollowingChildren:
 
     child_trade_ids: Int64Array
     position_tickets: Int64Array
-    """0 while its open order has no result: there is nothing to close yet."""
+    """0 while its open order has no result: there is nothing to close yet; NO_TICKET: closed without one."""
     volumes_e8: Int64Array
 
     def of(self, rows: NDArray[np.intp]) -> FollowingChildren:
@@ -223,10 +237,11 @@ async def add_closing(tx: AsyncConnection, child_trade_ids: Int64Array, ordered_
 
 
 async def apply_open_results(
-    tx: AsyncConnection, label: int, allocation_id: int, results: OrderResults
+    tx: AsyncConnection, label: int, allocation_id: int, results: OrderResults, *, by_deals: bool = False
 ) -> list[tuple[int, int]]:
     """Moves children on by the results of the open orders of a decision; repeats change nothing.
 
+    `by_deals`: these are fills on netting accounts, which other results do not change.
     Returns (account, position ticket) of those that changed and have a position.
     """
     await fetch_arrays(tx, LOCK, results.child_trade_ids)
@@ -241,6 +256,7 @@ async def apply_open_results(
         results.prices_e8,
         results.position_tickets,
         allocation_id,
+        by_deals,
     )
     return [(row["account_id"], row["position_ticket"]) for row in rows if row["position_ticket"]]
 

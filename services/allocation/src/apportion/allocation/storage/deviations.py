@@ -46,26 +46,37 @@ MARK_LEFT = """
     RETURNING account_id
 """
 RETURNED = "DELETE FROM left_accounts WHERE label = $1 AND account_id = ANY($2::bigint[])"
-# A position of our order while orders of its account are on their way is expected: it is not confirmed.
+# A position of our order, or of a netting account, while orders of its account are on their way is expected: it is not
+# confirmed. Of netting accounts the one position of each symbol is compared (ticket 0) with the sum of all children in
+# it, and its first order says nothing of whose it is.
 COMPARE = """
-    WITH server AS (
-        SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
+    WITH netting AS (
+        SELECT DISTINCT account_id FROM subscriptions WHERE label = $1 AND account_id = ANY($3::bigint[]) AND nets
+    ), server AS (
+        SELECT s.account_id, CASE WHEN n.account_id IS NULL THEN '' ELSE s.symbol END AS net_symbol, s.symbol,
+               CASE WHEN n.account_id IS NULL THEN s.position_ticket ELSE 0 END AS position_ticket,
+               s.volume_e8, s.open_price_e8, CASE WHEN n.account_id IS NULL THEN s.order_id ELSE 0 END AS order_id
+        FROM unnest($4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
              AS s (account_id, position_ticket, symbol, volume_e8, open_price_e8, order_id)
+        LEFT JOIN netting AS n USING (account_id)
     ), books AS (
-        SELECT account_id, position_ticket, min(symbol) AS symbol, sum(direction * open_volume_e8)::bigint AS volume_e8
+        SELECT account_id, CASE WHEN nets THEN 0 ELSE position_ticket END AS position_ticket,
+               CASE WHEN nets THEN symbol ELSE '' END AS net_symbol, min(symbol) AS symbol,
+               sum(direction * open_volume_e8)::bigint AS volume_e8
         FROM child_trades
         WHERE label = $1 AND account_id = ANY($3::bigint[]) AND open_volume_e8 > 0 AND position_ticket <> 0
-        GROUP BY account_id, position_ticket
+        GROUP BY 1, 2, 3
     ), different AS (
         SELECT account_id, position_ticket, coalesce(s.symbol, b.symbol) AS symbol,
                coalesce(s.volume_e8, 0) AS server_volume_e8, coalesce(b.volume_e8, 0) AS book_volume_e8,
                coalesce(s.open_price_e8, 0) AS open_price_e8, coalesce(s.order_id, 0) AS order_id
-        FROM server AS s FULL JOIN books AS b USING (account_id, position_ticket)
-        WHERE s.volume_e8 IS DISTINCT FROM b.volume_e8
+        FROM server AS s FULL JOIN books AS b USING (account_id, position_ticket, net_symbol)
+        WHERE coalesce(s.volume_e8, 0) <> coalesce(b.volume_e8, 0)
     ), settled AS (
         DELETE FROM deviations AS d
         WHERE d.label = $1 AND d.account_id = ANY($3::bigint[]) AND NOT EXISTS (
-            SELECT FROM different AS n WHERE n.account_id = d.account_id AND n.position_ticket = d.position_ticket)
+            SELECT FROM different AS n
+            WHERE n.account_id = d.account_id AND n.position_ticket = d.position_ticket AND n.symbol = d.symbol)
     ), stored AS (
         INSERT INTO deviations AS d
             (label, trading_server_id, account_id, position_ticket, symbol, server_volume_e8, book_volume_e8,
@@ -80,16 +91,18 @@ COMPARE = """
                 THEN d.first_time ELSE excluded.seen_time END,
             confirmed = (d.server_volume_e8, d.book_volume_e8) = (excluded.server_volume_e8, excluded.book_volume_e8)
                 AND excluded.seen_time - d.first_time >= make_interval(secs => $11)
-                AND NOT (excluded.order_id <> 0 AND excluded.book_volume_e8 = 0 AND EXISTS (
-                    SELECT FROM subscriptions AS s JOIN child_trades AS c USING (subscription_id)
-                    WHERE s.label = $1 AND s.account_id = excluded.account_id AND c.state = 1))
+                AND NOT ((excluded.position_ticket = 0 OR (excluded.order_id <> 0 AND excluded.book_volume_e8 = 0))
+                    AND EXISTS (
+                        SELECT FROM subscriptions AS s JOIN child_trades AS c USING (subscription_id)
+                        WHERE s.label = $1 AND s.account_id = excluded.account_id AND c.state = 1))
         RETURNING d.*
     )
     SELECT count(*) AS deviation_count, count(*) FILTER (WHERE NOT confirmed) AS unconfirmed_count,
            coalesce(array_agg(DISTINCT account_id) FILTER (
                WHERE confirmed AND order_id <> 0 AND book_volume_e8 = 0 AND server_volume_e8 <> 0), '{}') AS suspects,
            coalesce(array_agg(ARRAY[account_id, position_ticket] ORDER BY account_id, position_ticket) FILTER (
-               WHERE confirmed AND sign(book_volume_e8) * server_volume_e8 < abs(book_volume_e8)), '{}') AS missing
+               WHERE confirmed AND position_ticket <> 0
+                 AND sign(book_volume_e8) * server_volume_e8 < abs(book_volume_e8)), '{}') AS missing
     FROM stored
 """
 # Our order opened it, the books have nothing of it open, and nothing of its child is wanted: what the server shows is

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.master_trades import MasterTradeRow
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.mismatch import MasterTradeFacts
+from apportion.allocation.storage.reconciling_tables import OF_CHILD
 from apportion.money import INT64_MAX
 
 # Where anything is open; or all, from the newest opening on, so that a page ends the search.
@@ -78,8 +79,7 @@ TRADES = """
             SELECT *, filled_volume_e8 < volume_e8 AND state <> 1 AS is_short FROM child_trades
             WHERE master_id = p.master_id AND master_position_ticket = p.position_ticket AND state <> 8
         ) AS c
-        LEFT JOIN deviations AS d ON d.account_id = c.account_id AND d.position_ticket = c.position_ticket
-            AND d.label = c.label AND c.position_ticket <> 0 AND d.confirmed
+        LEFT JOIN deviations AS d ON {of_child} AND d.confirmed
     ) AS k
     WHERE o.first_id < :before AND (NOT :only_mismatched OR ({alarming}))
     ORDER BY o.first_id DESC LIMIT :limit
@@ -106,16 +106,17 @@ COUNT_ALARMING = """
             (c.state <> 8 AND coalesce(p.open_volume_e8, 0) = 0)
             OR EXISTS (SELECT FROM left_accounts AS l WHERE l.account_id = c.account_id)
             OR EXISTS (
-                SELECT FROM deviations AS d
-                WHERE d.account_id = c.account_id AND d.position_ticket = c.position_ticket AND d.confirmed))
+                SELECT FROM deviations AS d WHERE {of_child} AND d.confirmed))
     ) AS child_trades, (
         SELECT count(*) FROM deviations
         WHERE label = :label AND trading_server_id = :trading_server_id AND book_volume_e8 = 0 AND confirmed
     ) AS foreign_positions
 """
-LIST_OPEN, LIST_ALL = (text(TRADES.format(shown=shown, alarming=ALARMING)) for shown in (OPEN, ALL))
+LIST_OPEN, LIST_ALL = (text(TRADES.format(shown=shown, alarming=ALARMING, of_child=OF_CHILD)) for shown in (OPEN, ALL))
 
-COUNT = text(COUNT_ALARMING.format(trades=TRADES.format(shown=OPEN, alarming=ALARMING)))
+COUNT = text(
+    COUNT_ALARMING.format(trades=TRADES.format(shown=OPEN, alarming=ALARMING, of_child=OF_CHILD), of_child=OF_CHILD)
+)
 
 
 async def list_master_trades(

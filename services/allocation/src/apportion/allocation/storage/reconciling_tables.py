@@ -15,7 +15,7 @@ deviations = Table(
     bigint("label"),
     bigint("trading_server_id"),
     bigint("account_id"),
-    bigint("position_ticket"),
+    bigint("position_ticket"),  # 0: of a netting account, which has one position a symbol
     string("symbol"),
     bigint("server_volume_e8"),  # signed; 0: gone
     bigint("book_volume_e8"),  # signed; 0: not a child's, by the books
@@ -24,11 +24,17 @@ deviations = Table(
     timestamptz("first_time"),  # of the first report with these volumes
     timestamptz("seen_time"),  # of the last one
     boolean("confirmed"),  # by a second report, some seconds after the first
-    PrimaryKeyConstraint("account_id", "position_ticket", name="deviations_pkey"),
+    PrimaryKeyConstraint("account_id", "position_ticket", "symbol", name="deviations_pkey"),
     CheckConstraint("server_volume_e8 <> book_volume_e8", name="deviations_volumes_check"),
     Index("deviations_label_idx", "label", "deviation_id"),
 )
 
+# Joins a deviation `d` to the children `c` that it is about: all that are open in the symbol on a netting account.
+OF_CHILD = """
+    d.account_id = c.account_id AND d.label = c.label AND CASE WHEN c.nets
+        THEN d.position_ticket = 0 AND d.symbol = c.symbol AND c.open_volume_e8 > 0
+        ELSE d.position_ticket = c.position_ticket AND c.position_ticket <> 0 END
+"""
 # Accounts that platform-groups says are not open.
 left_accounts = Table(
     "left_accounts",

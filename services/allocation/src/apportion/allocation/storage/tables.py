@@ -94,6 +94,7 @@ subscriptions = Table(
     bigint("copy_settings_id", server_default="1"),  # 1: all defaults
     smallint("state", server_default="1"),  # 1 running, 2 leaving, 3 ended
     timestamptz("end_time", nullable=True),
+    boolean("nets", server_default="false"),  # its account has one position a symbol
     PrimaryKeyConstraint("subscription_id", name="subscriptions_pkey"),
     ForeignKeyConstraint(
         ["copy_settings_id"], ["copy_settings.copy_settings_id"], name="subscriptions_copy_settings_fkey"
@@ -174,7 +175,7 @@ allocations = Table(
     smallint("basis_bytes"),
     bytea("bases"),  # int8 to int64, empty when the method uses none
     bytea("child_trade_ids"),  # int64, of children that exist; those of a first open follow from its id
-    bytea("position_tickets"),  # int64, of the same; 0: has no position yet, of a close: is not sent
+    bytea("position_tickets"),  # int64, of the same; 0: has no position yet, of a close: is not sent; -1: names none
     timestamptz("decide_time"),
     timestamptz("not_after_time", nullable=True),
     smallint("dispatch_state"),  # 1 pending, 2 started, 3 done, 4 cancelled
@@ -282,6 +283,7 @@ child_trades = Table(
     timestamptz("retry_time", nullable=True),  # when it is to be opened again; null: it is not
     bigint("proportion_e9", server_default="0"),  # of an artificial record; 0: a trade
     smallint("skip_reason", server_default="0"),  # why it was decided to be less than its share; 0: it is not
+    boolean("nets", server_default="false"),  # on a netting account: its position is that of others, too
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
@@ -306,7 +308,7 @@ child_trades = Table(
         "account_id",
         "position_ticket",
         unique=True,
-        postgresql_where=text("position_ticket <> 0"),
+        postgresql_where=text("position_ticket <> 0 AND NOT nets"),
     ),
     Index(
         "child_trades_excess_idx",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from apportion.allocation.domain.allocations import AllocationKind, MasterTrade
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.deal_money import DealMoney
+from apportion.allocation.domain.netting import NOBODY, NetDeal
 from apportion.allocation.operations.dispatch_allocation import allocation_of_source
 from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.storage.child_trades import OrderResults
@@ -99,14 +101,14 @@ def parse_stops(payload: bytes) -> list[PositionStops]:
     return [PositionStops(*row) for row in zip(*columns, strict=True)]
 
 
-def closing_deals(deals: ObservedDeals, except_account_ids: Int64Array) -> ClosingDeals | None:
-    """The deals that closed something on other accounts than the masters'; None when there are none.
+def closing_deals(deals: ObservedDeals, except_account_ids: Iterable[int]) -> ClosingDeals | None:
+    """The deals that closed something on other accounts than these, the masters'; None when there are none.
 
-    Investment accounts are hedging accounts: a deal closes one position, which belongs to one child.
+    On hedging accounts a deal closes one position, which belongs to one child. Netting accounts are left out.
     """
     message = deals.message
     is_closing = np.isin(column(message.entries)[deals.rows], CLOSING_ENTRIES)
-    rows = deals.rows[is_closing & ~np.isin(deals.account_ids, except_account_ids)]
+    rows = deals.rows[is_closing & ~np.isin(deals.account_ids, list(except_account_ids))]
     if not rows.size:
         return None
     return ClosingDeals(
@@ -118,6 +120,28 @@ def closing_deals(deals: ObservedDeals, except_account_ids: Int64Array) -> Closi
         server_times_ms=column(message.server_times_ms)[rows],
         ordered=column(message.order_ids)[rows] != 0,
     )
+
+
+def net_deals(deals: ObservedDeals, account_ids: Iterable[int]) -> list[NetDeal]:
+    """The trades on these accounts, which net, with the child that our order behind each was for."""
+    message = deals.message
+    found = []
+    for row in deals.rows[np.isin(deals.account_ids, list(account_ids))].tolist():
+        item_id = message.order_item_ids[row] if message.order_item_ids else 0
+        ours = item_id and allocation_of_source(message.order_sources[message.order_source_indexes[row]]) is not None
+        deal = NetDeal(
+            deal_ticket=message.deal_tickets[row],
+            account_id=message.account_ids[row],
+            symbol=message.symbols[message.symbol_indexes[row]],
+            position_ticket=message.position_tickets[row],
+            volume_e8=message.volumes_e8[row],
+            price_e8=message.prices_e8[row],
+            server_time_ms=message.server_times_ms[row],
+            child_trade_id=item_id if ours else NOBODY,
+            opens=bool(ours) and message.order_purposes[row] == trading_pb2.ORDER_PURPOSE_OPEN,
+        )
+        found.append(deal)
+    return found
 
 
 def parse_order_results(payload: bytes) -> tuple[int, AllocationKind, OrderResults] | None:

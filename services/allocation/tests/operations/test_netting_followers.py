@@ -1,0 +1,310 @@
+"""Children on netting accounts: many trades of masters in one position a symbol, each with books of its own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from apportion.allocation.adapters.platform_groups import PURPOSES
+from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, LeavePolicy
+from apportion.allocation.domain.subscriptions import SubscriptionChange
+from apportion.allocation.errors import MarginModeUnknown, NettingPositionsOpen, NettingStops
+from apportion.allocation.operations.follow_up_positions import follow_up_positions
+from apportion.allocation.operations.update_subscription import UpdateSubscription, update_subscription
+from apportion.allocation.storage.allocations import list_undispatched
+from apportion.allocation.storage.net_deals import REDUCED
+from apportion.money import E8
+from apportion.storage import RequestKey, transaction
+
+IN, OUT, IN_OUT = 1, 2, 3
+FILLED, CLOSED, DETACHED = ChildTradeState.FILLED, ChildTradeState.CLOSED, ChildTradeState.DETACHED
+NO_STOPS = replace(DEFAULT_SETTINGS, ignore_stops=True)
+
+
+class NettingServer:
+    """The follower's account as a trading server keeps it: one position a symbol, its ticket another after a turn."""
+
+    def __init__(self, house, account_id: int) -> None:
+        self.house = house
+        self.account_id = account_id
+        self.net_e8: dict[str, int] = {}
+        self.ticket = 5_000
+        self.orders: list[tuple[int, float, int]] = []
+        """(child, lots, ticket) of every order that was sent."""
+
+    async def trade(self, volume_e8: int, *, symbol: str = "EURUSD", order: tuple[str, int, int] | None = None) -> None:
+        """One deal, of our order or of somebody else."""
+        before = self.net_e8.get(symbol, 0)
+        after = self.net_e8[symbol] = before + volume_e8
+        entry = IN if before * volume_e8 >= 0 else OUT if after * before >= 0 else IN_OUT
+        lots = volume_e8 / E8
+        await self.house.deal(
+            self.account_id, lots, position=self.ticket, entry=entry, symbol=symbol, ordered=bool(order), order=order
+        )
+
+    async def execute(self, batch, *, results: bool = True) -> None:
+        """Orders as platform-groups carries them out: a close with a ticket never turns the position."""
+        purpose = PURPOSES[batch.kind]
+        tickets = batch.position_tickets.tolist() or [0] * batch.item_ids.size
+        undone: dict[int, float] = {}
+        for item, symbol, volume_e8, ticket in zip(
+            batch.item_ids.tolist(), batch.child_symbols, batch.volumes_e8.tolist(), tickets, strict=True
+        ):
+            self.orders.append((item, volume_e8 / E8, ticket))
+            net_e8 = self.net_e8.get(symbol, 0)
+            if batch.kind is AllocationKind.CLOSE and ticket and -net_e8 * volume_e8 < volume_e8**2:
+                undone[item] = 0
+                continue
+            await self.trade(volume_e8, symbol=symbol, order=(batch.source_id, item, purpose))
+        if results:
+            await self.house.fill(batch, first_position=self.ticket, lots=undone)
+
+    async def send(self) -> None:
+        """Everything that was decided."""
+        for batch in await self.house.dispatch():
+            await self.execute(batch)
+
+    async def open_lots(self) -> list[float]:
+        """Signed, of all children, the oldest first; they sum up to the position."""
+        children = await self.house.children()
+        lots = [child.open_volume_e8 / E8 for child in children]
+        assert sum(child.open_volume_e8 for child in children if child.symbol == "EURUSD") == self.net_e8["EURUSD"]
+        return lots
+
+
+@pytest.fixture
+async def server(house) -> NettingServer:
+    master = await house.master()
+    await house.follower(master, 101, nets=True, settings=NO_STOPS)
+    return NettingServer(house, 101)
+
+
+async def open_two(server: NettingServer, first: float = 2.0, second: float = -1.0) -> None:
+    await server.house.deal(64, first, position=900)
+    await server.send()
+    await server.house.deal(64, second, position=901)
+    await server.send()
+
+
+async def test_positions_of_a_hedging_master_are_summed_up_in_one(server):
+    await open_two(server, 2.0, 1.0)
+    assert await server.open_lots() == [2.0, 1.0]
+    await server.house.deal(64, -0.5, position=900, entry=OUT)
+    await server.send()
+    await server.house.deal(64, -1.0, position=901, entry=OUT)
+    await server.send()
+    assert await server.open_lots() == [1.5, 0.0]
+    await server.house.deal(64, -1.5, position=900, entry=OUT)
+    await server.send()
+    assert await server.open_lots() == [0.0, 0.0]
+    assert [child.state for child in await server.house.children()] == [CLOSED, CLOSED]
+    assert all(ticket for _, _, ticket in server.orders[2:]), "one direction: every close is bound to the position"
+    closes = await server.house.facts("children")
+    volumes = [(fact.child_trade_ids[0], fact.closed_volumes_e8[0]) for fact in closes]
+    (first, *_), (second, *_) = server.orders[:2]
+    assert volumes == [(first, E8 // 2), (second, E8), (first, 3 * E8 // 2)]
+
+
+async def test_opposite_positions_close_without_a_ticket(server):
+    await open_two(server)
+    assert (await server.open_lots(), server.net_e8["EURUSD"]) == ([2.0, -1.0], E8)
+    await server.house.deal(64, -2.0, position=900, entry=OUT)
+    await server.send()
+    assert server.orders[-1][1:] == (-2.0, 0), "turns the account"
+    assert await server.open_lots() == [0.0, -1.0]
+    await server.house.deal(64, 1.0, position=901, entry=OUT)
+    await server.send()
+    assert server.orders[-1][2] != 0
+    assert await server.open_lots() == [0.0, 0.0]
+
+
+async def test_two_masters_share_an_account(house):
+    await house.follower(await house.master(), 101, nets=True, settings=NO_STOPS)
+    other = await house.master(account_id=65)
+    await house.follower(other, 101, nets=True, settings=replace(NO_STOPS, reverse=True))
+    server = NettingServer(house, 101)
+    await house.deal(64, 1.0, position=900)
+    await server.send()
+    await house.deal(65, 0.3, position=950)
+    await server.send()
+    assert await server.open_lots() == [1.0, -0.3]
+    await house.deal(65, -0.3, position=950, entry=OUT)
+    await server.send()
+    assert await server.open_lots() == [1.0, 0.0]
+
+
+async def test_a_stop_out_that_leaves_the_account_flat_ends_every_child_once(server):
+    await open_two(server)
+    await server.trade(-E8)
+    assert await server.open_lots() == [0.0, 0.0]
+    children = await server.house.children()
+    assert [(child.state, child.reason) for child in children] == [(CLOSED, REDUCED)] * 2
+    facts = await server.house.facts("children")
+    assert sorted(volume for fact in facts for volume in fact.closed_volumes_e8) == [E8, 2 * E8]
+    assert len({ticket for fact in facts for ticket in fact.deal_tickets}) == 1
+    await server.house.deal(64, -2.0, position=900, entry=OUT)
+    await server.house.deal(64, 1.0, position=901, entry=OUT)
+    await server.send()
+    assert len(server.orders) == 2, "nothing is left to close"
+    assert await follow_up_positions(server.house.engine, now=server.house.clock.now()) == []
+
+
+async def test_a_reduction_by_the_investor_closes_the_oldest_child_and_his_own_trades_none(server):
+    await open_two(server, 2.0, 1.0)
+    await server.trade(E8)  # his own
+    assert [child.open_volume_e8 for child in await server.house.children()] == [2 * E8, E8]
+    await server.trade(-2 * E8)  # his own back, and one lot of the oldest
+    assert await server.open_lots() == [1.0, 1.0]
+    await server.house.deal(64, -1.0, position=900, entry=OUT)
+    await server.send()
+    assert server.orders[-1][1] == -0.5, "the master's fraction of what is left"
+    assert await server.open_lots() == [0.5, 1.0]
+
+
+async def test_a_child_is_not_closed_again_when_a_stop_out_comes_first(server):
+    await server.house.deal(64, 1.0, position=900)
+    await server.send()
+    await server.house.deal(64, -1.0, position=900, entry=OUT)
+    (closing,) = await server.house.dispatch()
+    await server.trade(-E8)
+    await server.execute(closing)
+    assert await server.open_lots() == [0.0]
+    assert server.net_e8["EURUSD"] == 0, "the close was bound to a position that is gone"
+
+
+async def test_deals_told_again_and_results_without_deals_change_nothing(server):
+    await server.house.deal(64, 1.0, position=900)
+    (batch,) = await server.house.dispatch()
+    await server.house.fill(batch, first_position=5_000)
+    assert [child.open_volume_e8 for child in await server.house.children()] == [0], "only the deal counts"
+    order = (batch.source_id, int(batch.item_ids[0]), PURPOSES[batch.kind])
+    for _ in range(2):
+        await server.house.deal(101, 1.0, position=5_000, ticket=77, ordered=True, order=order)
+        assert [child.open_volume_e8 for child in await server.house.children()] == [E8]
+    for _ in range(2):
+        await server.house.deal(101, -0.4, position=5_000, ticket=78, entry=OUT)
+        assert [child.open_volume_e8 for child in await server.house.children()] == [6 * E8 // 10]
+
+
+async def test_what_fills_after_the_master_has_closed_is_closed(server):
+    await server.house.deal(64, 1.0, position=900)
+    (late,) = await server.house.dispatch()
+    await server.house.deal(64, -1.0, position=900, entry=OUT)
+    await server.execute(late)
+    assert await server.open_lots() == [1.0]
+    server.house.waiting += await follow_up_positions(server.house.engine, now=server.house.clock.now())
+    await server.send()
+    assert await server.open_lots() == [0.0]
+
+
+async def test_a_reversal_of_the_master_turns_the_account(server):
+    await server.house.deal(64, 1.0, position=900)
+    await server.send()
+    await server.house.deal(64, -1.5, position=900, entry=IN_OUT)
+    await server.send()
+    assert await server.open_lots() == [0.0, -0.5]
+
+
+@pytest.mark.parametrize("policy", LeavePolicy)
+async def test_the_three_ways_to_leave(house, policy):
+    master = await house.master()
+    subscription = await house.follower(master, 101, nets=True, settings=NO_STOPS)
+    server = NettingServer(house, 101)
+    await open_two(server)
+    await house.end(subscription, policy)
+    async with transaction(house.engine) as tx:
+        waiting = await list_undispatched(tx, before=house.clock.now() + timedelta(seconds=1), limit=10)
+    for _, allocation_id in waiting:
+        await house.dispatch_stored(allocation_id)
+        await server.execute(house.orders.batches[-1])
+    left = {LeavePolicy.CLOSE: [0.0, 0.0]}.get(policy, [2.0, -1.0])
+    assert await server.open_lots() == left
+    await house.deal(64, -2.0, position=900, entry=OUT)
+    await server.send()
+    left = [0.0, -1.0] if policy is LeavePolicy.CLOSE_WITH_MASTER else left
+    assert await server.open_lots() == left
+    if policy is LeavePolicy.DETACH:
+        before = len(await house.facts("children"))
+        await server.trade(-E8)
+        assert await server.open_lots() == [0.0, 0.0]
+        assert len(await house.facts("children")) == before, "the investor's own"
+
+
+async def test_stops_are_never_copied(house):
+    master = await house.master()
+    with pytest.raises(NettingStops):
+        await house.follower(master, 101, nets=True)
+    subscription = await house.follower(master, 102, nets=True, settings=NO_STOPS)
+    change = SubscriptionChange(settings=DEFAULT_SETTINGS)
+    key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"")
+    with pytest.raises(NettingStops):
+        command = UpdateSubscription(key, subscription.subscription_id, change)
+        await update_subscription(house.engine, command, now=house.clock.now())
+    server = NettingServer(house, 102)
+    await house.deal(64, 1.0, position=900, stops=(90_000_000, 120_000_000))
+    (batch,) = await house.dispatch()
+    assert not batch.stop_losses_e8.any()
+    await server.execute(batch)
+    await house.move_stops(64, 900, 0.95, 1.2)
+    assert await house.dispatch() == []
+
+
+async def test_an_account_begins_flat_and_with_a_known_margin_mode(house):
+    master = await house.master()
+    with pytest.raises(MarginModeUnknown):
+        await house.follower(master, 101, nets=None)
+    house.positions.held[101] = (1, "EURUSD", E8)
+    with pytest.raises(NettingPositionsOpen) as refusal:
+        await house.follower(master, 101, nets=True, settings=NO_STOPS)
+    assert refusal.value.metadata["symbols"] == "EURUSD"
+    del house.positions.held[101]
+    await house.follower(master, 101, nets=True, settings=NO_STOPS)
+
+
+async def test_trades_before_the_subscription_are_not_in_the_books(server):
+    before = server.house.clock.now() - timedelta(seconds=5)
+    await server.house.deal(101, -1.0, position=4_000, entry=OUT, observed_time=before)
+    async with transaction(server.house.engine) as tx:
+        assert (await tx.exec_driver_sql("SELECT count(*) FROM net_deals")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_days_sum_up(house, seed):
+    """Opens, closes, leaving results, foreign trades and stop outs in any order: the books are the position."""
+    chance = random.Random(seed)
+    await house.follower(await house.master(), 101, nets=True, settings=NO_STOPS)
+    server = NettingServer(house, 101)
+    server.net_e8["EURUSD"] = 0
+    masters: dict[int, float] = {}
+    for number in range(40):
+        step = chance.choice(("open", "open", "close", "foreign", "flat", "follow up"))
+        lots = chance.randint(1, 30) / 10
+        if step == "open":
+            masters[900 + number] = lots * chance.choice((1, -1))
+            await house.deal(64, masters[900 + number], position=900 + number)
+        elif step == "close" and masters:
+            position = chance.choice(sorted(masters))
+            closed = min(lots, abs(masters[position]))
+            signed = -closed if masters[position] > 0 else closed
+            await house.deal(64, signed, position=position, entry=OUT)
+            masters[position] = round(masters[position] + signed, 1)
+            if not masters[position]:
+                del masters[position]
+        elif step == "foreign":
+            await server.trade(round(lots * E8) * chance.choice((1, -1)))
+        elif step == "flat" and server.net_e8["EURUSD"]:
+            await server.trade(-server.net_e8["EURUSD"])
+        else:
+            house.waiting += await follow_up_positions(house.engine, now=house.clock.now())
+        if chance.random() < 0.7:
+            await server.send()
+        async with transaction(house.engine) as tx:
+            nobodys = "SELECT coalesce(sum(volume_e8), 0) FROM net_deals WHERE child_trade_id = 0"
+            children = "SELECT coalesce(sum(direction * open_volume_e8), 0) FROM child_trades"
+            row = (await tx.exec_driver_sql(f"SELECT ({nobodys}) AS nobodys, ({children}) AS children")).one()
+        assert row.nobodys + row.children == server.net_e8["EURUSD"], step
