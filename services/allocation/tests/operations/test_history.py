@@ -13,12 +13,15 @@ from apportion.allocation.operations.get_equity_curve import get_equity_curve
 from apportion.allocation.operations.get_statistics import get_statistics
 from apportion.allocation.operations.list_history import list_history
 from apportion.allocation.operations.refresh_leaderboard import refresh_leaderboard
+from apportion.allocation.storage.history_expiries import history_expiries
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import MalformedMessage, NotFound, StaleEpoch
 from apportion.money import E8, INT64_MAX
 from apportion.rpc import set_column
+from apportion.runtime import ServiceSettings
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, LeaseKeeper
+from apportion.storage.purge import Purge
 
 MASTER, FOLLOWER = 64, 101
 
@@ -241,3 +244,34 @@ class TestStatistics:
         await look(house, server, lease, START_MS + 3 * DAY_MS, a101=440_000)
         found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9)
         assert found.last_server_day == MONDAY + 2
+
+
+class TestRetention:
+    async def test_deals_and_equities_go_together_and_what_is_left_adds_up(self, house, lease):
+        master = await house.master()
+        server, owner = Server(house), Owner(master_id=master.master_id)
+        for day in range(4):
+            await look(house, server, lease, START_MS + day * DAY_MS, a64=100_000 + day * 50_000)
+            paid = payment(day, MASTER, 50_000, server_times_ms=START_MS + day * DAY_MS + 1, transfer_ids=day)
+            await keep(house, deals(house, paid, server_time_ms=START_MS + day * DAY_MS + 1))
+        message = events_pb2.TransfersUpdated(source="fees")
+        set_column(message, "transfer_ids", [1, 3])
+        await keep(house, message)
+        async with transaction(house.engine) as tx:
+            for statement in (
+                "UPDATE account_deals SET deal_time = now() - (3 - deal_ticket) * interval '100 days'",
+                f"UPDATE equity_days SET first_time = now() - ({MONDAY} + 3 - server_day) * interval '100 days'",
+                "UPDATE own_transfers SET recorded_time = now() - (3 - transfer_id) * interval '100 days'",
+            ):
+                await tx.execute(text(statement))
+        settings = ServiceSettings(database_url="", insecure=True)
+        await Purge(house.engine, settings, history_expiries(0)).purge()
+        assert await history(house, owner) == [3, 2, 1, 0]
+        await Purge(house.engine, settings, history_expiries(150)).purge()
+        assert await history(house, owner) == [3, 2]
+        days = await get_equity_curve(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9, limit=10)
+        assert days.server_days.tolist() == [MONDAY + 2, MONDAY + 3]
+        found, _ = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY + 9)
+        assert (found.time_weighted_return_e8, found.deposit_sum_minor) == (0, 50_000)
+        async with transaction(house.engine) as tx:
+            assert list((await tx.execute(text("SELECT transfer_id FROM own_transfers"))).scalars()) == [3]

@@ -19,6 +19,7 @@ from apportion.storage.outbox import (
     partition_of,
 )
 from apportion.storage.pages import NEWEST_FIRST, Page, page_size
+from apportion.storage.purge import Expiry
 from apportion.storage.reading import read_arrays
 from apportion.storage.request_ids import claim_request, store_answer
 from apportion.storage.schema import SchemaMismatch, check_version, migrate, newest_version, schema_version
@@ -31,6 +32,7 @@ __all__ = [
     "ClockWatch",
     "DatabaseNotDurable",
     "EventTooLarge",
+    "Expiry",
     "NewEvent",
     "Page",
     "RequestKey",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.runtime import Clock, Loops, ServiceSettings
 from apportion.storage.clock_watch import ClockWatch
 from apportion.storage.engine import POOL_SIZE, check_durability, create_engine
-from apportion.storage.purge import Purge
+from apportion.storage.purge import Expiry, Purge
 from apportion.storage.schema import check_version
 
 
@@ -32,9 +32,11 @@ async def open_database(
         await engine.dispose()
 
 
-def housekeeping(engine: AsyncEngine, settings: ServiceSettings, clock: Clock) -> Loops:
-    """Loops that every worker runs beside its own."""
+def housekeeping(
+    engine: AsyncEngine, settings: ServiceSettings, clock: Clock, expiries: Sequence[Expiry] = ()
+) -> Loops:
+    """Loops that every worker runs beside its own; `expiries` are what this service alone deletes."""
     return {
         "clock_watch": ClockWatch(engine, clock, alarm_seconds=settings.clock_skew_alarm_seconds).run,
-        "purge": Purge(engine, settings).run,
+        "purge": Purge(engine, settings, expiries).run,
     }

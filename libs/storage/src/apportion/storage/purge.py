@@ -7,6 +7,8 @@ machine with a wrong one deletes nothing early.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -31,15 +33,24 @@ REQUEST_IDS = "created_time < now() - make_interval(days => $1)"
 SET_ASIDE = "settled_time < now() - make_interval(days => $1)"
 
 
-class Purge:
-    """One for each worker of a service."""
+class Expiry(NamedTuple):
+    """Rows of a table that go when `is_due`, a condition on their age in days, `$1`."""
 
-    def __init__(self, engine: AsyncEngine, settings: ServiceSettings) -> None:
+    table: str
+    is_due: str
+    days: int
+
+
+class Purge:
+    """One for each worker of a service; `more` is what this service alone deletes."""
+
+    def __init__(self, engine: AsyncEngine, settings: ServiceSettings, more: Sequence[Expiry] = ()) -> None:
         self._engine = engine
         self._expiries = (
-            ("outbox", OUTBOX, settings.outbox_retention_days),
-            ("request_ids", REQUEST_IDS, settings.request_retention_days),
-            ("inbox_set_aside", SET_ASIDE, settings.request_retention_days),
+            Expiry("outbox", OUTBOX, settings.outbox_retention_days),
+            Expiry("request_ids", REQUEST_IDS, settings.request_retention_days),
+            Expiry("inbox_set_aside", SET_ASIDE, settings.request_retention_days),
+            *more,
         )
 
     async def run(self) -> None:

@@ -28,6 +28,7 @@ from apportion.allocation.servicers.masters import MastersServicer
 from apportion.allocation.servicers.statistics import StatisticsServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
+from apportion.allocation.storage.history_expiries import history_expiries
 from apportion.allocation.workers import (
     Dispatcher,
     Floating,
@@ -117,7 +118,7 @@ def _loops(
         clock=clock,
     )
     return {
-        **housekeeping(engine, settings, clock),
+        **housekeeping(engine, settings, clock, history_expiries(settings.history_retention_days)),
         "dispatcher": dispatcher.run,
         "projector": projector.run,
         **_profit_loops(settings, engine, platform, clock),

@@ -55,6 +55,9 @@ class AllocationSettings(ServiceSettings):
     equity_sample_seconds: float = Field(
         default=60.0, gt=0, description="pause between looks at equities for statistics"
     )
+    history_retention_days: int = Field(
+        default=0, ge=0, description="deals and equities of masters and followers are kept this long; 0: for ever"
+    )
     leaderboard_seconds: float = Field(default=300.0, gt=0, description="pause between computations of the leaderboard")
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="pause between comparisons of the books with the trading servers"
