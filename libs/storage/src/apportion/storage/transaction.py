@@ -23,10 +23,16 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     deadlock, a serialization failure or a lock not granted in time, Overloaded when no connection comes free.
     """
     try:
-        async with engine.connect() as connection:
+        connection = await engine.connect()
+        try:
             await _begin(connection)
             yield connection
             await _commit(connection)
+        except BaseException as error:
+            await connection.__aexit__(type(error), error, error.__traceback__)  # rolls back, cancelled or not
+            raise
+        # `async with` would make a task of this, too: after a commit nothing is sent any more.
+        await connection.close()
     except Exception as error:
         failure = database_failure(error)
         if failure is None:
@@ -55,9 +61,15 @@ async def _begin(connection: AsyncConnection) -> None:
 
 
 async def _commit(connection: AsyncConnection) -> None:
-    """A commit that is cancelled on the way leaves a connection of which nobody knows whether its transaction ended."""
+    """As `_begin`: the driver commits, and then SQLAlchemy, for which nothing is left to send.
+
+    After a commit that fails or is cancelled on the way nobody knows whether the connection's transaction has ended.
+    """
+    inner: Any = connection.sync_connection
+    driver: Any = inner.connection.dbapi_connection
     try:
-        await connection.commit()
-    except asyncio.CancelledError as error:
+        await driver._call_and_discard(driver._transaction.commit)
+    except (Exception, asyncio.CancelledError) as error:
         await connection.invalidate(error)
         raise
+    inner.commit()
