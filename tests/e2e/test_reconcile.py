@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -19,6 +21,9 @@ from apportion.devstack.day import FAILURES
 from apportion.devstack.ledger import ENTRY_IN
 from apportion.devstack.scene import Scene, open_scene
 from apportion.devstack.world import E8, Follower
+from apportion.events import Redis
+from apportion.events.received_event import stream_key
+from apportion.storage import PARTITIONS
 from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("reconcile")]
@@ -30,13 +35,22 @@ LOT_STEP = Fraction(1, 100)
 SETTINGS = {
     "ALLOCATION_DEAL_SECONDS": str(DEAL_SECONDS),
     # A busy machine may be slow, but what has left no trace is not opened again.
-    "ALLOCATION_OPEN_SECONDS": "60",
+    "ALLOCATION_OPEN_SECONDS": "15",
     "ALLOCATION_CATCH_UP_SECONDS": "0",
     "ALLOCATION_RECONCILE_SECONDS": "2",
     "ALLOCATION_RECONCILE_RETRY_SECONDS": "0.5",
     "ALLOCATION_CONFIRM_SECONDS": "1",
     "ALLOCATION_FOLLOW_UP_SECONDS": "2",
 }
+LATE_SECONDS = 32.0
+"""Longer than anybody looks for an order."""
+HEADS = """
+    json_to_recordset($1::json) AS h (label bigint, aggregate_type text, aggregate_id text, sequence bigint)
+    WHERE c.consumer LIKE 'allocation%' AND (c.label, c.aggregate_type, c.aggregate_id)
+        = (h.label, h.aggregate_type, h.aggregate_id) AND c.last_sequence < h.sequence
+"""
+BEHIND = f"SELECT FROM inbox_cursors AS c, {HEADS}"
+GO_ON = f"UPDATE inbox_cursors AS c SET last_sequence = h.sequence, parked_time = NULL, failure_count = 0 FROM {HEADS}"
 BY_HAND, REJECTED = allocations_pb2.MISMATCH_NO_MASTER_TRADE, allocations_pb2.MISMATCH_CHILD_REJECTED
 MOVING = {allocations_pb2.CHILD_TRADE_STATE_PENDING, allocations_pb2.CHILD_TRADE_STATE_SENT}
 
@@ -128,6 +142,125 @@ async def test_what_happened_meanwhile_is_followed(scene: Scene, away: Away) -> 
 
     await scene.simulator.close(steady.login, foreign["PositionID"])
     await _close_all(scene)
+
+
+@pytest.mark.timeout(240)
+async def test_an_order_that_the_server_executes_late_is_closed_again(scene: Scene) -> None:
+    """It left no trace while it was asked for, so it is over for everybody; then it is done."""
+    await _set_prices(scene)
+    late, *_ = scene.world.followers["multiplier"]
+    fault = await scene.simulator.add_fault(
+        "latency", endpoint="dealer/send_request", login=late.login, seconds=LATE_SECONDS, count=1
+    )
+    position = await _buy(scene, "multiplier", "EURUSD", "1.00")
+    await eventually(partial(_is_filled_late, scene, late), SETTLE_SECONDS)
+    assert await scene.simulator.admin.fired(fault) == 1
+    await _agree(scene)
+    assert Counter(await _openings(scene))[late.login, position] == 1
+    assert not await _positions(scene, late), "what should not be open is closed"
+    held = await _held(scene)
+    assert all(held[follower.login, position] for follower in scene.world.followers["multiplier"][1:])
+    await _close_all(scene)
+
+
+@pytest.mark.timeout(240)
+async def test_what_no_event_will_ever_tell_is_noticed(scene: Scene) -> None:
+    """All events of an outage are gone, from the streams and from the outbox."""
+    await _set_prices(scene)
+    master, pool = scene.world.masters["copy"], scene.world.masters["pooled"]
+    by_hand, *_ = scene.world.followers["multiplier"]
+    partly = await _buy(scene, "copy", "EURUSD", "1.00")
+    wholly = await _buy(scene, "copy", "EURUSD", "0.80")
+    pooled = await _buy(scene, "pooled", "EURUSD", "1.00")
+    multiplied = await _sell(scene, "multiplier", "GBPUSD", "1.00")
+    await _agree(scene)
+    opened = await _held(scene)
+    before = Counter(await _openings(scene))
+
+    await scene.simulator.add_fault("latency", endpoint="dealer/send_request", seconds=1.0, count=None)
+    filled_meanwhile = await _buy(scene, "multiplier", "EURUSD", "0.60")
+    await eventually(partial(_are_sent, scene, filled_meanwhile), SETTLE_SECONDS)
+    async with _allocation_away(scene):
+        await scene.simulator.close(master.login, partly, "0.40")
+        await scene.simulator.close(master.login, wholly)
+        await scene.simulator.close(pool.login, pooled, "0.30")
+        await scene.simulator.close(by_hand.login, opened[by_hand.login, multiplied][0].ticket)
+        young = await _buy(scene, "copy", "GBPUSD", "0.50")
+        await eventually(partial(_is_all_read, scene), SETTLE_SECONDS)
+        await _lose_events(scene)
+        await scene.simulator.admin.clear_faults()
+
+    await _agree(scene)
+    held = await _held(scene)
+    for follower in scene.world.followers["copy"]:
+        was = sum(position.lots for position in opened[follower.login, partly])
+        assert sum(position.lots for position in held[follower.login, partly]) == was - _half_up(was * Fraction(4, 10))
+        assert not held[follower.login, wholly]
+        assert len(held[follower.login, young]) == 1
+    assert sum(p.lots for f in scene.world.followers["pooled"] for p in held[f.login, pooled]) == Fraction(70, 100)
+    assert not held[by_hand.login, multiplied]
+    assert all(held[follower.login, filled_meanwhile] for follower in scene.world.followers["multiplier"])
+    new = Counter(await _openings(scene)) - before
+    assert all(count == 1 for count in new.values()), "no child twice"
+    assert await _rows(scene, "allocation", BEHIND, await _heads(scene)), "no event told it"
+
+    async with _allocation_away(scene):  # a person has agreed on the state
+        await _rows(scene, "allocation", GO_ON, await _heads(scene))
+    await _close_all(scene)
+
+
+async def _is_filled_late(scene: Scene, follower: Follower) -> bool:
+    return bool(await scene.simulator.admin.deals(follower.login)) and any(
+        deal["Entry"] == ENTRY_IN and deal["Action"] in {"0", "1"} and deal["Symbol"] == "EURUSD"
+        for deal in await scene.simulator.admin.deals(follower.login)
+    )
+
+
+async def _are_sent(scene: Scene, position: int) -> bool:
+    """Whether the orders of a master's new position have been handed over."""
+    query = "SELECT FROM allocations WHERE position_ticket = $1 AND kind = 1 AND dispatch_state = 3"
+    return bool(await _rows(scene, "allocation", query, position))
+
+
+async def _is_all_read(scene: Scene) -> bool:
+    """Whether the connector has read all deals, and all orders have ended."""
+    real = {
+        int(deal["Deal"])
+        for account in scene.world.accounts
+        for deal in await scene.simulator.admin.deals(account.login)
+        if deal["Action"] in {"0", "1"}
+    }
+    read = {row["deal_ticket"] for row in await _rows(scene, "platform-groups", "SELECT deal_ticket FROM deals")}
+    return real <= read and not await _rows(scene, "platform-groups", "SELECT FROM orders WHERE state < 4")
+
+
+async def _lose_events(scene: Scene) -> None:
+    await _rows(scene, "platform-groups", "DELETE FROM outbox WHERE aggregate_type IN ('deals', 'orders')")
+    redis = Redis(scene.stack.valkey.url(0))
+    try:
+        for topic in ("deals", "orders"):
+            for partition in range(PARTITIONS):
+                await redis.command("XTRIM", stream_key(topic, partition), "MAXLEN", "0")
+    finally:
+        await redis.close()
+
+
+async def _heads(scene: Scene) -> str:
+    """The newest number of each aggregate, as JSON."""
+    query = """SELECT json_agg(a)::text AS heads FROM (
+        SELECT label, aggregate_type, aggregate_id, sequence FROM aggregates WHERE aggregate_type IN ('deals', 'orders')
+    ) AS a"""
+    [row] = await _rows(scene, "platform-groups", query)
+    return str(row["heads"])
+
+
+async def _rows(scene: Scene, service: str, query: str, *arguments: object) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(scene.stack.postgres.url("postgres", service.replace("-", "_")))
+    try:
+        rows: list[asyncpg.Record] = await connection.fetch(query, *arguments)
+        return rows
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True)
