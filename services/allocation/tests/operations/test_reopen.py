@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from apportion.allocation.domain.child_trades import ChildTradeState
-from apportion.allocation.domain.copy_settings import CopySettings
+from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
+from apportion.allocation.domain.subscriptions import SubscriptionState
 from apportion.allocation.operations.explain_allocation import explain_allocation
+from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.get_allocation import get_allocation
+from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
@@ -236,6 +239,24 @@ async def test_a_close_or_halt_while_it_waits_ends_it(house):
         (ChildTradeState.REJECTED, "REQUOTE"),
         (ChildTradeState.REJECTED, "OFF_QUOTES"),
     ]
+
+
+@pytest.mark.parametrize("policy", LeavePolicy)
+async def test_who_leaves_meanwhile_gets_no_new_order(house, policy):
+    master = await house.master()
+    leaver = await house.follower(master, 101)
+    await house.follower(master, 102)
+    await house.deal(64, 1.0, position=900)
+    (batch,) = await house.dispatch()
+    await house.tell_refused(batch, "REQUOTE")
+    await house.end(leaver, policy)
+    (again,) = await house.reopen()
+    assert again.account_ids.tolist() == [102]
+    first, _ = await house.children()
+    assert (first.state, first.reason) == (ChildTradeState.REJECTED, "REQUOTE")
+    await follow_up_positions(house.engine, now=house.clock.now())
+    stored = await get_subscription(house.engine, 1, leaver.subscription_id)
+    assert stored.state is SubscriptionState.ENDED
 
 
 async def test_an_old_refusal_told_again_makes_no_second_new_order(house):

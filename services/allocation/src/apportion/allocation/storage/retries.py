@@ -30,13 +30,16 @@ DUE = """
     SELECT DISTINCT label, allocation_id FROM child_trades WHERE retry_time <= $1
     ORDER BY label, allocation_id LIMIT $2
 """
+# Who leaves his master begins nothing any more.
 LOAD = """
     SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
-           string_agg(int8send(target_volume_e8), '') AS targets_e8,
+           string_agg(int8send(wanted_e8), '') AS targets_e8,
            string_agg(int8send((reason = ANY($3::text[]))::int), '') AS rejected
     FROM (
-        SELECT * FROM child_trades WHERE label = $1 AND allocation_id = $2 AND retry_time <= $4
-        ORDER BY child_trade_id FOR UPDATE
+        SELECT c.child_trade_id, c.reason, CASE s.state WHEN 1 THEN c.target_volume_e8 ELSE 0 END AS wanted_e8
+        FROM child_trades AS c JOIN subscriptions AS s USING (subscription_id)
+        WHERE c.label = $1 AND c.allocation_id = $2 AND c.retry_time <= $4
+        ORDER BY c.child_trade_id FOR UPDATE OF c
     ) AS ordered
 """
 # The new order asks for what is to be open by now: the child's volume becomes its target.
