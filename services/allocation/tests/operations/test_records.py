@@ -17,7 +17,7 @@ from apportion.allocation.operations.follow_up_positions import follow_up_positi
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.refresh_floating import refresh_floating
 from apportion.allocation.operations.update_master import MasterChange, UpdateMaster, update_master
-from apportion.allocation.workers import Floating
+from apportion.allocation.server_workers import Floating
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
@@ -74,7 +74,7 @@ class TestFloating:
         await house.deal(64, 1.0, position=900)
         await house.deal(64, 1.0, position=901)
         positions = StubPositions(house.clock, {900: 1_000, 901: -6, 999: 5})
-        assert await refresh_floating(house.engine, positions) == 2
+        assert await refresh_floating(house.engine, positions, 1, 7) == 2
         assert positions.asked == [[64]]
         assert await floating(house) == [750, 250, -5, -2]  # 4.5 and 1.5, each by itself
 
@@ -83,37 +83,46 @@ class TestFloating:
         await house.deal(64, 1.0, position=900)
         await house.follower(master, 102, equity_minor=1)
         await house.deal(64, 3.0, position=900)
-        await refresh_floating(house.engine, StubPositions(house.clock, {900: 800}))
+        await refresh_floating(house.engine, StubPositions(house.clock, {900: 800}), 1, 7)
         assert await floating(house) == [200, 300, 300]
 
     async def test_newer_news_win_and_an_outage_changes_nothing(self, house):
         await pooled(house, 1)
         await house.deal(64, 1.0, position=900)
         positions = StubPositions(house.clock, {900: 100})
-        await refresh_floating(house.engine, positions)
+        await refresh_floating(house.engine, positions, 1, 7)
         positions.floating_minor, positions.age_seconds = {900: 50}, 1
-        await refresh_floating(house.engine, positions)
+        await refresh_floating(house.engine, positions, 1, 7)
         assert await floating(house) == [100]
         positions.is_away = True
-        assert await refresh_floating(house.engine, positions) == 0
+        assert await refresh_floating(house.engine, positions, 1, 7) == 0
         assert await floating(house) == [100]
 
     async def test_closed_records_float_no_more(self, house):
         await pooled(house, 1)
         await house.deal(64, 1.0, position=900)
         positions = StubPositions(house.clock, {900: 100})
-        await refresh_floating(house.engine, positions)
+        await refresh_floating(house.engine, positions, 1, 7)
         await house.deal(64, -1.0, position=900, entry=OUT)
         assert await floating(house) == [0]
-        assert await refresh_floating(house.engine, positions) == 0
+        assert await refresh_floating(house.engine, positions, 1, 7) == 0
 
     async def test_the_loop_looks_again_and_again(self, house):
         await pooled(house, 1)
         await house.deal(64, 1.0, position=900)
         positions = StubPositions(house.clock, {900: 100})
+        other = StubPositions(house.clock, {900: 100})
+        workers = [
+            Floating(house.engine, asked, owner, house.clock, pause_seconds=0.01)
+            for asked, owner in ((positions, "one"), (other, "other"))
+        ]
         async with Background() as background:
-            background.spawn("floating", Floating(house.engine, positions, pause_seconds=0.01).run)
+            background.spawn("floating", workers[0].run)
             await eventually(lambda: len(positions.asked) > 2)
+            background.spawn("floating_too", workers[1].run)
+            before = len(positions.asked)
+            await eventually(lambda: len(positions.asked) > before + 20)
+        assert other.asked == [], "one asks for all"
 
 
 class TestLeaving:

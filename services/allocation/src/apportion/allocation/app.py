@@ -22,6 +22,7 @@ from apportion.allocation.adapters.transfers import PlatformTransfers
 from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, payout_handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
+from apportion.allocation.server_workers import Floating, Reconciler
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.distributions import DistributionsServicer
 from apportion.allocation.servicers.masters import MastersServicer
@@ -31,11 +32,9 @@ from apportion.allocation.settings import AllocationSettings
 from apportion.allocation.storage.history_expiries import history_expiries
 from apportion.allocation.workers import (
     Dispatcher,
-    Floating,
     FollowUp,
     Payer,
     Projector,
-    Reconciler,
     Reopener,
     Statistician,
 )
@@ -167,7 +166,7 @@ def _profit_loops(settings: AllocationSettings, engine: AsyncEngine, platform: g
         pause_seconds=settings.payout_seconds,
     )
     positions = PlatformPositions(platform, settings.call_seconds)
-    floating = Floating(engine, positions, pause_seconds=settings.floating_seconds)
+    floating = Floating(engine, positions, settings.worker_id, clock, pause_seconds=settings.floating_seconds)
     return {"payer": payer.run, "floating": floating.run}
 
 

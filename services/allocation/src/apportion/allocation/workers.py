@@ -8,29 +8,24 @@ from datetime import timedelta
 from types import MappingProxyType
 
 import structlog
-from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
 from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.domain.retries import Retries
-from apportion.allocation.operations.count_mismatches import count_mismatches
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.modify_stops import repeat_stops
 from apportion.allocation.operations.pay_out import pay_out
-from apportion.allocation.operations.ports import Orders, Positions, Retelling, States, Transfers
+from apportion.allocation.operations.ports import Orders, States, Transfers
 from apportion.allocation.operations.project_children import BATCH, project_children
-from apportion.allocation.operations.reconcile_positions import Reconciling, reconcile_positions
-from apportion.allocation.operations.refresh_floating import refresh_floating
 from apportion.allocation.operations.refresh_leaderboard import refresh_leaderboard
 from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.operations.sample_equities import sample_equities
 from apportion.allocation.storage.allocations import list_undispatched
-from apportion.allocation.storage.deviations import list_watched_servers
 from apportion.errors import DomainError
-from apportion.runtime import Background, Clock
+from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, LeaseKeeper
 
@@ -39,12 +34,6 @@ log = structlog.get_logger()
 CONCURRENT_DISPATCHES = 8
 UNDISPATCHED_BATCH = 100
 NOTHING: Mapping[int, ChildOrders] = MappingProxyType({})
-SERVERS_SECONDS = 5.0
-MISMATCHES = Gauge(
-    "apportion_allocation_mismatches",
-    "Rows that do not add up and are not normal: of master trades, of child trades, and positions opened by hand.",
-    ["label", "trading_server", "rows"],
-)
 
 
 class Dispatcher:
@@ -127,20 +116,6 @@ class Payer:
         while True:
             while await pay_out(self._engine, self._transfers, self._clock, self._backoff):
                 pass
-            await asyncio.sleep(self._pause_seconds)
-
-
-class Floating:
-    """Refreshes the floating profit of artificial records, while there are any."""
-
-    def __init__(self, engine: AsyncEngine, positions: Positions, *, pause_seconds: float) -> None:
-        self._engine = engine
-        self._positions = positions
-        self._pause_seconds = pause_seconds
-
-    async def run(self) -> None:
-        while True:
-            await refresh_floating(self._engine, self._positions)
             await asyncio.sleep(self._pause_seconds)
 
 
@@ -248,118 +223,4 @@ class Statistician:
                 log.warning("statistics_delayed", step=step.__name__, reason=error.reason, message=error.message)
             except Exception:
                 log.exception("statistics_failed", step=step.__name__)
-            await asyncio.sleep(pause_seconds)
-
-
-class Reconciler:
-    """Compares the books with the trading servers: at the start, at once when a server is back, and every minute.
-    Deals and results of orders that seem to have been missed are asked for and booked.
-
-    Each server is one worker's, by a lease that every write checks.
-    """
-
-    def __init__(
-        self,
-        engine: AsyncEngine,
-        positions: Positions,
-        retelling: Retelling,
-        dispatcher: Dispatcher,
-        owner: str,
-        clock: Clock,
-        *,
-        rules: Reconciling,
-        pause_seconds: float,
-        retry_seconds: float,
-    ) -> None:
-        self._engine = engine
-        self._positions = positions
-        self._retelling = retelling
-        self._dispatcher = dispatcher
-        self._clock = clock
-        self._rules = rules
-        self._pause_seconds = pause_seconds
-        self._retry_seconds = retry_seconds
-        self._watches: dict[str, asyncio.Task[None]] = {}
-        self._keeper = LeaseKeeper(
-            engine, "reconcile", [], owner, clock=clock, on_acquire=self._begin, on_release=self._end
-        )
-
-    async def run(self) -> None:
-        async with Background() as background:
-            await self._find_servers()
-            background.spawn("reconcile_leases", self._keeper.run)
-            await background.spawn("reconcile_servers", self._follow_servers)
-
-    async def look(self, lease: Lease) -> float:
-        """One comparison of a server. Returns the pause until the next."""
-        label, trading_server_id = map(int, lease.key.split("/"))
-        try:
-            done = await reconcile_positions(
-                self._engine,
-                self._positions,
-                label,
-                trading_server_id,
-                self._rules,
-                lease=lease,
-                now=self._clock.now(),
-            )
-            if done.adopted_count:
-                self._dispatcher.dispatch(await follow_up_positions(self._engine, now=self._clock.now()))
-        except DomainError as error:
-            log.warning("positions_not_compared", server=lease.key, reason=error.reason, message=error.message)
-            return self._retry_seconds
-        for missed in done.missed:
-            await self._catch_up(
-                self._retelling.deals(lease, label, missed.account_ids, missed.position_tickets, missed.since_time)
-            )
-        for allocation_id in done.unanswered:
-            await self._catch_up(self._retelling.orders(lease, label, allocation_id))
-        await self._count(label, trading_server_id)
-        return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
-
-    async def _catch_up(self, booking: Awaitable[None]) -> None:
-        """What cannot be booked keeps nothing else from it, and is tried again in the next round."""
-        try:
-            await booking
-        except DomainError as error:
-            log.warning("missed_not_booked", reason=error.reason, message=error.message)
-        except Exception:
-            log.exception("missed_not_booked")
-
-    async def _count(self, label: int, trading_server_id: int) -> None:
-        try:
-            counts = await count_mismatches(self._engine, label, trading_server_id)
-        except DomainError as error:
-            log.warning("mismatches_not_counted", trading_server_id=trading_server_id, reason=error.reason)
-            return
-        for rows, count in counts.items():
-            MISMATCHES.labels(label, trading_server_id, rows).set(count)
-
-    async def _follow_servers(self) -> None:
-        while True:
-            await asyncio.sleep(SERVERS_SECONDS)
-            await self._find_servers()
-
-    async def _find_servers(self) -> None:
-        async with transaction(self._engine) as tx:
-            servers = await list_watched_servers(tx)
-        self._keeper.replace_keys([f"{label}/{trading_server_id}" for label, trading_server_id in servers])
-
-    async def _begin(self, lease: Lease) -> None:
-        self._watches[lease.key] = asyncio.create_task(self._watch(lease), name=f"reconcile_{lease.key}")
-
-    async def _end(self, lease: Lease) -> None:
-        watch = self._watches.pop(lease.key)
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-        label, trading_server = lease.key.split("/")
-        MISMATCHES.remove_by_labels({"label": label, "trading_server": trading_server})
-
-    async def _watch(self, lease: Lease) -> None:
-        while True:
-            try:
-                pause_seconds = await self.look(lease)
-            except Exception:
-                log.exception("reconcile_failed", server=lease.key)
-                pause_seconds = self._retry_seconds
             await asyncio.sleep(pause_seconds)

@@ -21,27 +21,26 @@ log = structlog.get_logger()
 MAX_ACCOUNTS = 5_000
 
 
-async def refresh_floating(engine: AsyncEngine, positions: Positions) -> int:
-    """Asks for the open positions of all masters who distribute profit. Returns how many openings were refreshed.
+async def refresh_floating(engine: AsyncEngine, positions: Positions, label: int, trading_server_id: int) -> int:
+    """Asks a server for the open positions of all masters who distribute profit. Returns how many openings were
+    refreshed.
 
     Weather: what a server does not tell now stays as it was, and older news never replace newer.
     """
     async with transaction(engine) as tx:
-        openings = await list_open_openings(tx)
+        openings = await list_open_openings(tx, label, trading_server_id)
     refreshed_count = 0
-    for (label, server_id), group in groupby(openings, key=lambda row: (row.label, row.trading_server_id)):
-        of_server = list(group)
-        account_ids = sorted({opening.account_id for opening in of_server})
-        for first in range(0, len(account_ids), MAX_ACCOUNTS):
-            try:
-                report = await positions.report(label, account_ids[first : first + MAX_ACCOUNTS])
-            except DomainError as error:
-                log.warning("floating_not_refreshed", label=label, trading_server_id=server_id, reason=error.reason)
-                continue
-            allocation_ids, floating_minor = _by_opening(of_server, report)
-            async with transaction(engine) as tx:
-                await save_floating(tx, allocation_ids, floating_minor, report.observed_time)
-            refreshed_count += len(allocation_ids)
+    account_ids = sorted({opening.account_id for opening in openings})
+    for first in range(0, len(account_ids), MAX_ACCOUNTS):
+        try:
+            report = await positions.report(label, account_ids[first : first + MAX_ACCOUNTS])
+        except DomainError as error:
+            log.warning("floating_not_refreshed", label=label, trading_server_id=trading_server_id, reason=error.reason)
+            continue
+        allocation_ids, floating_minor = _by_opening(openings, report)
+        async with transaction(engine) as tx:
+            await save_floating(tx, allocation_ids, floating_minor, report.observed_time)
+        refreshed_count += len(allocation_ids)
     return refreshed_count
 
 

@@ -43,10 +43,10 @@ REDUCE = """
     FROM locked AS l WHERE c.child_trade_id = l.child_trade_id
 """
 LIST_OPEN = """
-    SELECT o.allocation_id, o.position_ticket, o.open_volume_e8, m.label, m.account_id, m.trading_server_id
+    SELECT o.allocation_id, o.position_ticket, o.open_volume_e8, m.account_id
     FROM record_openings AS o JOIN masters AS m USING (master_id)
-    WHERE o.open_volume_e8 > 0
-    ORDER BY m.label, m.trading_server_id, m.account_id, o.position_ticket, o.allocation_id
+    WHERE o.open_volume_e8 > 0 AND m.label = $1 AND m.trading_server_id = $2
+    ORDER BY m.account_id, o.position_ticket, o.allocation_id
 """
 FLOAT = """
     UPDATE record_openings AS o SET floating_profit_minor = n.floating_minor, floating_time = $3
@@ -65,9 +65,7 @@ class OpenOpening:
     allocation_id: int
     position_ticket: int
     open_volume_e8: int
-    label: int
     account_id: int
-    trading_server_id: int
 
 
 async def save_opening(tx: AsyncConnection, allocation: Allocation) -> None:
@@ -113,9 +111,9 @@ async def reduce_openings(
     await fetch_arrays(tx, REDUCE, allocation_ids, open_volumes_e8, master_id, position_ticket)
 
 
-async def list_open_openings(tx: AsyncConnection) -> list[OpenOpening]:
-    """All of which something is open, in the order of labels, servers, accounts and positions."""
-    return [OpenOpening(**row) for row in await fetch_arrays(tx, LIST_OPEN)]
+async def list_open_openings(tx: AsyncConnection, label: int, trading_server_id: int) -> list[OpenOpening]:
+    """All on a server of which something is open, in the order of accounts and positions."""
+    return [OpenOpening(**row) for row in await fetch_arrays(tx, LIST_OPEN, label, trading_server_id)]
 
 
 async def save_floating(
