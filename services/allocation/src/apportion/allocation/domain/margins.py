@@ -18,15 +18,20 @@ def falling_out(inputs: OpenInputs, rows: Rows, volumes_e8: Int64Array) -> Rows:
     equity ÷ (margin + volume × contract size × conversion rate ÷ leverage) < percent ÷ 100, compared as exact products.
     No percent: never.
     """
-    watched = inputs.subscriptions.percents_e8[rows] > 0
-    rows, volumes_e8 = rows[watched], volumes_e8[watched]
-    if not rows.size:
-        return rows
-    equities, margins = inputs.bases[rows], inputs.figures.margins[rows]
-    leverages, percents_e8 = inputs.figures.leverages[rows], inputs.subscriptions.percents_e8[rows]
+    percents_e8 = inputs.subscriptions.percents_e8[rows]
+    if not percents_e8.all():
+        watched = percents_e8 > 0
+        rows, volumes_e8, percents_e8 = rows[watched], volumes_e8[watched], percents_e8[watched]
+    equities, margins, leverages = (
+        column[rows] for column in (inputs.bases, inputs.figures.margins, inputs.figures.leverages)
+    )
     lot_price = inputs.contract_size * inputs.conversion_e8 * 10**inputs.currency_digits
-    has = equities * float(100 * E8**3) * leverages
-    needs = percents_e8 * (margins * float(E8**2) * leverages + volumes_e8 * float(lot_price))
+    has = leverages * float(100 * E8**3)
+    has *= equities
+    needs = leverages * float(E8**2)
+    needs *= margins
+    needs += volumes_e8 * float(lot_price)
+    needs *= percents_e8
     falls: NDArray[np.bool_] = has < needs
     doubtful = np.flatnonzero(np.abs(has - needs) <= _DOUBTFUL * np.maximum(has, needs))
     if doubtful.size:
