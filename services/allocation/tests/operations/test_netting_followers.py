@@ -7,19 +7,27 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from trading_server import Server
 
 from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.child_listing import ChildFilters
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, LeavePolicy
+from apportion.allocation.domain.mismatch import Mismatch
+from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.domain.subscriptions import SubscriptionChange
 from apportion.allocation.errors import MarginModeUnknown, NettingPositionsOpen, NettingStops
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
+from apportion.allocation.operations.list_child_trades import list_child_trades
+from apportion.allocation.operations.reconcile_positions import Pass, Reconciling, reconcile_positions
 from apportion.allocation.operations.update_subscription import UpdateSubscription, update_subscription
 from apportion.allocation.storage.allocations import list_undispatched
+from apportion.allocation.storage.child_listing import FIRST
 from apportion.allocation.storage.net_deals import REDUCED
 from apportion.money import E8
 from apportion.storage import RequestKey, transaction
+from apportion.storage.leases import LeaseKeeper
 
 IN, OUT, IN_OUT = 1, 2, 3
 FILLED, CLOSED, DETACHED = ChildTradeState.FILLED, ChildTradeState.CLOSED, ChildTradeState.DETACHED
@@ -271,6 +279,35 @@ async def test_trades_before_the_subscription_are_not_in_the_books(server):
     await server.house.deal(101, -1.0, position=4_000, entry=OUT, observed_time=before)
     async with transaction(server.house.engine) as tx:
         assert (await tx.exec_driver_sql("SELECT count(*) FROM net_deals")).scalar_one() == 0
+
+
+async def test_a_position_that_is_not_the_sum_of_its_children_is_shown_with_all_of_them(server):
+    house = server.house
+    await open_two(server)
+    shown, rules = Server(house), Reconciling(5, OrphanPolicy.CLOSE)
+    shown.positions[64, 900], shown.positions[64, 901] = (2 * E8, 0), (-E8, 0)
+    keeper = LeaseKeeper(house.engine, "reconcile", ["1/7"], "tester", clock=house.clock)
+    await keeper.refresh()
+
+    async def look_twice(volume_e8: int) -> Pass:
+        shown.positions[101, 7_777] = (volume_e8, 1)  # a ticket that no child has: the account was turned since
+        for _ in range(2):
+            house.clock.advance(5)
+            done = await reconcile_positions(
+                house.engine, shown, 1, 7, rules, lease=keeper.held["1/7"], now=house.clock.now()
+            )
+        return done
+
+    async def flagged() -> list[tuple[int, tuple[Mismatch, ...]]]:
+        filters = ChildFilters(only_mismatched=True)
+        found = await list_child_trades(house.engine, 1, filters, behind=FIRST, limit=10)
+        return [(row.child.open_volume_e8, row.mismatches) for row in found]
+
+    assert (await look_twice(E8)).deviation_count == 0
+    assert (await look_twice(E8 // 2)).deviation_count == 1
+    assert [mismatches for _, mismatches in await flagged()] == [(Mismatch.CHILD_EXTRA,), (Mismatch.CHILD_MISSING,)]
+    assert (await look_twice(E8)).adopted_count == 0
+    assert await flagged() == []
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -133,6 +133,13 @@ async def test_stops_of_a_turned_position_are_told_by_the_ticket_of_its_deals(pl
     await simulator.sell(master.login, "EURUSD", "1.50", sl="1.15000")
     (turned,) = await platform.positions(master.account_id)
     assert turned.position_ticket != lasting
+    request = trading_pb2.BatchGetPositionsRequest(account_ids=[master.account_id])
+
+    async def shown() -> bool:
+        answer = await platform.trading.BatchGetPositions(request, **platform.options())
+        return list(answer.positions.position_tickets) == [lasting]
+
+    await eventually(shown, 60)
     await simulator.modify(master.login, turned.position_ticket, sl="1.16000", tp="1.02000")
     expected = [(master.account_id, lasting, 116_000_000, 102_000_000)]
 

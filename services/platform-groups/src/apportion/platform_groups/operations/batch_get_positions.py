@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import check_open
+from apportion.platform_groups.domain.accounts import Account, check_open
 from apportion.platform_groups.domain.server_facts import ServerPosition
-from apportion.platform_groups.domain.states import AccountState
+from apportion.platform_groups.domain.states import AccountKind, AccountState, MarginMode
 from apportion.platform_groups.errors import ServersMixed
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.accounts import find_accounts, load_accounts
+from apportion.platform_groups.storage.deals import find_lasting_tickets
 from apportion.storage import transaction
 
 
@@ -34,6 +35,8 @@ async def batch_get_positions(
     leave_out_closed: bool,
 ) -> PositionsReport:
     """Asked of the server itself: all or an error. Accounts that are unknown or not open may be left out.
+
+    A position of a master's netting account has the ticket of its deals, also when it was turned around since.
 
     Raises NotFound, AccountNotOpen, ServersMixed, TradingServerUnavailable.
     """
@@ -56,4 +59,24 @@ async def batch_get_positions(
         server = await servers.get(server_ids[0])
         found = await server.positions_of_logins(sorted(account_of))
     positions = [(account_of[position.login], position) for position in found]
+    positions = await _with_lasting_tickets(engine, server_ids[0], accounts, positions)
     return PositionsReport(sorted(positions, key=lambda row: (row[0], row[1].position_ticket)), left)
+
+
+async def _with_lasting_tickets(
+    engine: AsyncEngine,
+    trading_server_id: int,
+    accounts: Mapping[int, Account],
+    positions: Sequence[tuple[int, ServerPosition]],
+) -> list[tuple[int, ServerPosition]]:
+    modes = (AccountKind.MASTER, MarginMode.NETTING)
+    netting = {key for key, account in accounts.items() if (account.kind, account.margin_mode) == modes}
+    netted = [position.position_ticket for account_id, position in positions if account_id in netting]
+    if not netted:
+        return list(positions)
+    async with transaction(engine) as tx:
+        lasting = await find_lasting_tickets(tx, trading_server_id, sorted(netting), netted)
+    return [
+        (account_id, replace(position, position_ticket=lasting.get(position.position_ticket, position.position_ticket)))
+        for account_id, position in positions
+    ]

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.platform_groups.domain.position_stops import Stops, changed_stops
 from apportion.platform_groups.operations.ports import NewId
+from apportion.platform_groups.storage.deals import find_lasting_tickets
 from apportion.platform_groups.storage.events import append_stops_observed
-from apportion.platform_groups.storage.position_stops import delete_stops, find_opened, load_stops, save_stops
+from apportion.platform_groups.storage.position_stops import delete_stops, load_stops, save_stops
 from apportion.rpc import set_column, to_timestamp
 from apportion.storage import partition_of, transaction
 from apportion.storage.leases import Lease, check_fence
@@ -41,7 +42,7 @@ async def observe_stops(
         known = await load_stops(tx, trading_server_id)
         changed = changed_stops(known, seen)
         strangers = {ticket: stops for ticket, stops in seen.items() if ticket not in known}
-        told = await find_opened(tx, trading_server_id, strangers) if strangers else {}
+        told = await find_lasting_tickets(tx, trading_server_id, sorted(account_ids), list(strangers))
         begun = {ticket: replace(strangers[ticket], lasting_ticket=lasting) for ticket, lasting in told.items()}
         await save_stops(tx, trading_server_id, changed | begun, now)
         gone = [ticket for ticket, stops in known.items() if stops.account_id in account_ids and ticket not in seen]

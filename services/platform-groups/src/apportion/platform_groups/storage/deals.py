@@ -49,6 +49,16 @@ OF_POSITIONS = """
     ) AS newest ORDER BY deal_ticket
 """
 
+LASTING = """
+    SELECT position_ticket AS ticket, position_ticket AS lasting_ticket, 0 AS rank FROM deals
+    WHERE trading_server_id = $1 AND account_id = ANY($2::bigint[]) AND position_ticket = ANY($3::bigint[])
+    UNION
+    SELECT order_ticket, position_ticket, 1 FROM deals
+    WHERE trading_server_id = $1 AND account_id = ANY($2::bigint[]) AND order_ticket = ANY($3::bigint[])
+      AND entry IN (1, 3)
+    ORDER BY rank
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedDeal:
@@ -104,6 +114,17 @@ async def insert_deals(
     ]
     rows = await fetch_arrays(tx, INSERT, *parameters)
     return {row["deal_ticket"]: (row["order_id"], row["transfer_id"]) for row in rows}
+
+
+async def find_lasting_tickets(
+    tx: AsyncConnection, trading_server_id: int, account_ids: Sequence[int], position_tickets: Sequence[int]
+) -> dict[int, int]:
+    """By position ticket the one that the position's deals keep, of those positions of which a deal was told.
+
+    A position's ticket is that of the order that opened it, or turned it around; its deals keep the first one.
+    """
+    rows = await fetch_arrays(tx, LASTING, trading_server_id, list(account_ids), list(position_tickets))
+    return {row["ticket"]: row["lasting_ticket"] for row in rows}
 
 
 async def load_submitted(tx: AsyncConnection, order_ids: Sequence[int]) -> dict[int, SubmittedOrder]:

@@ -45,26 +45,6 @@ async def load_stops(tx: AsyncConnection, trading_server_id: int) -> dict[int, S
     }
 
 
-async def find_opened(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops]) -> dict[int, int]:
-    """Those of these positions of which a deal was told, with the ticket that their deals keep.
-
-    A position's ticket is that of the order that opened it, or turned it around.
-    """
-    query = text(
-        """SELECT order_ticket AS ticket, position_ticket AS lasting_ticket, 1 AS rank FROM deals
-        WHERE trading_server_id = :id AND account_id = ANY(CAST(:account_ids AS bigint[])) AND entry IN (1, 3)
-          AND order_ticket = ANY(CAST(:tickets AS bigint[]))
-        UNION
-        SELECT position_ticket, position_ticket, 0 FROM deals
-        WHERE trading_server_id = :id AND account_id = ANY(CAST(:account_ids AS bigint[]))
-          AND position_ticket = ANY(CAST(:tickets AS bigint[]))
-        ORDER BY rank"""
-    )
-    account_ids = sorted({each.account_id for each in stops.values()})
-    values = {"id": trading_server_id, "account_ids": account_ids, "tickets": list(stops)}
-    return {row.ticket: row.lasting_ticket for row in await tx.execute(query, values)}
-
-
 async def save_stops(tx: AsyncConnection, trading_server_id: int, stops: Mapping[int, Stops], now: datetime) -> None:
     if stops:
         await _put(tx, REPLACE, trading_server_id, stops, now)
