@@ -16,6 +16,8 @@ from apportion.rpc import call_options
 from apportion.storage import transaction
 from apportion.testing.servers import running_server
 
+PAY = "UPDATE payouts SET state = 3, next_time = NULL, settle_time = now()"
+
 
 class Client:
     def __init__(self, channel) -> None:
@@ -56,7 +58,7 @@ async def two_closes(house):
 async def test_a_distribution_shows_each_way_and_each_payout(house, client):
     await two_closes(house)
     async with transaction(house.engine) as tx:
-        query = "UPDATE payouts SET state = 4, reason = 'INSUFFICIENT_FUNDS' WHERE account_id = 102"
+        query = "UPDATE payouts SET state = 4, reason = 'INSUFFICIENT_FUNDS' WHERE credit_account_id = 102"
         await tx.execute(text(query))
     newest, oldest = (await listed(client)).distributions
     assert (oldest.profit_minor, oldest.commission_minor, newest.profit_minor) == (10_000, -6, -2)
@@ -88,7 +90,7 @@ async def test_pages_filters_and_who_owes(house, client):
     assert len((await listed(client, master_id=master.master_id)).distributions) == 2
     assert len((await listed(client, master_id=master.master_id + 1)).distributions) == 0
     async with transaction(house.engine) as tx:
-        await tx.execute(text("UPDATE payouts SET state = 3 WHERE allocation_id % 2 = 0"))
+        await tx.execute(text(f"{PAY} WHERE allocation_id % 2 = 0"))
     unpaid = (await listed(client, only_unpaid=True)).distributions
     assert [row.allocation_id % 2 for row in unpaid] == [1]
 
@@ -103,3 +105,30 @@ async def test_other_labels_see_nothing_and_shapes_are_checked(house, client):
         await shown(client, 0)
     with pytest.raises(InvalidArgument):
         await shown(client, 1, first_row_index=-1)
+
+
+async def test_what_belongs_to_nobody_is_found(house, client):
+    master = await two_closes(house)
+    assert (await listed(client, only_undistributed=True)).distributions == []
+    async with transaction(house.engine) as tx:
+        await tx.execute(text("UPDATE subscriptions SET active = false"))
+        await tx.execute(text("UPDATE masters SET set_version = set_version + 1"))
+    await house.deal(64, 1.0, position=901)
+    await house.deal(64, -1.0, position=901, entry=events_pb2.DEAL_ENTRY_OUT, money=(42, 0, 0))
+    (found,) = (await listed(client, only_undistributed=True, master_id=master.master_id)).distributions
+    assert (found.undistributed_minor, found.undistributed_reason, found.row_count) == (42, "INACTIVE", 0)
+
+
+async def test_what_was_written_off_is_shown_apart(house, client):
+    await two_closes(house)
+    (_, oldest) = (await listed(client)).distributions
+    async with transaction(house.engine) as tx:
+        await tx.execute(
+            text("UPDATE payouts SET state = 4, reason = 'ACCOUNT_NOT_OPEN' WHERE credit_account_id = 102")
+        )
+        await tx.execute(text("UPDATE payouts SET state = 5, next_time = NULL, settle_time = now() WHERE state = 4"))
+    page = await shown(client, oldest.allocation_id)
+    distribution = page.distribution
+    assert (distribution.unpaid_count, distribution.refused_count, distribution.unpaid_minor) == (2, 0, 6_663)
+    assert (distribution.written_off_count, distribution.written_off_minor) == (1, 3_331)
+    assert page.rows[1].payout_state == distributions_pb2.PAYOUT_STATE_WRITTEN_OFF

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from sqlalchemy import text
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import CopySettings
+from apportion.allocation.domain.distributions import DistributionFilter
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.operations.explain_allocation import explain_allocation
+from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
 from apportion.allocation.storage.distributions import list_distributions, load_distribution
+from apportion.allocation.workers import UNDISTRIBUTED_COUNT, UNDISTRIBUTED_MINOR, UndistributedWatch
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.money import E8, INT64_MAX
 from apportion.storage import RequestKey, transaction
@@ -32,7 +37,7 @@ async def pooled(house, *equities_minor, **terms):
 async def distributions(house):
     """(header, columns) in the order of the deals."""
     async with transaction(house.engine) as tx:
-        headers = await list_distributions(tx, 1, master_id=0, only_unpaid=False, before=INT64_MAX, limit=100)
+        headers = await list_distributions(tx, 1, DistributionFilter(), before=INT64_MAX, limit=100)
         return [await load_distribution(tx, 1, header.allocation_id) for header in reversed(headers)]
 
 
@@ -47,8 +52,11 @@ async def records(house):
 async def payouts(house):
     """(account, amount) of all payouts, in the order in which they are made."""
     async with transaction(house.engine) as tx:
-        rows = await tx.execute(text("SELECT account_id, amount_minor FROM payouts ORDER BY item_id"))
-        return [tuple(row) for row in rows]
+        query = "SELECT debit_account_id, credit_account_id, amount_minor FROM payouts ORDER BY item_id"
+        return [
+            (credit, amount) if debit == 64 else (debit, -amount)
+            for debit, credit, amount in await tx.execute(text(query))
+        ]
 
 
 async def test_an_open_makes_records_and_sends_nothing(house):
@@ -163,6 +171,7 @@ async def test_a_halt_keeps_everybody_out_and_closes_go_on(house):
     await house.deal(64, -1.0, position=900, entry=OUT, money=(100, 0, 0))
     (nobodys, _), _ = await distributions(house)
     assert (nobodys.undistributed_minor, nobodys.row_count) == (77, 0)
+    assert nobodys.undistributed_reason == "PAUSED_BY_RISK"
     assert await payouts(house) == [(101, 50), (102, 50)]
 
 
@@ -173,6 +182,54 @@ async def test_percents_below_100_leave_the_rest_with_the_master(house):
     await house.deal(64, -1.0, position=900, entry=OUT, money=(1_000, 0, 0))
     ((header, _),) = await distributions(house)
     assert (await payouts(house), header.undistributed_minor) == ([(101, 300)], 700)
+    assert header.undistributed_reason == "PERCENT_BELOW_100"
+
+
+async def test_money_that_is_nobodys_says_why(house):
+    """Nobody subscribed, nobody's state is known, or those who count are filtered: it stays with the master, shown."""
+    master = await pooled(house)
+
+    async def close(position, profit_minor, **deal):
+        await house.deal(64, 1.0, position=position, **deal)
+        await house.deal(64, -1.0, position=position, entry=OUT, money=(profit_minor, 0, 0))
+
+    await close(900, 5)
+    await house.follower(master, 101, equity_minor=1)
+    house.states.observed_time = house.clock.now() - timedelta(seconds=11)
+    await close(901, -7, observed_time=house.clock.now() - timedelta(seconds=5))
+    house.states.observed_time = house.clock.now()
+    await close(902, 100)
+    found = [header for header, _ in await distributions(house)]
+    shown = [(header.undistributed_minor, header.undistributed_reason, header.row_count) for header in found]
+    assert shown == [(5, "NO_SUBSCRIPTIONS", 0), (-7, "STALE_STATE", 0), (0, "", 1)]
+    assert await payouts(house) == [(101, 100)]
+    summary = await get_master_summary(house.engine, house.desk, 1, master.master_id, now=house.clock.now())
+    assert summary.profit.undistributed_minor == -2
+
+
+async def test_recent_money_that_is_nobodys_is_counted(house):
+    master = await pooled(house, method=AllocationMethod.DIVIDE_BY_PERCENT)
+    await house.follower(master, 101, percent_e8=30 * E8)
+    for position, profit_minor in ((900, 1_000), (901, -500)):
+        await house.deal(64, 1.0, position=position)
+        await house.deal(64, -1.0, position=position, entry=OUT, money=(profit_minor, 0, 0))
+    watch = UndistributedWatch(house.engine, house.clock)
+    names = ("1", "USD", "PERCENT_BELOW_100")
+    await watch.measure()
+    assert UNDISTRIBUTED_MINOR.labels(*names)._value.get() == 700 + 350
+    assert UNDISTRIBUTED_COUNT.labels(*names)._value.get() == 2
+    house.clock.advance(86_401)
+    await watch.measure()
+    assert names not in UNDISTRIBUTED_MINOR._metrics
+
+
+async def test_a_symbol_that_the_server_does_not_offer_is_distributed_too(house):
+    """Nobody trades the records: they need no symbol."""
+    await pooled(house, 3, 1)
+    await house.deal(64, 1.0, position=900, symbol="XAUUSD")
+    await house.deal(64, -1.0, position=900, symbol="XAUUSD", entry=OUT, money=(100, 0, 0))
+    assert await payouts(house) == [(101, 75), (102, 25)]
+    assert {record.state for record in await records(house)} == {ChildTradeState.CLOSED}
 
 
 async def test_a_deal_that_was_read_late_is_distributed_all_the_same(house):

@@ -17,9 +17,16 @@ from apportion.payments.payments import Payments
 from apportion.payments.schema import guard_payments, payment_columns, payment_constraints, payment_decisions
 from apportion.payments.servicer import PaymentsServicer
 from apportion.payments.settings import PaymentSettings, Waits
-from apportion.payments.transfers import PlatformTransfers, Transfers, parse_results, transfer_handlers
+from apportion.payments.transfers import (
+    TRANSFERS_UPDATED,
+    PlatformTransfers,
+    Transfers,
+    parse_results,
+    transfer_handlers,
+)
 
 __all__ = [
+    "TRANSFERS_UPDATED",
     "Backoff",
     "Payment",
     "PaymentBatch",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,13 @@ CLAIM = f"""
     WITH ready AS (
         SELECT item_id FROM {{table}} WHERE state = {PaymentState.READY:d} AND next_time <= $1
         ORDER BY next_time, item_id LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE {{table}} AS p SET send_count = p.send_count + 1, next_time = $3
+        FROM ready WHERE p.item_id = ready.item_id
+        RETURNING p.label, p.ordering_key, p.currency_code, p.item_id, p.debit_account_id, p.credit_account_id,
+            p.amount_minor
     )
-    UPDATE {{table}} AS p SET send_count = p.send_count + 1, next_time = $3
-    FROM ready WHERE p.item_id = ready.item_id
-    RETURNING p.label, p.ordering_key, p.currency_code, p.item_id, p.debit_account_id, p.credit_account_id,
-        p.amount_minor
+    SELECT * FROM claimed ORDER BY label, ordering_key, currency_code, item_id
 """
 LOCKED = "(SELECT item_id FROM {table} WHERE item_id = ANY($1::bigint[]) ORDER BY item_id FOR UPDATE) AS known"
 SUBMITTED = f"""
@@ -113,9 +116,9 @@ class Payments:
 
     def _batches(self, rows: Sequence[Any]) -> Iterator[PaymentBatch]:
         """One for each label, ordering key and currency, in the order of items."""
-        for (label, ordering_key, currency_code), members in groupby(sorted(map(tuple, rows)), key=lambda row: row[:3]):
-            columns = zip(*(row[3:] for row in members), strict=True)
-            yield batch_of(self.source, label, ordering_key, currency_code, *columns)
+        for names, members in groupby(rows, key=itemgetter("label", "ordering_key", "currency_code")):
+            columns = list(zip(*members, strict=True))[len(names) :]
+            yield batch_of(self.source, *names, *columns)
 
     async def mark_submitted(self, tx: AsyncConnection, item_ids: Sequence[int]) -> None:
         """platform-groups has them durably. Those that ended in the meantime stay ended."""

@@ -18,8 +18,7 @@ from apportion.allocation.adapters.platform_groups import (
 )
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
-from apportion.allocation.adapters.transfers import PlatformTransfers
-from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, payout_handlers, preparations
+from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.server_workers import Floating, Reconciler
@@ -30,13 +29,14 @@ from apportion.allocation.servicers.statistics import StatisticsServicer
 from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
 from apportion.allocation.storage.history_expiries import history_expiries
+from apportion.allocation.storage.payouts import PAYOUTS
 from apportion.allocation.workers import (
     Dispatcher,
     FollowUp,
-    Payer,
     Projector,
     Reopener,
     Statistician,
+    UndistributedWatch,
 )
 from apportion.api.allocation.v1 import (
     allocations_pb2_grpc,
@@ -45,8 +45,9 @@ from apportion.api.allocation.v1 import (
     statistics_pb2_grpc,
     subscriptions_pb2_grpc,
 )
-from apportion.api.common.v1 import events_pb2_grpc
+from apportion.api.common.v1 import events_pb2_grpc, payments_pb2_grpc
 from apportion.events import Consumer, Redis, Relay, ReplayPort, ReplayServicer, replay_port
+from apportion.payments import PaymentDispatcher, PaymentsServicer, PlatformTransfers, transfer_handlers
 from apportion.rpc import Server, Tls, open_channel
 from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
@@ -92,7 +93,10 @@ def _loops(
         engine, orders, clock, retries=settings.limits.retries, pause_seconds=settings.dispatch_seconds
     )
     replays = replay_port(platform)
-    handling = {**handlers(desk, clock, dispatcher.dispatch), **payout_handlers(clock, settings.payout_backoff)}
+    handling = {
+        **handlers(desk, clock, dispatcher.dispatch),
+        **transfer_handlers(PAYOUTS, clock, settings.payment_waits.retry),
+    }
     preparing = preparations(desk, clock)
     reconciler = Reconciler(
         engine,
@@ -158,16 +162,12 @@ def _statistics_loops(
 
 def _profit_loops(settings: AllocationSettings, engine: AsyncEngine, platform: grpc.aio.Channel, clock: Clock) -> Loops:
     """Of masters who distribute profit instead of trades."""
-    payer = Payer(
-        engine,
-        PlatformTransfers(platform, settings.call_seconds),
-        clock,
-        backoff=settings.payout_backoff,
-        pause_seconds=settings.payout_seconds,
-    )
+    transfers = PlatformTransfers(platform, PAYOUTS.source, settings.call_seconds)
+    payer = PaymentDispatcher(engine, PAYOUTS, transfers, clock, settings.payment_waits)
     positions = PlatformPositions(platform, settings.call_seconds)
     floating = Floating(engine, positions, settings.worker_id, clock, pause_seconds=settings.floating_seconds)
-    return {"payer": payer.run, "floating": floating.run}
+    watch = UndistributedWatch(engine, clock)
+    return {"payer": payer.run, "floating": floating.run, "undistributed": watch.run}
 
 
 def _server(
@@ -195,6 +195,8 @@ def _server(
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
     statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsServicer(engine), server.grpc)
     distributions_pb2_grpc.add_DistributionsServiceServicer_to_server(DistributionsServicer(engine), server.grpc)
+    payments = PaymentsServicer(engine, PAYOUTS, clock)
+    payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)
     return server
 

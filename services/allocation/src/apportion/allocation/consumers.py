@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.domain.child_orders import ChildOrders, child_orders
-from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_net_deals import apply_net_deals
@@ -25,7 +24,6 @@ from apportion.allocation.operations.dispatch_allocation import source_of
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.operations.modify_stops import change_stops
 from apportion.allocation.operations.record_deals import record_deals, record_transfers
-from apportion.allocation.operations.settle_payouts import settle_payouts
 from apportion.allocation.storage.masters import load_deciding_of_accounts
 from apportion.allocation.storage.net_deals import load_netting_accounts
 from apportion.allocation.wire.events import (
@@ -42,9 +40,9 @@ from apportion.allocation.wire.events import (
     traded_symbols,
 )
 from apportion.allocation.wire.history import parse_account_deals, parse_transfers
-from apportion.allocation.wire.payouts import TRANSFERS, parse_payout_results
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
+from apportion.payments import TRANSFERS_UPDATED
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
@@ -210,17 +208,6 @@ def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handl
     return {DEALS: decider.deals_observed, STOPS: decider.stops_observed, ORDERS: decider.orders_updated}
 
 
-def payout_handlers(clock: Clock, backoff: Backoff) -> Mapping[str, Handler]:
-    """By the name of the payload message: what became of transfers that distribute profit."""
-
-    async def transfers_updated(tx: AsyncConnection, event: ReceivedEvent) -> None:
-        results = parse_payout_results(event.payload)
-        if results:
-            await settle_payouts(tx, event.label, results, now=clock.now(), backoff=backoff)
-
-    return {TRANSFERS: transfers_updated}
-
-
 def preparations(desk: Desk, clock: Clock) -> Mapping[str, Preparation]:
     """By the name of the payload message: what is asked of others before a transaction locks masters."""
 
@@ -243,5 +230,5 @@ async def _keep_transfers(tx: AsyncConnection, event: ReceivedEvent) -> None:
     await record_transfers(tx, event.label, *parse_transfers(event.payload))
 
 
-HISTORY_HANDLERS: Mapping[str, Handler] = {DEALS: _keep_deals, TRANSFERS: _keep_transfers}
+HISTORY_HANDLERS: Mapping[str, Handler] = {DEALS: _keep_deals, TRANSFERS_UPDATED: _keep_transfers}
 """Of a consumer of its own, so that no decision waits for the history."""

@@ -25,8 +25,10 @@ READS = (
 )
 HALTS = (f"{API}.MastersService/HaltMaster", f"{API}.MastersService/ResumeMaster")
 
+PAYMENTS = "/apportion.api.common.v1.PaymentsService/*"
+
 PEERS: Peers = {
-    "operator": (f"{API}.*", REPLAY),
+    "operator": (f"{API}.*", REPLAY, PAYMENTS),
     "auth-gateway": READS,
     "fees": (*READS, REPLAY),
     "risk": (*READS, *HALTS, REPLAY),

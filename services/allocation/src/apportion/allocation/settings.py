@@ -5,15 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.desk import Limits
 from apportion.allocation.operations.reconcile_positions import Reconciling
-from apportion.runtime import ServiceSettings
+from apportion.payments import PaymentSettings
 
 
-class AllocationSettings(ServiceSettings):
+class AllocationSettings(PaymentSettings):
     """What the common settings lack."""
 
     model_config = SettingsConfigDict(env_prefix="ALLOCATION_")
@@ -85,19 +84,9 @@ class AllocationSettings(ServiceSettings):
         )
         return Limits(self.stale_seconds, self.states_seconds, self.open_seconds, self.deal_seconds, retries)
 
-    payout_seconds: float = Field(default=0.5, gt=0, description="pause between looks for payouts to be sent")
-    payout_retry_seconds: float = Field(
-        default=60.0, gt=0, description="wait before a refused payout is tried again; doubles with each attempt"
-    )
-    payout_longest_seconds: float = Field(default=3600.0, gt=0, description="longest wait between attempts at a payout")
     floating_seconds: float = Field(
         default=2.0, gt=0, le=5, description="pause between looks at the floating profit of artificial records"
     )
-
-    @property
-    def payout_backoff(self) -> Backoff:
-        """The waits between attempts at a payout."""
-        return Backoff(self.payout_retry_seconds, self.payout_longest_seconds)
 
     @property
     def reconciling(self) -> Reconciling:

@@ -8,22 +8,22 @@ from datetime import timedelta
 from types import MappingProxyType
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, DispatchState
 from apportion.allocation.domain.child_orders import ChildOrders
-from apportion.allocation.domain.payouts import Backoff
 from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.modify_stops import repeat_stops
-from apportion.allocation.operations.pay_out import pay_out
-from apportion.allocation.operations.ports import Orders, States, Transfers
+from apportion.allocation.operations.ports import Orders, States
 from apportion.allocation.operations.project_children import BATCH, project_children
 from apportion.allocation.operations.refresh_leaderboard import refresh_leaderboard
 from apportion.allocation.operations.reopen_children import reopen_children
 from apportion.allocation.operations.sample_equities import sample_equities
 from apportion.allocation.storage.allocations import list_undispatched
+from apportion.allocation.storage.distributions import sum_undistributed
 from apportion.errors import DomainError
 from apportion.runtime import Clock
 from apportion.storage import transaction
@@ -34,6 +34,15 @@ log = structlog.get_logger()
 CONCURRENT_DISPATCHES = 8
 UNDISPATCHED_BATCH = 100
 NOTHING: Mapping[int, ChildOrders] = MappingProxyType({})
+UNDISTRIBUTED_PAUSE_SECONDS = 15.0
+UNDISTRIBUTED_SPAN = timedelta(days=1)
+UNDISTRIBUTED_NAMES = ("label", "currency", "reason")
+UNDISTRIBUTED_MINOR = Gauge(
+    "apportion_allocation_undistributed_minor",
+    "Money of pooled masters' deals of the last day that belongs to nobody: sum of magnitudes in minor units.",
+    UNDISTRIBUTED_NAMES,
+)
+UNDISTRIBUTED_COUNT = Gauge("apportion_allocation_undistributed_deals", "Deals with such money.", UNDISTRIBUTED_NAMES)
 
 
 class Dispatcher:
@@ -100,23 +109,30 @@ class Dispatcher:
             log.exception("dispatch_failed", allocation_id=allocation_id)
 
 
-class Payer:
-    """Sends payouts, and starts the next attempts at refused ones; any number of workers may run one."""
+class UndistributedWatch:
+    """Shows what of the money of recent deals belongs to nobody."""
 
-    def __init__(
-        self, engine: AsyncEngine, transfers: Transfers, clock: Clock, *, backoff: Backoff, pause_seconds: float
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self._engine = engine
-        self._transfers = transfers
         self._clock = clock
-        self._backoff = backoff
-        self._pause_seconds = pause_seconds
+        self._shown: set[tuple[str, str, str]] = set()
 
     async def run(self) -> None:
         while True:
-            while await pay_out(self._engine, self._transfers, self._clock, self._backoff):
-                pass
-            await asyncio.sleep(self._pause_seconds)
+            await self.measure()
+            await asyncio.sleep(UNDISTRIBUTED_PAUSE_SECONDS)
+
+    async def measure(self) -> None:
+        async with transaction(self._engine) as tx:
+            sums = await sum_undistributed(tx, self._clock.now() - UNDISTRIBUTED_SPAN)
+        found = {(str(row.label), row.currency_code, row.reason): row for row in sums}
+        for names, row in found.items():
+            UNDISTRIBUTED_MINOR.labels(*names).set(row.amount_minor)
+            UNDISTRIBUTED_COUNT.labels(*names).set(row.deal_count)
+        for names in self._shown - set(found):
+            UNDISTRIBUTED_MINOR.remove(*names)
+            UNDISTRIBUTED_COUNT.remove(*names)
+        self._shown = set(found)
 
 
 class Projector:

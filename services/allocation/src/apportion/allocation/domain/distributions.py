@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.deal_money import DealMoney
 from apportion.allocation.domain.methods import RoundingPolicy
 from apportion.allocation.domain.open_inputs import NO_COLUMN
 from apportion.allocation.domain.pl_mode import E9, distribute_minor
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array, Rounding, exact_sum, format_amount, largest_remainder, mul_div
 
 SHOWN_DIGITS = {E9: 9, E9 * E9: 18}
@@ -37,6 +39,8 @@ class Records:
     logins: Int64Array
     proportions_e9: Int64Array
     """Above 0."""
+    rest_reason: str = ""
+    """Why they do not add up to 1; "" where they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,31 @@ def distribute(money: DealMoney, holders: Holders, rule: RoundingPolicy) -> Shar
     return Shares(divide(money.profit_minor), divide(money.swap_minor), divide(money.commission_minor))
 
 
+NO_SUBSCRIPTIONS = "NO_SUBSCRIPTIONS"
+PERCENT_BELOW_100 = "PERCENT_BELOW_100"
+
+
+def rest_reason(blanket: SkipReason, proportions_e9: Int64Array, reasons: NDArray[np.int8]) -> str:
+    """Why the records of an opening do not stand for all of it; "" where they do.
+
+    What kept everybody out, or else most of those who have none, or else percents that add up to less than 100.
+    """
+    if exact_sum(proportions_e9) == E9:
+        return ""
+    if blanket:
+        return blanket.name
+    if not reasons.size:
+        return NO_SUBSCRIPTIONS
+    left_out = reasons[(proportions_e9 == 0) & (reasons != SkipReason.NONE)]
+    return SkipReason(int(np.bincount(left_out).argmax())).name if left_out.size else PERCENT_BELOW_100
+
+
+def undistributed_reason(openings: Sequence[Records]) -> str:
+    """That of the opening which leaves most of the position to nobody."""
+    rests = [(records.open_volume_e8 * (E9 - exact_sum(records.proportions_e9)), records) for records in openings]
+    return max(rests, key=lambda rest: rest[0])[1].rest_reason if rests else NO_SUBSCRIPTIONS
+
+
 def split_volume_e8(closed_e8: int, openings: Sequence[Records]) -> Int64Array:
     """How much of each opening a close closes: by what is open of it, at most that."""
     return largest_remainder(closed_e8, np.array([opening.open_volume_e8 for opening in openings]))
@@ -125,11 +154,37 @@ class Distribution:
     row_count: int
     distributed_minor: int
     """Sum of all shares; the rest of the deal's money belongs to nobody and stays on the master's account."""
+    undistributed_reason: str
+    """Upper-case; "" where there is no rest."""
     distribute_time: datetime
 
     @property
     def undistributed_minor(self) -> int:
         return self.money.total_minor - self.distributed_minor
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionFilter:
+    """What to list."""
+
+    master_id: int = 0
+    """0: of all masters."""
+    only_unpaid: bool = False
+    """Those with shares that are to be booked."""
+    only_undistributed: bool = False
+    """Those with money that belongs to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndistributedSum:
+    """Money of deals that belongs to nobody, by the reason."""
+
+    label: int
+    currency_code: str
+    reason: str
+    deal_count: int
+    amount_minor: int
+    """Sum of magnitudes."""
 
 
 @dataclass(frozen=True, slots=True)

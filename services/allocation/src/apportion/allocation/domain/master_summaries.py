@@ -36,6 +36,16 @@ class SubscriptionSums:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfitSums:
+    """Of all deals whose money was distributed, signed."""
+
+    undistributed_minor: int
+    """Belongs to nobody."""
+    unpaid_minor: int
+    """Not booked yet: above 0 is to be paid to investors."""
+
+
+@dataclass(frozen=True, slots=True)
 class MasterSummary:
     master_id: int
     sums: SubscriptionSums
@@ -47,9 +57,12 @@ class MasterSummary:
     warnings: tuple[SummaryWarning, ...]
     observed_time: datetime | None
     """Of the states; None without any."""
+    profit: ProfitSums
 
 
-def summarize(master: Master, sums: SubscriptionSums, states: AccountStates | None) -> MasterSummary:
+def summarize(
+    master: Master, sums: SubscriptionSums, states: AccountStates | None, profit: ProfitSums
+) -> MasterSummary:
     """`states` are those of the master's trading server while they are fresh, else None."""
     wanted = sums.active_account_ids
     balance, equity, margin, free_margin, unknown_count = 0, 0, 0, 0, wanted.size
@@ -74,4 +87,5 @@ def summarize(master: Master, sums: SubscriptionSums, states: AccountStates | No
         free_margin,
         warnings=tuple(warning for warning, holds in found.items() if holds),
         observed_time=states.observed_time if states is not None and unknown_count < wanted.size else None,
+        profit=profit,
     )

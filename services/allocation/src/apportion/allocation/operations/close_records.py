@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +20,7 @@ from apportion.allocation.domain.allocations import (
 from apportion.allocation.domain.distributions import Records, closed_volumes_e8, split_volume_e8
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.open_inputs import NO_REASONS
-from apportion.allocation.operations.announce_closes import announce_closes
+from apportion.allocation.operations.announce_closes import announce_columns
 from apportion.allocation.operations.distribute_deal import distribute_deal
 from apportion.allocation.operations.event_payloads import decided_id, decision_event
 from apportion.allocation.storage.allocations import AllocationIds, store_allocation
@@ -76,34 +75,26 @@ async def close_records(
     rests_e8 = np.array([records.open_volume_e8 for records in openings]) - parts_e8
     opening_ids = [records.allocation_id for records in openings]
     await reduce_openings(tx, master.master_id, trade.position_ticket, opening_ids, rests_e8)
-    closes = _virtual_closes(master, trade, openings, parts_e8)
-    await announce_closes(tx, master.label, decided_id(allocation.allocation_id), closes, now=now)
+    closes = _virtual_closes(trade, openings, parts_e8)
+    await announce_columns(tx, master, decided_id(allocation.allocation_id), trade.symbol, closes, now=now)
     return allocation
 
 
-def _virtual_closes(
-    master: Master, trade: MasterTrade, openings: Sequence[Records], parts_e8: Int64Array
-) -> list[dict[str, Any]]:
-    """What is closed of each record, as `announce_closes` takes it: by the master's own deal."""
-    return [
-        {
-            "child_trade_id": child_trade_id,
-            "subscription_id": subscription_id,
-            "account_id": account_id,
-            "master_id": master.master_id,
-            "symbol": trade.symbol,
-            "deal_ticket": trade.deal_ticket,
-            "volume_e8": volume_e8,
-            "price_e8": trade.price_e8,
-            "server_time_ms": trade.server_time_ms,
-        }
-        for records, part_e8 in zip(openings, parts_e8.tolist(), strict=True)
-        for child_trade_id, subscription_id, account_id, volume_e8 in zip(
-            records.child_trade_ids.tolist(),
-            records.subscription_ids.tolist(),
-            records.account_ids.tolist(),
-            closed_volumes_e8(part_e8, records).tolist(),
-            strict=True,
-        )
-        if volume_e8
-    ]
+def _virtual_closes(trade: MasterTrade, openings: Sequence[Records], parts_e8: Int64Array) -> dict[str, Int64Array]:
+    """What is closed of each record, in columns: by the master's own deal."""
+    parts = zip(openings, parts_e8.tolist(), strict=True)
+    volumes_e8 = np.concatenate([NO_COLUMN, *(closed_volumes_e8(part_e8, records) for records, part_e8 in parts)])
+    rows = np.flatnonzero(volumes_e8)
+
+    def column(name: str) -> Int64Array:
+        return np.concatenate([NO_COLUMN, *(getattr(records, name) for records in openings)])[rows]
+
+    return {
+        "child_trade_ids": column("child_trade_ids"),
+        "subscription_ids": column("subscription_ids"),
+        "account_ids": column("account_ids"),
+        "deal_tickets": np.full(rows.size, trade.deal_ticket),
+        "closed_volumes_e8": volumes_e8[rows],
+        "prices_e8": np.full(rows.size, trade.price_e8),
+        "server_times_ms": np.full(rows.size, trade.server_time_ms),
+    }

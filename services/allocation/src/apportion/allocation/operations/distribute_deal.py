@@ -16,6 +16,7 @@ from apportion.allocation.domain.distributions import (
     Records,
     distribute,
     holders_of,
+    undistributed_reason,
 )
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.storage.distributions import insert_distribution
@@ -50,6 +51,8 @@ async def distribute_deal(
     """Stores the distribution with its inputs, and a payout for each share; a deal is distributed once."""
     holders = holders_of(openings)
     shares = distribute(money, holders, master.residual_rule)
+    distributed_minor = exact_sum(shares.totals_minor)
+    is_whole = distributed_minor == money.total_minor
     distribution = Distribution(
         allocation_id=decision.allocation_id,
         label=master.label,
@@ -63,7 +66,8 @@ async def distribute_deal(
         money=money,
         whole=holders.whole,
         row_count=int(holders.subscription_ids.size),
-        distributed_minor=exact_sum(shares.totals_minor),
+        distributed_minor=distributed_minor,
+        undistributed_reason="" if is_whole else undistributed_reason(openings),
         distribute_time=now,
     )
     columns = DistributionColumns(

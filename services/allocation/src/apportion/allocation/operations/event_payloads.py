@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
@@ -45,16 +44,11 @@ def decision_event(master: Master, allocation: Allocation, routes: ChildRoutes, 
     )
 
 
-def closed(master: Master, symbol: str, deals: Sequence[Any]) -> bytes:
-    """ChildTradesClosed of records as `match_deals` gives them."""
+def closed(master: Master, symbol: str, columns: Mapping[str, Sequence[int] | Int64Array]) -> bytes:
+    """ChildTradesClosed, by the names of its columns."""
     event = events_pb2.ChildTradesClosed(master_id=master.master_id, currency_code=master.currency_code, symbol=symbol)
-    set_column(event, "child_trade_ids", [deal["child_trade_id"] for deal in deals])
-    set_column(event, "subscription_ids", [deal["subscription_id"] for deal in deals])
-    set_column(event, "account_ids", [deal["account_id"] for deal in deals])
-    set_column(event, "deal_tickets", [deal["deal_ticket"] for deal in deals])
-    set_column(event, "closed_volumes_e8", [deal["volume_e8"] for deal in deals])
-    set_column(event, "prices_e8", [deal["price_e8"] for deal in deals])
-    set_column(event, "server_times_ms", [deal["server_time_ms"] for deal in deals])
+    for name, values in columns.items():
+        set_column(event, name, values)
     return event.SerializeToString()
 
 

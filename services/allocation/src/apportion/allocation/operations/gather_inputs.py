@@ -26,7 +26,7 @@ from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import list_unprojected_of_master
 from apportion.allocation.storage.carries import load_carries
 from apportion.allocation.storage.holdings import load_held_e8, load_holdings
-from apportion.money import Int64Array, currency_digits
+from apportion.money import INT64_MAX, Int64Array, currency_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class TradeToOpen:
     """Keeps everybody out."""
 
 
-UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=1), PRICE_DIGITS, 0, "", "", "")
+UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=INT64_MAX), PRICE_DIGITS, 0, "", "", "")
 
 
 def trade_at_hand(
@@ -49,12 +49,15 @@ def trade_at_hand(
 ) -> TradeToOpen:
     """A trade that happened, with what is known of its symbol; one that the server no longer offers keeps all out.
 
-    Raises UpstreamUnavailable for a symbol that was not asked for.
+    Not where profit is distributed, for nobody trades the records. Raises UpstreamUnavailable for a symbol that was
+    not asked for.
     """
     try:
         spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
     except SymbolUnknown:
-        spec, blanket_reason = replace(UNKNOWN_SYMBOL, name=trade.symbol), SkipReason.SYMBOL_UNMAPPED
+        spec = replace(UNKNOWN_SYMBOL, name=trade.symbol)
+        if master.allocation_mode is AllocationMode.TRADES:
+            blanket_reason = SkipReason.SYMBOL_UNMAPPED
     return TradeToOpen(trade, spec, age_ms, blanket_reason)
 
 

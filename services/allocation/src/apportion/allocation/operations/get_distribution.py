@@ -49,7 +49,7 @@ async def get_distribution(
         rows = range(distribution.row_count)[first : first + limit]
         subscription_ids = columns.holders.subscription_ids[rows.start : rows.stop]
         payouts = await load_payouts(tx, label, allocation_id, subscription_ids)
-        unpaid = (await sum_unpaid(tx, label, [allocation_id])).get(allocation_id, UnpaidSum(0, 0, 0))
+        unpaid = (await sum_unpaid(tx, label, [allocation_id])).get(allocation_id, UnpaidSum())
     texts = [explain_share(distribution.money, columns.holders, columns.shares, row) for row in rows]
     return DistributionPage(distribution, unpaid, agrees, columns, rows, texts, payouts)
 

@@ -6,9 +6,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.domain.master_summaries import MasterSummary, summarize
+from apportion.allocation.domain.master_summaries import MasterSummary, ProfitSums, summarize
 from apportion.allocation.operations.desk import Desk
+from apportion.allocation.storage.distributions import sum_undistributed_of_master
 from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.payouts import sum_unpaid_of_master
 from apportion.allocation.storage.subscription_sums import load_subscription_sums
 from apportion.storage import transaction
 
@@ -20,4 +22,7 @@ async def get_master_summary(
     async with transaction(engine) as tx:
         master = await load_master(tx, label, master_id)
         sums = await load_subscription_sums(tx, master_id)
-    return summarize(master, sums, await desk.fresh_states(master.trading_server_id, now))
+        profit = ProfitSums(
+            await sum_undistributed_of_master(tx, master_id), await sum_unpaid_of_master(tx, label, master.account_id)
+        )
+    return summarize(master, sums, await desk.fresh_states(master.trading_server_id, now), profit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.domain.distributions import Distribution
+from apportion.allocation.domain.distributions import Distribution, DistributionFilter
 from apportion.allocation.domain.payouts import UnpaidSum
 from apportion.allocation.storage.distributions import list_distributions as load_page
 from apportion.allocation.storage.payouts import sum_unpaid
@@ -12,10 +12,10 @@ from apportion.storage import transaction
 
 
 async def list_distributions(
-    engine: AsyncEngine, label: int, *, master_id: int, only_unpaid: bool, before: int, limit: int
+    engine: AsyncEngine, label: int, wanted: DistributionFilter, *, before: int, limit: int
 ) -> list[tuple[Distribution, UnpaidSum]]:
-    """Newest first, those with an id below `before`, each with what of it is not booked yet."""
+    """Newest first, those with an id below `before`, each with what of it is not booked."""
     async with transaction(engine) as tx:
-        found = await load_page(tx, label, master_id=master_id, only_unpaid=only_unpaid, before=before, limit=limit)
+        found = await load_page(tx, label, wanted, before=before, limit=limit)
         unpaid = await sum_unpaid(tx, label, [distribution.allocation_id for distribution in found])
-    return [(distribution, unpaid.get(distribution.allocation_id, UnpaidSum(0, 0, 0))) for distribution in found]
+    return [(distribution, unpaid.get(distribution.allocation_id, UnpaidSum())) for distribution in found]

@@ -11,7 +11,6 @@ from uuid import UUID
 from apportion.allocation.domain.accounts import Account, AccountStates
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.child_orders import ChildOrders
-from apportion.allocation.domain.payouts import ReadyPayout
 from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.storage.leases import Lease
@@ -82,25 +81,6 @@ class Orders(Protocol):
 
     async def submit(self, batch: OrderBatch) -> None:
         """Durably accepted when it returns; a repeat is no second order. Raises DomainError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class PayoutBatch:
-    """Payouts of one master and currency; the id is the same whenever the same items are sent together."""
-
-    request_id: UUID
-    label: int
-    master_account_id: int
-    currency_code: str
-    payouts: Sequence[ReadyPayout]
-
-
-class Transfers(Protocol):
-    """Balance operations at platform-groups."""
-
-    async def submit(self, batch: PayoutBatch) -> None:
-        """Returns when every item is durably accepted, now or earlier. Raises DomainError."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.allocation.domain.distributions import DistributionFilter
 from apportion.allocation.operations.get_distribution import get_distribution
 from apportion.allocation.operations.list_distributions import list_distributions
 from apportion.allocation.wire.distributions import render_distribution, render_page
@@ -39,16 +40,9 @@ class DistributionsServicer(distributions_pb2_grpc.DistributionsServiceServicer)
     ) -> distributions_pb2.ListDistributionsResponse:
         label = caller().label
         parse_filters(master_id=request.master_id)
-        query = ("ListDistributions", label, request.master_id, request.only_unpaid)
-        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
-        found = await list_distributions(
-            self._engine,
-            label,
-            master_id=request.master_id,
-            only_unpaid=request.only_unpaid,
-            before=page.after_id,
-            limit=page.limit,
-        )
+        wanted = DistributionFilter(request.master_id, request.only_unpaid, request.only_undistributed)
+        page = Page(request.page_size, request.page_token, "ListDistributions", label, wanted, start=NEWEST_FIRST)
+        found = await list_distributions(self._engine, label, wanted, before=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda row: row[0].allocation_id)
         rows = [render_distribution(distribution, unpaid) for distribution, unpaid in shown]
         return distributions_pb2.ListDistributionsResponse(distributions=rows, next_page_token=token)

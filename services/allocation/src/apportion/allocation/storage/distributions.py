@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,18 +12,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.deal_money import DealMoney
-from apportion.allocation.domain.distributions import Distribution, DistributionColumns, Holders, Shares
+from apportion.allocation.domain.distributions import (
+    Distribution,
+    DistributionColumns,
+    DistributionFilter,
+    Holders,
+    Shares,
+    UndistributedSum,
+)
 from apportion.allocation.domain.methods import RoundingPolicy
-from apportion.allocation.domain.payouts import PayoutState
 from apportion.allocation.storage.packing import pack, unpack
 from apportion.allocation.storage.profit_tables import distributions, payouts
 from apportion.errors import NotFound
+from apportion.payments.payment import UNPAID
+from apportion.storage import fetch_arrays
 
 MONEY = ("profit_minor", "swap_minor", "commission_minor")
 OF_HOLDERS = ("subscription_ids", "account_ids", "logins", "proportions")
 OF_SHARES = ("profits_minor", "swaps_minor", "commissions_minor")
 OF_OPENINGS = ("opening_ids", "opening_volumes_e8")
 HEADER = tuple(column for column in distributions.columns if column.name != "columns")
+UNDISTRIBUTED = """
+    SELECT label, currency_code, undistributed_reason AS reason, count(*) AS deal_count,
+           sum(abs(undistributed_minor))::bigint AS amount_minor
+    FROM distributions WHERE undistributed_minor <> 0 AND distribute_time >= $1
+    GROUP BY label, currency_code, undistributed_reason
+"""
+UNDISTRIBUTED_OF_MASTER = """
+    SELECT coalesce(sum(undistributed_minor), 0)::bigint AS amount_minor FROM distributions
+    WHERE master_id = $1 AND undistributed_minor <> 0
+"""
 _decoder = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]])
 
 
@@ -30,6 +49,7 @@ async def insert_distribution(tx: AsyncConnection, distribution: Distribution, c
     """False when the money of this deal was distributed before: nothing is written."""
     values = {name: getattr(distribution, name) for name in Distribution.__slots__ if name != "money"}
     values |= {name: getattr(distribution.money, name) for name in MONEY}
+    values["undistributed_minor"] = distribution.undistributed_minor
     given = {name: getattr(columns, name) for name in OF_OPENINGS}
     given |= {name: getattr(columns.holders, name) for name in OF_HOLDERS}
     given |= {name: getattr(columns.shares, name) for name in OF_SHARES}
@@ -55,17 +75,31 @@ async def load_distribution(
 
 
 async def list_distributions(
-    tx: AsyncConnection, label: int, *, master_id: int, only_unpaid: bool, before: int, limit: int
+    tx: AsyncConnection, label: int, wanted: DistributionFilter, *, before: int, limit: int
 ) -> list[Distribution]:
-    """Newest first, from the one older than `before`; master 0: of all masters. Unpaid: shares are not booked yet."""
+    """Newest first, from the one older than `before`."""
     query = select(*HEADER).where(distributions.c.label == label, distributions.c.allocation_id < before)
-    if master_id:
-        query = query.where(distributions.c.master_id == master_id)
-    if only_unpaid:
-        unpaid = (payouts.c.allocation_id == distributions.c.allocation_id) & (payouts.c.state != PayoutState.PAID)
+    if wanted.master_id:
+        query = query.where(distributions.c.master_id == wanted.master_id)
+    if wanted.only_unpaid:
+        unpaid = (payouts.c.allocation_id == distributions.c.allocation_id) & payouts.c.state.in_(UNPAID)
         query = query.where(exists().where(unpaid))
+    if wanted.only_undistributed:
+        query = query.where(distributions.c.undistributed_minor != 0)
     result = await tx.execute(query.order_by(distributions.c.allocation_id.desc()).limit(limit))
     return [_distribution(row) for row in result]
+
+
+async def sum_undistributed(tx: AsyncConnection, since: datetime) -> list[UndistributedSum]:
+    """Of all labels."""
+    return [UndistributedSum(**row) for row in await fetch_arrays(tx, UNDISTRIBUTED, since)]
+
+
+async def sum_undistributed_of_master(tx: AsyncConnection, master_id: int) -> int:
+    """Signed."""
+    (row,) = await fetch_arrays(tx, UNDISTRIBUTED_OF_MASTER, master_id)
+    amount_minor: int = row["amount_minor"]
+    return amount_minor
 
 
 def _distribution(row: Row[Any]) -> Distribution:
@@ -83,5 +117,6 @@ def _distribution(row: Row[Any]) -> Distribution:
         whole=row.whole,
         row_count=row.row_count,
         distributed_minor=row.distributed_minor,
+        undistributed_reason=row.undistributed_reason,
         distribute_time=row.distribute_time,
     )

@@ -13,6 +13,7 @@ from sqlalchemy import (
 )
 
 from apportion.allocation.storage.tables import metadata
+from apportion.payments import payment_columns, payment_constraints, payment_decisions
 from apportion.storage.columns import bigint, bytea, integer, smallint, string, timestamptz
 
 # Openings whose rows hold artificial records.
@@ -55,6 +56,8 @@ distributions = Table(
     bigint("whole"),  # proportions are parts of it
     integer("row_count"),
     bigint("distributed_minor"),
+    bigint("undistributed_minor"),  # the rest, which belongs to nobody
+    string("undistributed_reason"),
     bytea("columns"),  # MessagePack of columns, as figures of allocations
     timestamptz("distribute_time"),
     PrimaryKeyConstraint("allocation_id", name="distributions_pkey"),
@@ -64,31 +67,20 @@ distributions = Table(
     CheckConstraint("residual_rule IN (1, 2)", name="distributions_residual_rule_check"),
     Index("distributions_master_idx", "master_id", "allocation_id"),
     Index("distributions_label_idx", "label", "allocation_id"),
+    Index("distributions_rest_idx", "master_id", postgresql_where=text("undistributed_minor <> 0")),
+    Index("distributions_rest_time_idx", "distribute_time", postgresql_where=text("undistributed_minor <> 0")),
 )
 
-# One row for each share that is not 0: a transfer between the master's account and an investment account.
+# One payment for each share that is not 0, between the master's account (the ordering key) and an investment account.
 payouts = Table(
     "payouts",
     metadata,
     bigint("allocation_id"),
     bigint("subscription_id"),
-    bigint("label"),
-    bigint("master_account_id"),
-    bigint("account_id"),
-    string("currency_code"),
-    bigint("amount_minor"),  # above 0: paid to the investment account
-    bigint("item_id", server_default=text("nextval('payout_items_seq')")),  # names the transfer; new for each attempt
-    smallint("state"),  # 1 ready, 2 submitted, 3 paid, 4 refused
-    string("reason"),
-    bigint("transfer_id"),  # at platform-groups; 0 until the transfer has ended
-    integer("attempt_count"),
-    integer("send_count"),
-    timestamptz("next_time", nullable=True),  # of sending a ready one, of the next attempt at a refused one
-    timestamptz("settle_time", nullable=True),
+    *payment_columns("payouts"),
     PrimaryKeyConstraint("allocation_id", "subscription_id", name="payouts_pkey"),
-    UniqueConstraint("item_id", name="payouts_item_key"),
     ForeignKeyConstraint(["allocation_id"], ["distributions.allocation_id"], name="payouts_distribution_fkey"),
-    CheckConstraint("amount_minor <> 0", name="payouts_amount_check"),
-    CheckConstraint("state BETWEEN 1 AND 4", name="payouts_state_check"),
-    Index("payouts_due_idx", "next_time", postgresql_where=text("state IN (1, 4)")),
+    *payment_constraints("payouts"),
 )
+
+payment_decisions(metadata)

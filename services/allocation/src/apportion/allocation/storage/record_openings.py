@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.domain.child_trades import child_trade_ids
-from apportion.allocation.domain.distributions import Records
+from apportion.allocation.domain.distributions import Records, rest_reason
 from apportion.allocation.storage.allocations import load_allocation, load_columns
 from apportion.allocation.storage.subscription_sets import load_set_of
 from apportion.money import Int64Array
@@ -25,22 +25,20 @@ LOAD = """
     WHERE master_id = $1 AND position_ticket = $2 AND open_volume_e8 > 0
     ORDER BY allocation_id FOR UPDATE
 """
-# Records have no orders: what is open of them follows from their opening.
+# Records have no orders: what is open of them follows from their opening, whose lock is theirs.
 REDUCE = """
     WITH reduced AS (
         UPDATE record_openings AS o SET open_volume_e8 = n.open_e8,
             floating_profit_minor = CASE WHEN n.open_e8 = 0 THEN 0 ELSE o.floating_profit_minor END
         FROM unnest($1::bigint[], $2::bigint[]) AS n (allocation_id, open_e8)
         WHERE o.allocation_id = n.allocation_id RETURNING o.allocation_id, n.open_e8
-    ), locked AS (
-        SELECT c.child_trade_id, r.open_e8, div(c.proportion_e9::numeric * r.open_e8, 1000000000)::bigint AS own_e8
-        FROM child_trades AS c JOIN reduced AS r USING (allocation_id)
-        WHERE c.master_id = $3 AND c.master_position_ticket = $4
-        ORDER BY c.child_trade_id FOR UPDATE OF c
     )
     UPDATE child_trades AS c
-    SET open_volume_e8 = l.own_e8, target_volume_e8 = l.own_e8, state = CASE WHEN l.open_e8 = 0 THEN 7 ELSE c.state END
-    FROM locked AS l WHERE c.child_trade_id = l.child_trade_id
+    SET open_volume_e8 = div(c.proportion_e9::numeric * r.open_e8, 1000000000)::bigint,
+        target_volume_e8 = div(c.proportion_e9::numeric * r.open_e8, 1000000000)::bigint,
+        state = CASE WHEN r.open_e8 = 0 THEN 7 ELSE c.state END
+    FROM reduced AS r
+    WHERE c.allocation_id = r.allocation_id AND c.master_id = $3 AND c.master_position_ticket = $4
 """
 LIST_OPEN = """
     SELECT o.allocation_id, o.position_ticket, o.open_volume_e8, m.account_id
@@ -87,7 +85,8 @@ async def load_open_records(tx: AsyncConnection, label: int, master_id: int, pos
 
 async def load_records(tx: AsyncConnection, opening: Allocation, open_volume_e8: int) -> Records:
     """The records of an opening decision, as it gave them."""
-    proportions_e9 = (await load_columns(tx, opening.allocation_id)).proportions_e9
+    columns = await load_columns(tx, opening.allocation_id)
+    proportions_e9 = columns.proportions_e9
     subscriptions, rows = await load_set_of(tx, opening), np.flatnonzero(proportions_e9)
     return Records(
         allocation_id=opening.allocation_id,
@@ -97,6 +96,7 @@ async def load_records(tx: AsyncConnection, opening: Allocation, open_volume_e8:
         account_ids=subscriptions.account_ids[rows],
         logins=subscriptions.logins[rows],
         proportions_e9=proportions_e9[rows],
+        rest_reason=rest_reason(opening.blanket_reason, proportions_e9, columns.reasons),
     )
 
 

@@ -27,6 +27,9 @@ def render_distribution(distribution: Distribution, unpaid: UnpaidSum) -> distri
         unpaid_count=unpaid.unpaid_count,
         refused_count=unpaid.refused_count,
         unpaid_minor=unpaid.unpaid_minor,
+        undistributed_reason=distribution.undistributed_reason,
+        written_off_count=unpaid.written_off_count,
+        written_off_minor=unpaid.written_off_minor,
         distribute_time=to_timestamp(distribution.distribute_time),
     )
 

@@ -130,6 +130,8 @@ def render_summary(summary: MasterSummary) -> masters_pb2.GetMasterSummaryRespon
         margin_sum_minor=summary.margin_minor,
         free_margin_sum_minor=summary.free_margin_minor,
         warnings=summary.warnings,  # type: ignore[arg-type]
+        undistributed_minor=summary.profit.undistributed_minor,
+        unpaid_minor=summary.profit.unpaid_minor,
     )
     if summary.observed_time is not None:
         message.observed_time.CopyFrom(to_timestamp(summary.observed_time))
