@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, platform_groups_pb2, trading_pb2
+from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
 LOT = 100_000_000
@@ -159,3 +161,18 @@ async def test_stops_of_a_turned_position_are_told_by_the_ticket_of_its_deals(pl
     await simulator.modify(master.login, turned.position_ticket, sl="1.17000", tp="1.02000")
     expected = [(master.account_id, lasting, 117_000_000, 102_000_000)]
     await eventually(newest, 60)
+
+
+async def test_margin_modes_that_nobody_asked_for_are_learnt(start, simulator, platform):
+    account = await platform.account()
+    async with transaction(platform.engine) as tx:
+        for table in ("platform_groups", "accounts"):
+            await tx.execute(text(f"UPDATE {table} SET margin_mode = 0"))
+    assert (await platform.get(account.account_id)).margin_mode == platform_groups_pb2.MARGIN_MODE_UNSPECIFIED
+    async with start() as again:
+
+        async def learnt() -> bool:
+            found = await again.get(account.account_id)
+            return found.margin_mode == platform_groups_pb2.MARGIN_MODE_NETTING
+
+        await eventually(learnt, 60)

@@ -99,3 +99,29 @@ def _group(row: Row[Any]) -> PlatformGroup:
         backup_platform_group_id=row.backup_platform_group_id,
         create_time=row.create_time,
     )
+
+
+async def list_without_margin_mode(tx: AsyncConnection, trading_server_id: int) -> list[str]:
+    """Groups on the server of which nobody knows how their accounts hold positions."""
+    query = text(
+        """SELECT DISTINCT server_group FROM platform_groups WHERE trading_server_id = :id AND margin_mode = 0
+        ORDER BY server_group"""
+    )
+    return list((await tx.execute(query, {"id": trading_server_id})).scalars())
+
+
+async def save_margin_mode(tx: AsyncConnection, trading_server_id: int, server_group: str, mode: MarginMode) -> None:
+    """Of all groups on this group of the server that have none, and of their accounts."""
+    values = {"id": trading_server_id, "server_group": server_group, "mode": int(mode)}
+    await tx.execute(
+        text(
+            """WITH learnt AS (
+                UPDATE platform_groups SET margin_mode = :mode
+                WHERE trading_server_id = :id AND server_group = :server_group AND margin_mode = 0
+                RETURNING platform_group_id
+            )
+            UPDATE accounts SET margin_mode = :mode
+            WHERE margin_mode = 0 AND platform_group_id IN (SELECT platform_group_id FROM learnt)"""
+        ),
+        values,
+    )

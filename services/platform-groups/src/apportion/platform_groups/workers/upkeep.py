@@ -13,6 +13,7 @@ from apportion.errors import DomainError, StaleEpoch
 from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.finish_accounts import finish_creating
+from apportion.platform_groups.operations.learn_margin_modes import learn_margin_modes
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
 from apportion.platform_groups.workers.held_shards import AllShards
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 ROUND_SECONDS = 0.2
 ACCOUNT_ROUND_SECONDS = 1.0
+MARGIN_ROUND_SECONDS = 60.0
 
 
 class Upkeep:
@@ -52,6 +54,7 @@ class Upkeep:
         self._new_password = new_password
         self._timeout = answer_timeout
         self._accounts_at = 0.0
+        self._margins_at = 0.0
 
     async def run(self) -> None:
         while True:
@@ -75,6 +78,9 @@ class Upkeep:
         if self._clock.monotonic() < self._accounts_at:
             return
         self._accounts_at = self._clock.monotonic() + ACCOUNT_ROUND_SECONDS
+        if self._clock.monotonic() >= self._margins_at:
+            self._margins_at = self._clock.monotonic() + MARGIN_ROUND_SECONDS
+            await self._tried("margin_modes", learn_margin_modes(self._engine, server, self._server_id))
         await self._tried(
             "accounts",
             finish_creating(
