@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-
 import pytest
-from conftest import LABEL, deals_observed, orders_updated
+from conftest import deals_observed
 
-from apportion.allocation.consumers import handlers
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.copy_settings import CopySettings
+from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.reopen_children import reopen_children
-from apportion.events import ReceivedEvent
 from apportion.money import E8
-from apportion.storage import transaction
 
 OUT, IN_OUT = 2, 3
 STOP_LOSS, STOP_OUT = 3, 5
 HOUR_MS = 3_600_000
-WAIT_SECONDS = 0.3
 
 
 async def opened(house, *account_ids: int, **more):
@@ -60,11 +55,6 @@ async def follow_up(house):
     """What the next look finds to be closed."""
     house.waiting += await follow_up_positions(house.engine, now=house.clock.now())
     return await house.dispatch()
-
-
-def event_of(house, payload) -> ReceivedEvent:
-    name, content = payload.DESCRIPTOR.full_name, payload.SerializeToString()
-    return ReceivedEvent(str(uuid.uuid4()), LABEL, "deals", "7/0", 1, name, house.clock.now(), 0, content)
 
 
 class TestStops:
@@ -209,6 +199,37 @@ class TestCloses:
         (rest,) = await follow_up(house)
         assert rest.volumes_e8.tolist() == [-7 * E8 // 10]
 
+    @pytest.mark.parametrize("at_once", [False, True])
+    async def test_rests_below_min_lot_are_closed_with_the_last_part_or_at_once_and_explained(self, house, at_once):
+        house.symbols.grids["EURUSD"] = SymbolGrid(E8 // 100, E8 // 10, 100 * E8)
+        master = await house.master(AllocationMethod.DIVIDE_BY_LOT)
+        for account_id, lot_e8 in ((101, 15 * E8), (102, 85 * E8)):
+            settings = CopySettings(close_small_rest=at_once)
+            await house.follower(master, account_id, lot_e8=lot_e8, settings=settings)
+        await house.deal(64, 1.0, position=900)
+        (batch,) = await house.dispatch()
+        await house.fill(batch, first_position=5_000)
+        await house.deal(64, -0.5, position=900, entry=OUT)
+        (closing,) = await house.dispatch()
+        small, large = (0.15, 0.35) if at_once else (0, 0.5)
+        closed = dict(zip(closing.account_ids.tolist(), (closing.volumes_e8 / -E8).tolist(), strict=True))
+        assert (closed.get(101, 0), closed[102]) == (small, large), "together what the master closed"
+        explained = await explain_allocation(
+            house.engine, 1, int(closing.source_id.removeprefix("allocation/")), first=0, limit=10
+        )
+        assert explained.agrees
+        assert [child.text for child in explained.children] == [
+            f"0.15 lot open × 1/2 closed by the master → {'0.15' if at_once else '0'} lot (min lot 0.1)",
+            f"0.85 lot open × 1/2 closed by the master → {'0.35' if at_once else '0.5'} lot (min lot 0.1)",
+        ]
+        for account_id, position in ((101, 5_000), (102, 5_001)):
+            if closed.get(account_id):
+                await house.deal(account_id, -closed[account_id], position=position, entry=OUT, ordered=True)
+        await house.deal(64, -0.5, position=900, entry=OUT)
+        (last,) = await house.dispatch()
+        assert last.volumes_e8.sum() == -E8 // 2
+        assert await follow_up(house) == []
+
     async def test_a_partly_filled_child_closes_all_it_has_in_the_end(self, house):
         _, batch = await opened(house, 101)
         await house.fill(batch, first_position=5_000, lots={batch.item_ids.tolist()[0]: 0.37})
@@ -282,64 +303,6 @@ class TestOpensThatComeTooLate:
         await house.fill(again, first_position=5_000, lots={again.item_ids.tolist()[0]: 0.4})
         (closing,) = await house.dispatch()
         assert closing.volumes_e8.tolist() == [-E8 // 5]
-
-
-class TestAtTheSameMoment:
-    """Each of the two in a transaction of its own: one waits for the other, and nothing is lost between them."""
-
-    async def both(self, house, first, second) -> None:
-        """The second is told while the first is booked and not committed."""
-        async with transaction(house.engine) as tx:
-            by_type = handlers(house.desk, house.clock, house.hand_over)
-            after_commit = await by_type[first.DESCRIPTOR.full_name](tx, event_of(house, first))
-            late = asyncio.create_task(house.tell(second))
-            done, _ = await asyncio.wait([late], timeout=WAIT_SECONDS)
-            assert not done, "the second waits"
-        if after_commit is not None:
-            await after_commit()
-        await late
-
-    @pytest.mark.parametrize("fill_first", [True, False])
-    @pytest.mark.parametrize("lots", [1.0, 0.25])
-    @pytest.mark.parametrize("method", [AllocationMethod.RATIO_MULTIPLIER, AllocationMethod.DIVIDE_BY_EQUITY])
-    async def test_a_fill_and_the_masters_close(self, house, fill_first, lots, method):
-        _, batch = await opened(house, 101, method=method)
-        result = orders_updated(batch, 5_000, {})
-        close = deals_observed([(9_999, 64, 900, OUT, -round(lots * E8), False, "EURUSD")], house.clock.now())
-        await self.both(house, *((result, close) if fill_first else (close, result)))
-        (closing,) = await house.dispatch()
-        assert (closing.position_tickets.tolist(), closing.volumes_e8.tolist()) == ([5_000], [-round(lots * E8)])
-        assert await follow_up(house) == []
-
-    @pytest.mark.parametrize("hand_first", [True, False])
-    async def test_an_investors_close_and_the_masters(self, house, hand_first):
-        await filled(house, 101)
-        hand = deals_observed([(9_998, 101, 5_000, OUT, -E8, False, "EURUSD")], house.clock.now())
-        close = deals_observed([(9_999, 64, 900, OUT, -E8, False, "EURUSD")], house.clock.now())
-        await self.both(house, *((hand, close) if hand_first else (close, hand)))
-        assert len(await house.dispatch()) == (0 if hand_first else 1)
-        assert (await open_lots(house), await announced(house)) == ([0], [(101, 1.0)])
-
-    async def test_a_refusal_to_be_tried_again_and_the_masters_close(self, house):
-        _, batch = await opened(house, 101)
-        refusal = orders_updated(batch, 0, dict.fromkeys(batch.item_ids.tolist(), 0))
-        refusal.orders.reasons[1] = "REQUOTE"
-        close = deals_observed([(9_999, 64, 900, OUT, -E8, False, "EURUSD")], house.clock.now())
-        await self.both(house, refusal, close)
-        assert await house.reopen() == []
-        assert [child.state for child in await house.children()] == [ChildTradeState.REJECTED]
-
-    async def test_two_looks_close_what_is_too_much_once(self, house):
-        await opened(house, 101)
-        await house.deal(64, -1.0, position=900, entry=OUT)
-        async with transaction(house.engine) as tx:
-            await tx.exec_driver_sql(
-                "UPDATE child_trades SET state = 3, filled_volume_e8 = volume_e8, open_volume_e8 = volume_e8,"
-                " position_ticket = 5000"
-            )
-        looks = [follow_up_positions(house.engine, now=house.clock.now()) for _ in range(4)]
-        decided = [allocation for found in await asyncio.gather(*looks) for allocation in found]
-        assert [allocation.volume_sum_e8 for allocation in decided] == [-E8]
 
 
 async def test_a_late_close_after_a_reversal_tells_the_masters_volume_in_its_old_direction(house):

@@ -133,7 +133,10 @@ def explain_close(
         open_e8 = int(columns.bases[row])
         stored_e8 = int(columns.volumes_e8[row])
         sign = -int(routes.directions[number])
-        text = f"{lots(open_e8)} lot open × {fraction} closed by the master → {lots(stored_e8)} lot"
+        # Rounding moves nobody by a step.
+        moved = abs(stored_e8 - open_e8 * fraction) >= inputs.grid.step_e8
+        why = f" (min lot {lots(inputs.grid.min_e8)})" if moved else ""
+        text = f"{lots(open_e8)} lot open × {fraction} closed by the master → {lots(stored_e8)} lot{why}"
         child = ChildExplanation(
             subscription_id=int(routes.subscription_ids[number]),
             account_login=int(routes.logins[number]),
