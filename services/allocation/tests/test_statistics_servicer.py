@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+from history_events import MONDAY, START_MS, deals, keep, payment, trade
 from sqlalchemy import text
 
-from apportion.allocation.consumers import HISTORY_HANDLERS
 from apportion.allocation.domain.closed_trades import TradeFigures, TradeLedger
 from apportion.allocation.domain.history import DAY_MS
 from apportion.allocation.domain.leaderboard import LeaderboardFigures
@@ -23,16 +22,12 @@ from apportion.api.allocation.v1 import (
     statistics_pb2,
     statistics_pb2_grpc,
 )
-from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import InvalidArgument, NotFound, PageTokenInvalid
-from apportion.events import ReceivedEvent
 from apportion.money import E8
-from apportion.rpc import call_options, column, set_column, to_timestamp
+from apportion.rpc import call_options, column
 from apportion.storage import transaction
 from apportion.testing.servers import running_server
 
-MONDAY = 20_458
-START_MS = MONDAY * DAY_MS
 MONTHS = (MonthlyReturn(2026, 1, 15),)
 
 
@@ -75,38 +70,17 @@ async def client(house) -> AsyncIterator[Client]:
 async def master_id(house) -> int:
     """A master whose account deposited, opened and closed; +10 % and −5 % on two days."""
     master = await house.master(AllocationMethod.COPY_BY_EQUITY)
-    message = events_pb2.DealsObserved(
-        trading_server_id=7, observed_time=to_timestamp(house.clock.now()), symbols=["", "EURUSD"]
-    )
-    columns = {
-        "deal_tickets": [1, 2, 3],
-        "account_ids": [64] * 3,
-        "position_tickets": [0, 900, 900],
-        "actions": [2, 1, 1],
-        "entries": [0, 1, 2],
-        "symbol_indexes": [0, 1, 1],
-        "volumes_e8": [0, E8, -E8],
-        "prices_e8": [0, E8, E8],
-        "profits_minor": [50_000, 0, -8_000],
-        "server_times_ms": [START_MS + DAY_MS + 1, START_MS + DAY_MS + 2, START_MS + DAY_MS + 3],
-    }
-    for name in ("order_tickets", "swaps_minor", "commissions_minor", "order_ids", "transfer_ids", "reasons"):
-        columns[name] = [0] * 3
-    for name, values in columns.items():
-        set_column(message, name, values)
-    event = ReceivedEvent(
-        str(uuid.UUID(int=1)),
-        1,
-        "deals",
-        "7/0",
-        1,
-        message.DESCRIPTOR.full_name,
-        house.clock.now(),
-        0,
-        message.SerializeToString(),
+    times = ({"server_times_ms": START_MS + DAY_MS + number} for number in (1, 2, 3))
+    await keep(
+        house,
+        deals(
+            house,
+            payment(1, 64, 50_000, **next(times)),
+            trade(2, 64, 900, 1, 1.0, **next(times)),
+            trade(3, 64, 900, 2, -1.0, profits_minor=-8_000, **next(times)),
+        ),
     )
     async with transaction(house.engine) as tx:
-        await HISTORY_HANDLERS[event.type](tx, event)
         for day, first, last in ((MONDAY, 100_000, 110_000), (MONDAY + 1, 110_000, 152_000)):
             await tx.execute(
                 text("INSERT INTO equity_days VALUES (64, :day, 1, 1, :first, :ms, :now, 2, :last, :end, :now)"),
@@ -151,6 +125,47 @@ class TestHistory:
             entries=[allocations_pb2.HISTORY_ENTRY_IN, allocations_pb2.HISTORY_ENTRY_OUT],
         )
         assert [row.deal_ticket for row in found.rows] == [2]
+
+    async def test_pages_stay_while_deals_arrive(self, house, client, master_id):
+        """What is new stands where it belongs; nothing that was there is shown twice or left out."""
+
+        async def arrive(*places: tuple[int, int]) -> None:
+            rows = [trade(ticket, 64, 901, 1, 1.0, server_times_ms=START_MS + ms) for ticket, ms in places]
+            await keep(house, deals(house, *rows))
+
+        await arrive(*((10 + number, number // 3) for number in range(9)))  # three in each millisecond
+        found, token, late = [], "", [((50, 9), (49, 2)), ((48, 1), (47, 0)), ((46, 2),)]
+        while True:
+            page = await client.history(
+                master_id=master_id, end_server_time_ms=START_MS + 10, page_size=3, page_token=token
+            )
+            found += [row.deal_ticket for row in page.rows]
+            token = page.next_page_token
+            if not token:
+                break
+            await arrive(*late.pop(0))
+        assert found == [18, 17, 16, 15, 14, 13, 47, 12, 11, 10]
+
+    async def test_a_day_is_the_servers(self, house, client, master_id):
+        """The server is three hours ahead: its midnight is 21:00 UTC, and nothing here knows the zone."""
+        midnight = START_MS + 10 * DAY_MS
+        rows = [
+            trade(20, 64, 902, 1, 1.0, server_times_ms=midnight - 1),
+            trade(21, 64, 902, 3, -3.0, server_times_ms=midnight),
+            trade(22, 64, 902, 4, 1.0, server_times_ms=midnight + DAY_MS - 1),
+            trade(23, 64, 902, 2, 1.0, server_times_ms=midnight + DAY_MS),
+        ]
+        await keep(house, deals(house, *rows, server_time_ms=midnight + DAY_MS))
+        span = {"start_server_time_ms": midnight, "end_server_time_ms": midnight + DAY_MS}
+        day = await client.history(master_id=master_id, **span)
+        assert [(row.deal_ticket, row.entry) for row in day.rows] == [
+            (22, allocations_pb2.HISTORY_ENTRY_OUT_BY),
+            (21, allocations_pb2.HISTORY_ENTRY_IN_OUT),
+        ]
+        turned = await client.history(master_id=master_id, entries=[allocations_pb2.HISTORY_ENTRY_IN_OUT], **span)
+        assert [row.deal_ticket for row in turned.rows] == [21]
+        empty = {"start_server_time_ms": midnight, "end_server_time_ms": midnight}
+        assert not (await client.history(master_id=master_id, **empty)).rows
 
     @pytest.mark.parametrize(
         "fields",
