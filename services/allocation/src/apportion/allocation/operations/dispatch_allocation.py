@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
@@ -16,15 +17,15 @@ from apportion.allocation.domain.retries import Retries
 from apportion.allocation.operations.ports import OrderBatch, Orders
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.operations.reopen_children import hold_for_retry
-from apportion.allocation.storage.allocations import (
+from apportion.allocation.storage.allocations import load_allocation, load_columns
+from apportion.allocation.storage.child_trades import cancel_pending, load_routes
+from apportion.allocation.storage.dispatch_states import (
     list_unsent_modifications,
-    load_allocation,
-    load_columns,
+    read_dispatch_state,
     save_dispatch,
 )
-from apportion.allocation.storage.child_trades import cancel_pending, load_routes
 from apportion.allocation.storage.master_positions import read_open_volume_e8
-from apportion.allocation.storage.masters import load_master
+from apportion.allocation.storage.masters import load_master, read_master
 from apportion.allocation.storage.subscription_sets import load_set_routes
 from apportion.errors import DomainError
 from apportion.runtime import Clock
@@ -49,12 +50,12 @@ async def dispatch_allocation(
 ) -> None:
     """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
 
-    Before each chunk of an open one transaction checks that the master is not (and was not) halted since the decision
-    and that there is time left, and marks the start; otherwise the rest is given up, or, where only the time has passed
-    and `retries` allow, decided anew. Closes and modifications are never given up, and modifications of one position
-    are sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they
-    are read from the store, which gives the same; an open that was left behind so is not begun when its master has
-    closed meanwhile.
+    Before each chunk of an open it is checked that the master is not (and was not) halted since the decision and that
+    there is time left, and the start is marked; otherwise the rest is given up, or, where only the time has passed and
+    `retries` allow, decided anew. Closes and modifications are never given up, and modifications of one position are
+    sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they are
+    read from the store, which gives the same; an open that was left behind so is not begun when its master has closed
+    meanwhile.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
     start = await _start(engine, label, allocation_id, 0, retries, clock, left_behind=children is None)
@@ -67,7 +68,12 @@ async def dispatch_allocation(
         async with transaction(engine) as tx:
             children = await _stored_orders(tx, allocation)
     for first in range(0, children.item_ids.size, CHUNK_ROWS):
-        if first and await _start(engine, label, allocation_id, first, retries, clock) is None:
+        # Under locks, which cost a write to disk, only where something was seen without them.
+        if (
+            first
+            and await _is_hindered(engine, allocation, clock)
+            and await _start(engine, label, allocation_id, first, retries, clock) is None
+        ):
             return
         rows = slice(first, first + CHUNK_ROWS)
         try:
@@ -117,6 +123,13 @@ async def _start(
             return None
         await save_dispatch(tx, allocation_id, DispatchState.STARTED)
         return master, allocation
+
+
+async def _is_hindered(engine: AsyncEngine, allocation: Allocation, clock: Clock) -> bool:
+    """Whether something stands against sending the next chunk now."""
+    state = await read_dispatch_state(engine, allocation.allocation_id)
+    master = await read_master(engine, allocation.label, allocation.master_id)
+    return state >= DispatchState.DONE or bool(_obstacle(master, replace(allocation, dispatch_state=state), clock))
 
 
 def _is_unsent_open(allocation: Allocation) -> bool:

@@ -218,22 +218,6 @@ async def list_undispatched(tx: AsyncConnection, *, before: datetime, limit: int
     return [(row.label, row.allocation_id) for row in await tx.execute(query)]
 
 
-async def list_unsent_modifications(tx: AsyncConnection, modification: Allocation) -> list[int]:
-    """Ids of the modifications of the same position that were decided before and are not sent, in their order."""
-    query = (
-        select(ROWS.c.allocation_id)
-        .where(
-            ROWS.c.master_id == modification.master_id,
-            ROWS.c.position_ticket == modification.trade.position_ticket,
-            ROWS.c.kind == AllocationKind.MODIFY,
-            ROWS.c.dispatch_state < DispatchState.DONE,
-            ROWS.c.allocation_id < modification.allocation_id,
-        )
-        .order_by(ROWS.c.allocation_id)
-    )
-    return list((await tx.execute(query)).scalars())
-
-
 async def list_unprojected(tx: AsyncConnection, *, limit: int) -> list[tuple[int, int]]:
     """(label, id) of the oldest opening decisions without child trade rows."""
     query = (
@@ -274,17 +258,6 @@ async def claim_projection(tx: AsyncConnection, allocation_id: int, now: datetim
         .values(projected_time=now)
     )
     return (await tx.execute(statement)).rowcount == 1
-
-
-async def save_dispatch(
-    tx: AsyncConnection, allocation_id: int, state: DispatchState, dispatch_time: datetime | None = None
-) -> None:
-    """How far the orders of an allocation are."""
-    await tx.execute(
-        update(ROWS)
-        .where(ROWS.c.allocation_id == allocation_id)
-        .values(dispatch_state=state, dispatch_time=dispatch_time)
-    )
 
 
 def _headers() -> Select[Any]:
