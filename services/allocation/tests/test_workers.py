@@ -120,6 +120,20 @@ async def test_what_waits_to_be_opened_again_is_found(house, dispatcher):
     assert house.orders.batches[1].item_ids.tolist() == batch.item_ids.tolist()
 
 
+async def test_stops_that_were_refused_are_sent_again(house, dispatcher):
+    await opened(house)
+    (batch,) = await house.dispatch()
+    await house.fill(batch, first_position=5_000)
+    await house.move_stops(64, 900, 0.9, 0)
+    (modifying,) = await house.dispatch()
+    await house.tell_modified(modifying, {modifying.item_ids.tolist()[0]: "STOPS_INVALID"})
+    house.clock.advance(0.5)
+    async with Background() as background:
+        background.spawn("reopener", Reopener(house.engine, dispatcher, house.clock, house.desk.limits.retries).run)
+        await eventually(lambda: len(house.orders.batches) == 3)
+    assert house.orders.batches[2].stop_losses_e8.tolist() == modifying.stop_losses_e8.tolist()
+
+
 class Positions:
     """A trading server that is away at first, and then has nothing open."""
 
