@@ -106,6 +106,7 @@ subscriptions = Table(
     ForeignKeyConstraint(["master_id"], ["masters.master_id"], name="subscriptions_master_fkey"),
     CheckConstraint("ratio_e8 > 0", name="subscriptions_ratio_check"),
     Index("subscriptions_label_account_idx", "label", "account_id"),
+    Index("subscriptions_nets_idx", "master_id", "account_id", postgresql_where=text("nets")),
 )
 
 # The subscriptions of a master at one version, kept once for all decisions made with it. A column in which all values
