@@ -126,6 +126,25 @@ class TestSubscriptions:
             children = await tx.execute(query, {"subscription_id": one.subscription_id})
             assert [row.child_trade_id for row in rows] == list(children.scalars())
 
+    async def test_in_a_position_of_many_it_sees_the_deals_that_were_its_own(self, house):
+        first, second = await house.master(), await house.master(account_id=65)
+        one, two = await house.follower(first, FOLLOWER), await house.follower(second, FOLLOWER)
+        await house.deal(MASTER, 1.0, position=900)
+        await house.deal(65, 2.0, position=901)
+        for number, batch in enumerate(await house.dispatch()):
+            await house.fill(batch, first_position=5_000 + number)
+        rows = [trade(ticket, FOLLOWER, 5_000, 1, 1.0) for ticket in (11, 12, 13, 14)]
+        await keep(house, deals(house, *rows))
+        async with transaction(house.engine) as tx:
+            await tx.execute(text("UPDATE child_trades SET nets = true, position_ticket = 5000"))
+            query = text("SELECT child_trade_id FROM child_trades ORDER BY subscription_id")
+            ones, twos = (await tx.execute(query)).scalars()
+            for ticket, child in ((11, ones), (12, twos), (13, 0), (14, ones), (14, twos)):  # 13 is the investor's own
+                query = text("INSERT INTO net_deals VALUES (:account, :ticket, :child, 1, 'EURUSD', 1)")
+                await tx.execute(query, {"account": FOLLOWER, "ticket": ticket, "child": child})
+        assert await history(house, Owner(subscription_id=one.subscription_id)) == [14, 13, 11]
+        assert await history(house, Owner(subscription_id=two.subscription_id)) == [14, 13, 12]
+
     async def test_it_sees_nothing_of_before_it_was_and_after_it_only_its_own(self, house):
         first = await house.master()
         await house.follower(first, FOLLOWER)

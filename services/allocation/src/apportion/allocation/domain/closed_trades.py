@@ -5,7 +5,8 @@ the position's entries cost and earlier closes did not take, the part closed vol
 stays with what is open, so the results of a position that is closed add up to all that its deals booked. A reversal
 (IN_OUT) closes what was open and opens the rest; its commission is divided by these volumes.
 A trade was held from the first entry of its position, or from the reversal that opened it. When the history begins
-after the entry, neither that time nor the costs are known: the trade counts without them.
+after the entry, neither that time nor the costs are known: the trade counts without them. A position on a netting
+account has one cost and one time for all who share it.
 """
 
 from __future__ import annotations

@@ -48,20 +48,19 @@ KEEP_TRANSFERS = f"""
     )
     {CHANGED}
 """
-# LATERAL and LIMIT: where a deal on a netting account did something to several children, it is still one row; one's own
-# child comes first.
+# LATERAL and LIMIT: where a deal is of several children, it is still one row; one's own child comes first. On a netting
+# account a position is of many children, and the books tell whose each deal was.
 CHILD = """
     LEFT JOIN LATERAL (
-        SELECT c.child_trade_id, c.subscription_id FROM (
+        SELECT * FROM (
             SELECT c.child_trade_id, c.subscription_id FROM child_trades AS c
             WHERE c.account_id = d.account_id AND c.position_ticket = d.position_ticket AND c.position_ticket <> 0
-              AND NOT c.nets
+              AND NOT c.nets AND {wants_child}
             UNION ALL
             SELECT c.child_trade_id, c.subscription_id
             FROM net_deals AS n JOIN child_trades AS c ON c.child_trade_id = n.child_trade_id
-            WHERE n.account_id = d.account_id AND n.deal_ticket = d.deal_ticket
+            WHERE n.account_id = d.account_id AND n.deal_ticket = d.deal_ticket AND {wants_child}
         ) AS c
-        WHERE {wants_child}
         ORDER BY c.subscription_id = {subscription_id} DESC, c.child_trade_id LIMIT 1
     ) AS c ON true
 """
