@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind, DispatchState
 from apportion.allocation.storage import tables
-from apportion.storage import read_arrays
+from apportion.storage import fetch_arrays, read_arrays
 
 ROWS = tables.allocations
+# On the path of every decision, so these go to the driver as they are.
 READ = "SELECT dispatch_state FROM allocations WHERE allocation_id = $1"
+SAVE = "UPDATE allocations SET dispatch_state = $2, dispatch_time = $3 WHERE allocation_id = $1"
 
 
 async def read_dispatch_state(engine: AsyncEngine, allocation_id: int) -> DispatchState:
@@ -25,11 +27,7 @@ async def save_dispatch(
     tx: AsyncConnection, allocation_id: int, state: DispatchState, dispatch_time: datetime | None = None
 ) -> None:
     """How far the orders of an allocation are."""
-    await tx.execute(
-        update(ROWS)
-        .where(ROWS.c.allocation_id == allocation_id)
-        .values(dispatch_state=state, dispatch_time=dispatch_time)
-    )
+    await fetch_arrays(tx, SAVE, allocation_id, state, dispatch_time)
 
 
 async def list_unsent_modifications(tx: AsyncConnection, modification: Allocation) -> list[int]:
