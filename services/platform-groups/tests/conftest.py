@@ -31,6 +31,7 @@ from apportion.mt5_simulator.process import AdminClient, SimulatorProcess
 from apportion.platform_groups.app import SCHEMA, build
 from apportion.platform_groups.settings import PlatformGroupsSettings
 from apportion.rpc import call_options, open_channel, to_timestamp
+from apportion.runtime import Background
 from apportion.storage import create_engine, transaction
 from apportion.testing.polling import eventually
 
@@ -39,10 +40,30 @@ PATIENCE_SECONDS = 60.0
 """For what comes true in a moment on a quiet machine."""
 KEK = base64.b64encode(b"k" * 32).decode()
 LABEL = 1
+TIME_FLIES = [
+    text(
+        f"""UPDATE {table} SET sent_time = sent_time - interval '1 hour' WHERE {key} IN (
+            SELECT {key} FROM {table} WHERE state = {unknown} AND sent_time > now() - interval '1 minute'
+            FOR UPDATE SKIP LOCKED)"""
+    )
+    for table, key, unknown in (("orders", "order_id", 3), ("transfer_legs", "leg_id", 4))
+]
+TIME_FLIES += [
+    text(
+        f"""UPDATE accounts SET {column} = NULL WHERE account_id IN (
+            SELECT account_id FROM accounts WHERE {column} IS NOT NULL FOR UPDATE SKIP LOCKED)"""
+    )
+    for column in ("full_write_until", "read_only_write_until")
+]
+FLYING_SECONDS = 0.05
 
 
 class Platform:
-    """A running service and a client of it."""
+    """A running service and a client of it.
+
+    While `time_flies`, nobody waits for what may still be on the wire after its answer was lost: the simulator loses
+    answers with their connection. So its patience may be long, and a busy machine is not taken for a lost answer.
+    """
 
     def __init__(self, settings: PlatformGroupsSettings, engine: AsyncEngine, channel: object) -> None:
         self.settings = settings
@@ -53,6 +74,7 @@ class Platform:
         self.trading = trading_pb2_grpc.TradingServiceStub(channel)
         self.deals = deals_pb2_grpc.DealsServiceStub(channel)
         self.transfers = transfers_pb2_grpc.TransfersServiceStub(channel)
+        self.time_flies = True
         self.server_id = 0
         self.group_id = 0
 
@@ -90,6 +112,15 @@ class Platform:
     def options(self, seconds: float = PATIENCE_SECONDS, label: int = LABEL) -> dict[str, object]:
         return options(seconds, label)
 
+    async def let_time_fly(self) -> None:
+        """For ever."""
+        while True:
+            if self.time_flies:
+                async with transaction(self.engine) as tx:
+                    for statement in TIME_FLIES:
+                        await tx.execute(statement)
+            await asyncio.sleep(FLYING_SECONDS)
+
     async def get(self, account_id: int) -> accounts_pb2.Account:
         request = accounts_pb2.GetAccountRequest(account_id=account_id)
         return (await self.accounts.GetAccount(request, **options())).account
@@ -100,7 +131,7 @@ class Platform:
         orders: Sequence[tuple[int, int]],
         *,
         tickets: Sequence[int] = (),
-        seconds: float = 30.0,
+        seconds: float = 600.0,
         symbol: str = "EURUSD",
         **columns: Sequence[int],
     ) -> trading_pb2.SubmitOrdersResponse:
@@ -158,9 +189,10 @@ class Platform:
             return min((await self.orders(source)).states) > trading_pb2.ORDER_STATE_SENDING
 
         await eventually(sent, PATIENCE_SECONDS)
-        passed = text("UPDATE orders SET not_after_time = now() WHERE source_id = :source")
+        passed = text("UPDATE orders SET not_after_time = :time WHERE source_id = :source")
+        passed_time = datetime.now(UTC) - timedelta(hours=self.time_flies)
         async with transaction(self.engine) as tx:
-            await tx.execute(passed, {"source": source})
+            await tx.execute(passed, {"source": source, "time": passed_time})
 
     async def positions(self, account_id: int) -> list[trading_pb2.Position]:
         request = trading_pb2.ListPositionsRequest(account_id=account_id)
@@ -282,8 +314,9 @@ def start(database_url: str, redis_url: str) -> Start:
             "kek_base64": KEK,
             "allow_loopback_servers": True,
             "order_lanes": 2,
-            "server_timeout_seconds": 2.0,
-            "answer_timeout_seconds": 2.0,
+            "server_timeout_seconds": 20.0,
+            "answer_timeout_seconds": 20.0,
+            "price_age_seconds": 3600.0,
             "deal_interval_seconds": 0.03,
             "state_interval_seconds": 0.05,
             "stop_interval_seconds": 0.05,
@@ -295,8 +328,11 @@ def start(database_url: str, redis_url: str) -> Start:
         async with build(settings, set(roles)) as app:
             await app.start()
             channel = open_channel(app.address() or "", tls=None, service="platform-groups", peer="operator")
+            platform = Platform(settings, engine, channel)
             try:
-                yield Platform(settings, engine, channel)
+                async with Background() as background:
+                    background.spawn("time", platform.let_time_fly)
+                    yield platform
             finally:
                 await channel.close()
                 await app.stop()

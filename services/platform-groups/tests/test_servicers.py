@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -576,6 +577,7 @@ async def test_states_are_asked_of_the_server_once_a_second(platform, simulator)
     await simulator.create_accounts("demo\\forex-hedge-usd", 1, deposit="77.00")
     await simulator.buy(trader.login, "EURUSD", "1.00")
     request = accounts_pb2.GetAccountStatesRequest(trading_server_id=platform.server_id)
+    await simulator.add_fault("latency", endpoint="user/account/get_batch", seconds=2.0, count=1)
     first, second = await asyncio.gather(
         *(platform.accounts.GetAccountStates(request, **platform.options()) for _ in range(2))
     )
@@ -598,7 +600,7 @@ async def test_states_are_asked_of_the_server_once_a_second(platform, simulator)
             (await platform.accounts.GetAccountStates(request, **platform.options())).states.position_flags
         ) == [0, 0]
 
-    await eventually(anew, 5)
+    await eventually(anew, 60)
     await refused(platform.accounts.GetAccountStates(request, **platform.options(label=2)), "NOT_FOUND")
     await simulator.add_fault("disconnect", endpoint="user/account/get_batch", count=None)
 
@@ -609,7 +611,7 @@ async def test_states_are_asked_of_the_server_once_a_second(platform, simulator)
             return error.reason == "TRADING_SERVER_UNAVAILABLE"
         return False
 
-    await eventually(unavailable, 5)
+    await eventually(unavailable, 60)
     await simulator.clear_faults()
     assert list((await platform.accounts.GetAccountStates(request, **platform.options())).states.account_ids) == list(
         states.account_ids
@@ -649,6 +651,14 @@ async def test_adjustments_that_are_refused(platform) -> None:
     await refused(adjust(adjustment(platform, account, 1), **platform.options()), "ACCOUNT_NOT_OPEN")
 
 
+async def pending(platform, request: transfers_pb2.TransferFundsRequest) -> transfers_pb2.Transfer:
+    """What the server answers when its patience ends; a machine too busy for so short a call is asked again."""
+    for seconds in (0.5, 5.0):
+        with suppress(DomainError):
+            return (await platform.transfers.TransferFunds(request, **platform.options(seconds))).transfer
+    return (await platform.transfers.TransferFunds(request, **platform.options(25.0))).transfer
+
+
 async def test_without_workers_a_transfer_is_pending_and_listed(platform) -> None:
     one, two = await platform.account(), await platform.account()
     request = transfers_pb2.TransferFundsRequest(
@@ -658,7 +668,7 @@ async def test_without_workers_a_transfer_is_pending_and_listed(platform) -> Non
         amount=usd(5),
         cause="test",
     )
-    transfer = (await platform.transfers.TransferFunds(request, **platform.options(0.5))).transfer
+    transfer = await pending(platform, request)
     assert transfer.state == transfers_pb2.TRANSFER_STATE_PENDING
     for account in (one, two):
         listing = transfers_pb2.ListTransfersRequest(account_id=account.account_id)

@@ -78,11 +78,19 @@ async def test_a_wish_outlives_a_server_that_is_away(start, simulator) -> None:
     async with start() as platform:
         await platform.set_up(simulator)
         account = await platform.account(balance_minor=1_000_000)
-        await simulator.add_fault("disconnect", endpoint=UPDATE, count=None)
-        with pytest.raises(DomainError) as caught:
-            await platform.accounts.SetAccountAccess(wish(platform, account, READ_ONLY), **platform.options(2.0))
-        assert caught.value.reason in NOT_YET
+        fault = await simulator.add_fault("disconnect", endpoint=UPDATE, count=None)
+        request = wish(platform, account, READ_ONLY)
+        asking = asyncio.ensure_future(platform.accounts.SetAccountAccess(request, **platform.options()))
+
+        async def tried() -> bool:
+            return await simulator.fired(fault) > 0
+
+        await eventually(tried, 60)
         assert await may_trade(simulator, account)
+        asking.cancel()
+        with pytest.raises(DomainError) as caught:
+            await platform.accounts.SetAccountAccess(request, **platform.options(1.0))
+        assert caught.value.reason in NOT_YET
         await simulator.clear_faults()
 
         async def closed() -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, trading_servers_pb2
 from apportion.events import Redis
 from apportion.events.weather import ticks_key
 from apportion.platform_groups.adapters.weather import StatesReader
+from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
 TRADE = 1
@@ -138,6 +140,8 @@ async def test_an_account_whose_creation_was_lost_is_adopted_or_made_once(start,
         assert account.state == accounts_pb2.ACCOUNT_STATE_CREATING
 
         async def opened() -> accounts_pb2.Account | None:
+            async with transaction(platform.engine) as tx:  # its answer is lost, and nothing is on the wire
+                await tx.execute(text("UPDATE accounts SET attempt_time = attempt_time - interval '1 hour'"))
             now = await platform.get(account.account_id)
             return now if now.state == accounts_pb2.ACCOUNT_STATE_OPEN else None
 

@@ -85,6 +85,7 @@ async def test_a_newer_modification_is_never_undone_by_an_older_one(start, simul
     async with start() as platform:
         account, ticket = await opened(platform, simulator)
         await simulator.add_fault("disconnect", endpoint=SEND, count=1)
+        platform.time_flies = False
         await platform.modify("m/1", account.account_id, ticket, SL)
 
         async def unknown() -> bool:
@@ -93,6 +94,7 @@ async def test_a_newer_modification_is_never_undone_by_an_older_one(start, simul
         await eventually(unknown, 60)
         await platform.modify("m/2", account.account_id, ticket, SL - 100_000)
         await platform.modify("m/3", account.account_id, ticket, SL - 200_000)
+        platform.time_flies = True
         assert list((await platform.finished("m/3")).states) == [FILLED]
         for older in ("m/1", "m/2"):
             ended = await platform.finished(older)

@@ -148,7 +148,7 @@ async def test_a_leg_is_not_booked_twice_for_an_answer_that_was_saved_late(engin
     async with transaction(engine) as tx:
         await tx.execute(text("UPDATE transfer_legs SET state = 2, next_attempt_time = now()"))
     async with running(lane):
-        await eventually(lambda: is_in_state(engine, "transfer_legs", 5))
+        await eventually(lambda: is_in_state(engine, "transfer_legs", 5), 60)
     assert server.request_count == 2
 
 
@@ -165,7 +165,7 @@ async def test_an_order_on_the_wire_is_not_sent_again_for_an_answer_that_was_sav
     async with transaction(engine) as tx:
         await tx.execute(text("UPDATE orders SET state = 1, next_attempt_time = now()"))
     async with running(lane):
-        await eventually(lambda: session.collect_count > 3)
+        await eventually(lambda: session.collect_count > 3, 60)
         assert await is_in_state(engine, "orders", 2)
     assert session.request_count == 2
 
