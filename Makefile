@@ -72,7 +72,7 @@ test: lint types ## All checks and all tests: units, contracts, processes, house
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native
 
 .PHONY: soak
-soak: setup ## Scripted days with processes killed and suspended, and random days of 2 000 investors; SEEDS=10 of them
+soak: setup ## Scripted days with processes killed and suspended, and random days of 2 016 investors; SEEDS=10 of them
 	APPORTION_SEEDS=$(SEEDS) $(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native tests/e2e/test_crashes.py tests/e2e/test_replicas.py tests/e2e/test_random_day.py
 
 .PHONY: bench

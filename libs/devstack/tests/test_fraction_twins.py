@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from apportion.api.allocation.v1 import masters_pb2
-from apportion.devstack.fraction_twins import close, copy, divide, divided_owed
+from apportion.devstack.fraction_twins import Cushion, close, copy, distribute, divide, divide_by_risk, divided_owed
 
 NEAREST_LARGEST = masters_pb2.ROUNDING_POLICY_NEAREST_LARGEST
 LARGEST_REMAINDER = masters_pb2.ROUNDING_POLICY_LARGEST_REMAINDER
@@ -60,3 +60,24 @@ def test_close_a_part() -> None:
     # 15 × 1/2 = 7.5, that is 8: 5.33 and 2.67.
     assert close({1: 10, 2: 5}, Fraction(1, 2), dividing=True) == {1: 5, 2: 3}
     assert close({1: 10, 2: 5}, Fraction(1), dividing=True) == {1: 10, 2: 5}
+
+
+def test_who_falls_below_his_margin_level_is_left_out_of_the_division() -> None:
+    # 0.01 lot at 100 000 and leverage 100 uses 10.00: with 2 of 4 steps more, 30.00 of 100.00 are used.
+    poor = Cushion(10_000, 1_000, 100, Fraction(100_000), Fraction(4))
+    rich = Cushion(10_000, 1_000, 100, Fraction(100_000), Fraction(3))
+    assert [poor.falls_out(1), poor.falls_out(2), rich.falls_out(2)] == [False, True, False]
+    half = {1: 1, 2: 1}
+    assert divide_by_risk(4, half, {}, NEAREST_LARGEST, {}, {1: rich, 2: rich}) == ({1: 2, 2: 2}, set(), set())
+    free = Cushion(1, 1_000, 100, Fraction(100_000), Fraction(0))
+    assert divide_by_risk(4, half, {}, NEAREST_LARGEST, {}, {1: poor, 2: free}) == ({1: 0, 2: 4}, set(), {1})
+
+
+def test_money_is_distributed_to_the_cent() -> None:
+    thirds = {1: 333_333_334, 2: 333_333_333, 3: 333_333_333}
+    assert distribute(-100, thirds, 10**9, NEAREST_LARGEST) == {1: -34, 2: -33, 3: -33}
+    # 0.5, 0.5 and 9: nearest has one too many, which the lower login of the smallest gives.
+    assert distribute(10, {1: 5, 2: 5, 3: 90}, 100, NEAREST_LARGEST) == {1: 0, 2: 1, 3: 9}
+    assert distribute(10, {1: 5, 2: 5, 3: 90}, 100, LARGEST_REMAINDER) == {1: 1, 2: 0, 3: 9}
+    # Half belongs to nobody.
+    assert distribute(10, {1: 25, 2: 25}, 100, LARGEST_REMAINDER) == {1: 3, 2: 2}

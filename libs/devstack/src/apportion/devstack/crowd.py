@@ -7,83 +7,22 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 from apportion.api.allocation.v1 import masters_pb2, subscriptions_pb2
 from apportion.api.platform_groups.v1 import accounts_pb2
 from apportion.devstack.clients import Clients, request_id
 from apportion.devstack.day import FAILURES
-from apportion.devstack.world import E8, HEDGE_GROUP, WALLET_GROUP, create_group, register_server
+from apportion.devstack.random_terms import LINEUP, Parameters, Terms, draw_parameters, draw_settings
+from apportion.devstack.world import HEDGE_GROUP, WALLET_GROUP, create_group, register_server
+from apportion.errors import DomainError
 from apportion.mt5_simulator.process import SimulatorProcess
 
-MASTER_DEPOSIT_MINOR = 50_000_000
 AT_ONCE = 16
-TRIES = 5
+INSIST_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
-UNKNOWN_SYMBOL = "EURUSD.nowhere"
-
-Method = masters_pb2.AllocationMethod
-Rounding = masters_pb2.RoundingPolicy
-
-
-@dataclass(frozen=True)
-class Terms:
-    """By what a master's trades are apportioned."""
-
-    method: Method.ValueType
-    rounding: Rounding.ValueType
-    account_type: masters_pb2.AccountType.ValueType = masters_pb2.ACCOUNT_TYPE_MAM
-    reverses: bool = False
-    """Some of his followers do the opposite."""
-
-    @property
-    def name(self) -> str:
-        method = Method.Name(self.method).removeprefix("ALLOCATION_METHOD_")
-        rounding = Rounding.Name(self.rounding).removeprefix("ROUNDING_POLICY_")
-        return f"{method} {rounding} {masters_pb2.AccountType.Name(self.account_type).removeprefix('ACCOUNT_TYPE_')}"
-
-
-COPY = masters_pb2.ACCOUNT_TYPE_COPY
-LINEUP = (
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT, masters_pb2.ROUNDING_POLICY_CARRY),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT, masters_pb2.ROUNDING_POLICY_LARGEST_REMAINDER),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_BALANCE, masters_pb2.ROUNDING_POLICY_NEAREST_LARGEST, reverses=True),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_EQUITY, masters_pb2.ROUNDING_POLICY_CARRY),
-    Terms(masters_pb2.ALLOCATION_METHOD_EQUAL_RISK, masters_pb2.ROUNDING_POLICY_NEAREST_LARGEST),
-    Terms(masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT, masters_pb2.ROUNDING_POLICY_NEAREST),
-    Terms(masters_pb2.ALLOCATION_METHOD_COPY_BY_BALANCE, masters_pb2.ROUNDING_POLICY_DOWN),
-    Terms(masters_pb2.ALLOCATION_METHOD_COPY_BY_EQUITY, masters_pb2.ROUNDING_POLICY_NEAREST, COPY, reverses=True),
-    Terms(masters_pb2.ALLOCATION_METHOD_COPY_BY_FREE_MARGIN, masters_pb2.ROUNDING_POLICY_NEAREST),
-    Terms(masters_pb2.ALLOCATION_METHOD_FIXED_LOT, masters_pb2.ROUNDING_POLICY_NEAREST),
-    Terms(masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER, masters_pb2.ROUNDING_POLICY_CARRY, reverses=True),
-    Terms(masters_pb2.ALLOCATION_METHOD_RISK, masters_pb2.ROUNDING_POLICY_DOWN),
-    Terms(masters_pb2.ALLOCATION_METHOD_EQUITY_SHARE, masters_pb2.ROUNDING_POLICY_NEAREST),
-    Terms(masters_pb2.ALLOCATION_METHOD_LOT_MULTIPLIER, masters_pb2.ROUNDING_POLICY_CARRY),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT, masters_pb2.ROUNDING_POLICY_NEAREST_LARGEST),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_EQUITY, masters_pb2.ROUNDING_POLICY_LARGEST_REMAINDER),
-    Terms(masters_pb2.ALLOCATION_METHOD_EQUAL_RISK, masters_pb2.ROUNDING_POLICY_LARGEST_REMAINDER),
-    Terms(masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT, masters_pb2.ROUNDING_POLICY_CARRY),
-    Terms(masters_pb2.ALLOCATION_METHOD_COPY_BY_EQUITY, masters_pb2.ROUNDING_POLICY_CARRY, COPY),
-    Terms(masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT, masters_pb2.ROUNDING_POLICY_CARRY),
-)
-"""Every method first, then some again with other policies."""
-
-DIVIDING = {
-    masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT,
-    masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT,
-    masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_BALANCE,
-    masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_EQUITY,
-    masters_pb2.ALLOCATION_METHOD_EQUAL_RISK,
-}
-
-
-class Parameters(TypedDict):
-    """By what a method computes the volume of one subscription."""
-
-    ratio_e8: int
-    lot_e8: int
-    percent_e8: int
-    lot_mode: subscriptions_pb2.LotMode.ValueType
+IGNORES_STOPS = 0.3
+"""How many investors do not copy stops."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +50,7 @@ class CrowdMaster:
     login: int
     links: dict[int, Link] = field(default_factory=dict)
     """By subscription, with those that have ended."""
+    is_halted: bool = False
 
     @property
     def followers(self) -> list[Link]:
@@ -128,88 +68,38 @@ class Crowd:
         return [link for master in self.masters for link in master.links.values()]
 
 
-def draw_parameters(chance: random.Random, terms: Terms, follower_count: int) -> Parameters:
-    """Ratio, lot, percent and mode such as a broker would set for an account of USD 5 000 to 50 000."""
-    ratio, lot, percent = E8, 0, 0
-    mode: subscriptions_pb2.LotMode.ValueType = subscriptions_pb2.LOT_MODE_MULTIPLIER
-    match terms.method:
-        case masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER:
-            ratio = chance.randrange(E8 // 100, E8 // 5)
-        case masters_pb2.ALLOCATION_METHOD_COPY_BY_BALANCE | masters_pb2.ALLOCATION_METHOD_COPY_BY_EQUITY:
-            ratio = chance.randrange(E8 // 10, 2 * E8)
-        case masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT:
-            lot = chance.randrange(0, 5) * chance.randrange(E8)
-        case masters_pb2.ALLOCATION_METHOD_FIXED_LOT:
-            lot = chance.randrange(E8 // 10)
-        case masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT:
-            percent = chance.randrange(100 * E8 // (2 * follower_count), 100 * E8 // follower_count)
-        case masters_pb2.ALLOCATION_METHOD_EQUAL_RISK:
-            percent = chance.choice([0, 0, 0, 200 * E8, 5_000 * E8])
-        case masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT:
-            percent = chance.randrange(E8, 8 * E8)
-        case masters_pb2.ALLOCATION_METHOD_RISK:
-            percent = chance.randrange(20 * E8, 200 * E8)
-        case masters_pb2.ALLOCATION_METHOD_EQUITY_SHARE:
-            percent = chance.randrange(E8 // 20_000, E8 // 2_000)
-        case masters_pb2.ALLOCATION_METHOD_LOT_MULTIPLIER:
-            mode = chance.choice(
-                [
-                    subscriptions_pb2.LOT_MODE_MULTIPLIER,
-                    subscriptions_pb2.LOT_MODE_FIXED,
-                    subscriptions_pb2.LOT_MODE_RISK,
-                    subscriptions_pb2.LOT_MODE_EQUITY,
-                ]
-            )
-            lot = chance.randrange(E8 // 10)
-            equity = mode == subscriptions_pb2.LOT_MODE_EQUITY
-            percent = chance.randrange(E8 // 20_000, E8 // 2_000) if equity else chance.randrange(20 * E8, 200 * E8)
-    return {"ratio_e8": ratio, "lot_e8": lot, "percent_e8": percent, "lot_mode": mode}
-
-
-def draw_settings(chance: random.Random, terms: Terms) -> subscriptions_pb2.CopySettings:
-    """Most follow plainly; the others filter, map, limit or reverse."""
-    settings = subscriptions_pb2.CopySettings(
-        reverse=terms.reverses and chance.random() < 0.3,
-        leave_policy=chance.choice(
-            [subscriptions_pb2.LEAVE_POLICY_CLOSE, subscriptions_pb2.LEAVE_POLICY_CLOSE_WITH_MASTER]
-        ),
-    )
-    kinds = ["direction", "deny", "allow", "map", "nowhere", "lot"]
-    if terms.method not in DIVIDING:
-        # What one may not have is another's there, and how much is held is not told with the decision.
-        kinds += ["total", "count", "round_up"]
-    kind = chance.choice(kinds) if chance.random() < 0.4 else ""
-    if kind == "direction":
-        settings.direction_filter = chance.choice(
-            [subscriptions_pb2.DIRECTION_FILTER_BUY_ONLY, subscriptions_pb2.DIRECTION_FILTER_SELL_ONLY]
-        )
-    elif kind == "deny":
-        settings.denied_symbols.append(chance.choice(["EURUSD", "GBPUSD"]))
-    elif kind == "allow":
-        settings.allowed_symbols.extend(chance.sample(["AUDUSD", "EURUSD", "GBPUSD"], 2))
-    elif kind == "map":
-        settings.symbol_map["EURUSD"] = "AUDUSD"
-    elif kind == "nowhere":
-        settings.symbol_map["EURUSD"] = UNKNOWN_SYMBOL
-    elif kind == "lot":
-        settings.max_lot_e8 = chance.randrange(1, 15) * E8 // 100
-    elif kind == "total":
-        settings.max_total_lot_e8 = chance.randrange(5, 30) * E8 // 100
-    elif kind == "count":
-        settings.max_open_positions = chance.randrange(1, 3)
-    elif kind == "round_up":
-        settings.round_up_to_min = True
-    return settings
-
-
 async def insist(clients: Clients, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
     """As an operator repeats what failed on the way: the same request id, the same effect."""
-    for _ in range(TRIES):
+    give_up = asyncio.get_running_loop().time() + INSIST_SECONDS
+    while True:
         try:
             return await clients.call(method, request)
-        except FAILURES:
+        except FAILURES as failure:
+            is_refused = isinstance(failure, DomainError) and not failure.kind.is_transient
+            if is_refused or asyncio.get_running_loop().time() > give_up:
+                raise
             await asyncio.sleep(PAUSE_SECONDS)
-    return await clients.call(method, request)
+
+
+async def subscribe(
+    clients: Clients,
+    master: CrowdMaster,
+    account_id: int,
+    login: int,
+    key: str,
+    parameters: Parameters,
+    settings: subscriptions_pb2.CopySettings,
+) -> Link:
+    """A new subscription; the key makes it the same one when it is asked for again."""
+    request = subscriptions_pb2.CreateSubscriptionRequest(
+        request_id=request_id("subscription", key),
+        master_id=master.master_id,
+        account_id=account_id,
+        settings=settings,
+        **parameters,
+    )
+    answer = await insist(clients, clients.subscriptions.CreateSubscription, request)
+    return Link(answer.subscription.subscription_id, account_id, login, **parameters, settings=settings)
 
 
 async def build_crowd(
@@ -218,8 +108,9 @@ async def build_crowd(
     """Everything through the services' own RPCs. An investor's accounts share a wallet by tens."""
     server_id = await register_server(clients, simulator)
     wallets = await create_group(clients, server_id, "Wallets USD", WALLET_GROUP)
-    hedge = await create_group(clients, server_id, "Forex hedge USD", HEDGE_GROUP)
-    builder = _Builder(clients, wallets, hedge, asyncio.Semaphore(AT_ONCE))
+    names = sorted({HEDGE_GROUP, *(terms.group for terms in LINEUP)})
+    groups = {name: await create_group(clients, server_id, name.rpartition("\\")[2], name) for name in names}
+    builder = _Builder(clients, wallets, groups, asyncio.Semaphore(AT_ONCE))
     chance = random.Random(seed)  # noqa: S311
     per_master = investor_count // master_count
     masters = await asyncio.gather(
@@ -239,7 +130,7 @@ async def build_crowd(
                     holders[n // 10],
                     deposit_minor,
                     draw_parameters(chance, master.terms, per_master),
-                    draw_settings(chance, master.terms),
+                    draw_settings(chance, master.terms, ignores_stops=chance.random() < IGNORES_STOPS),
                 )
             )
         links = await asyncio.gather(*(make() for make in drawn))
@@ -251,14 +142,14 @@ async def build_crowd(
 class _Builder:
     clients: Clients
     wallet_group_id: int
-    hedge_group_id: int
+    group_ids: dict[str, int]
     gate: asyncio.Semaphore
 
     async def master(self, number: int, terms: Terms) -> CrowdMaster:
         wallet_id = await self.wallet(f"manager/{number}")
-        account = await self._account(
-            f"master/{number}", accounts_pb2.ACCOUNT_KIND_MASTER, wallet_id, MASTER_DEPOSIT_MINOR
-        )
+        kind = accounts_pb2.ACCOUNT_KIND_MASTER
+        group_id = self.group_ids[terms.group]
+        account = await self._account(f"master/{number}", kind, group_id, wallet_id, terms.deposit_minor)
         request = masters_pb2.CreateMasterRequest(
             request_id=request_id("master", number),
             name=f"{number + 1} {terms.name}",
@@ -266,12 +157,16 @@ class _Builder:
             account_id=account.account_id,
             method=terms.method,
             rounding=terms.rounding,
+            allocation_mode=terms.mode,
+            residual_rule=terms.residual_rule,
         )
-        answer = await self._call(self.clients.masters.CreateMaster, request)
+        async with self.gate:
+            answer = await insist(self.clients, self.clients.masters.CreateMaster, request)
         return CrowdMaster(terms, answer.master.master_id, account.account_id, account.login)
 
     async def wallet(self, key: str) -> int:
-        account = await self._account(f"wallet/{key}", accounts_pb2.ACCOUNT_KIND_WALLET, 0, 0)
+        kind = accounts_pb2.ACCOUNT_KIND_WALLET
+        account = await self._account(f"wallet/{key}", kind, self.wallet_group_id, 0, 0)
         return account.account_id
 
     async def follower(
@@ -283,36 +178,24 @@ class _Builder:
         parameters: Parameters,
         settings: subscriptions_pb2.CopySettings,
     ) -> Link:
-        account = await self._account(
-            f"investment/{key}", accounts_pb2.ACCOUNT_KIND_INVESTMENT, wallet_id, deposit_minor
-        )
-        request = subscriptions_pb2.CreateSubscriptionRequest(
-            request_id=request_id("subscription", key),
-            master_id=master.master_id,
-            account_id=account.account_id,
-            settings=settings,
-            **parameters,
-        )
-        answer = await self._call(self.clients.subscriptions.CreateSubscription, request)
-        made: int = answer.subscription.subscription_id
-        return Link(made, account.account_id, account.login, **parameters, settings=settings)
+        kind = accounts_pb2.ACCOUNT_KIND_INVESTMENT
+        group_id = self.group_ids[HEDGE_GROUP]
+        account = await self._account(f"investment/{key}", kind, group_id, wallet_id, deposit_minor)
+        async with self.gate:
+            return await subscribe(self.clients, master, account.account_id, account.login, key, parameters, settings)
 
     async def _account(
-        self, key: str, kind: accounts_pb2.AccountKind.ValueType, wallet_id: int, deposit_minor: int
+        self, key: str, kind: accounts_pb2.AccountKind.ValueType, group_id: int, wallet_id: int, deposit_minor: int
     ) -> accounts_pb2.Account:
-        is_wallet = kind == accounts_pb2.ACCOUNT_KIND_WALLET
         request = accounts_pb2.CreateAccountRequest(
             request_id=request_id("account", key),
-            platform_group_id=self.wallet_group_id if is_wallet else self.hedge_group_id,
+            platform_group_id=group_id,
             kind=kind,
             holder_name=key,
             wallet_account_id=wallet_id,
             initial_balance_minor=deposit_minor,
         )
-        answer = await self._call(self.clients.accounts.CreateAccount, request)
+        async with self.gate:
+            answer = await insist(self.clients, self.clients.accounts.CreateAccount, request)
         made: accounts_pb2.Account = answer.account
         return made
-
-    async def _call(self, method: Callable[..., Awaitable[Any]], request: object) -> Any:
-        async with self.gate:
-            return await insist(self.clients, method, request)

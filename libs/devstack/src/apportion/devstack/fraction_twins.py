@@ -86,7 +86,7 @@ def divide(
             fixed |= {login: caps[login] for login in over}
             cut |= set(over)
         else:
-            fixed |= _rounded(rest, claims, policy, caps)
+            fixed |= rounded(rest, claims, policy, caps)
     return {login: fixed.get(login, 0) for login in weights}, cut
 
 
@@ -96,8 +96,8 @@ def _claims(logins: Sequence[int], rest: int, weights: Mapping[int, int], had: S
     return {login: level * weights[login] / weight_sum - had.get(login, 0) for login in logins}
 
 
-def _rounded(total: int, claims: Shares, policy: int, caps: Mapping[int, int]) -> Volumes:
-    """Claims that add up to the total, in whole steps that do."""
+def rounded(total: int, claims: Shares, policy: int, caps: Mapping[int, int]) -> Volumes:
+    """Claims that add up to the total, in whole steps that do. Above 0."""
     if policy != NEAREST_LARGEST:
         return largest_remainder(total, claims)
     steps = {login: half_up(claim) for login, claim in claims.items()}
@@ -118,6 +118,53 @@ def largest_remainder(total: int, claims: Shares) -> Volumes:
     for login in order[: total - sum(steps.values())]:
         steps[login] += 1
     return steps
+
+
+@dataclass(frozen=True)
+class Cushion:
+    """What an account's margin level is computed from, and the least that its subscription asks for."""
+
+    equity_minor: int
+    margin_minor: int
+    leverage: int
+    step_minor: Fraction
+    """What one step costs without leverage."""
+    least: Fraction
+    """Equity by margin; 0: no matter what."""
+
+    def falls_out(self, steps: int) -> bool:
+        """With so many steps more."""
+        margin = self.margin_minor + steps * self.step_minor / self.leverage
+        return bool(self.least) and self.equity_minor < self.least * margin
+
+
+def divide_by_risk(
+    total: int,
+    weights: Mapping[int, int],
+    had: Shares,
+    policy: int,
+    caps: Mapping[int, int],
+    cushions: Mapping[int, Cushion],
+) -> tuple[Volumes, set[int], set[int]]:
+    """(steps, who was cut, who is out for his margin level): divided anew without whom it would bring too low."""
+    out: set[int] = set()
+    while True:
+        inside = {login: 0 if login in out else weight for login, weight in weights.items()}
+        steps, cut = divide(total, inside, {login: had[login] for login in had if login not in out}, policy, caps)
+        falling = {login for login, count in steps.items() if count and cushions[login].falls_out(count)}
+        if not falling:
+            return steps, cut, out
+        out |= falling
+
+
+def distribute(total_minor: int, proportions: Mapping[int, int], whole: int, policy: int) -> Volumes:
+    """An amount, signed, by parts of a whole, to the unit; what is missing to the whole is nobody's, who comes last."""
+    nobody = max(proportions, default=0) + 1
+    parts = {**proportions, nobody: whole - sum(proportions.values())}
+    claims = {login: Fraction(abs(total_minor) * part, whole) for login, part in parts.items()}
+    shares = rounded(abs(total_minor), claims, policy, {})
+    sign = 1 if total_minor > 0 else -1
+    return {login: sign * shares[login] for login in proportions}
 
 
 def divided_owed(

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from apportion.api.allocation.v1 import allocations_pb2
-from apportion.devstack.ledger import ENTRY_IN, ENTRY_OUT, Json
-from apportion.devstack.random_day import RandomDay
+from apportion.api.allocation.v1 import allocations_pb2, distributions_pb2
+from apportion.devstack.ledger import BALANCE_DEAL, Json
+from apportion.devstack.random_scene import RandomDay
 
 OURS = re.compile(r"ap:o\d+")
 AT_ONCE = 16
@@ -22,6 +22,8 @@ class Book:
 
     positions: list[Json]
     trades: list[Json]
+    balances: list[Json]
+    """Deals that moved money without a trade."""
 
     def volume_e8(self, position: int, entry: str, *, ours: bool | None = None) -> int:
         """Of a position's deals in or out; `ours`: only those by orders of ours, or only those of others."""
@@ -42,6 +44,9 @@ class Books:
     explained: dict[int, allocations_pb2.ExplainAllocationResponse]
     children: dict[int, list[allocations_pb2.ChildTrade]]
     server: dict[int, Book]
+    """By login."""
+    distributions: dict[int, list[distributions_pb2.GetDistributionResponse]]
+    """By master, oldest first, with all rows."""
 
 
 async def read_children(day: RandomDay) -> dict[int, list[allocations_pb2.ChildTrade]]:
@@ -53,14 +58,17 @@ async def read_children(day: RandomDay) -> dict[int, list[allocations_pb2.ChildT
     return children
 
 
-async def read_positions(day: RandomDay) -> dict[int, int]:
-    """Signed volume by ticket, of all followers."""
-    positions = await _each(day, (link.login for link in day.crowd.links), deals=False)
-    return {ticket: volume for book in positions.values() for ticket, volume in signed_positions(book).items()}
+async def read_positions(day: RandomDay) -> dict[int, Book]:
+    """Of all accounts, without their deals."""
+    return await _each(day, _logins(day), deals=False)
 
 
 def signed_positions(book: Book) -> dict[int, int]:
     return {int(p["Position"]): int(p["VolumeExt"]) * (1 if p["Action"] == "0" else -1) for p in book.positions}
+
+
+def _logins(day: RandomDay) -> list[int]:
+    return sorted({*(master.login for master in day.crowd.masters), *(link.login for link in day.crowd.links)})
 
 
 async def read_books(day: RandomDay) -> Books:
@@ -74,8 +82,26 @@ async def read_books(day: RandomDay) -> Books:
     for found in allocations.values():
         for allocation in found:
             explained[allocation.allocation_id] = await _explained(day, allocation.allocation_id)
-    logins = [*(master.login for master in day.crowd.masters), *(link.login for link in day.crowd.links)]
-    return Books(allocations, explained, await read_children(day), await _each(day, logins, deals=True))
+    children, server = await read_children(day), await _each(day, _logins(day), deals=True)
+    return Books(allocations, explained, children, server, await _read_distributions(day))
+
+
+async def _read_distributions(day: RandomDay) -> dict[int, list[distributions_pb2.GetDistributionResponse]]:
+    found = {}
+    for master in day.crowd.masters:
+        listing = distributions_pb2.ListDistributionsRequest(master_id=master.master_id)
+        pages = day.clients.pages(day.clients.distributions.ListDistributions, listing)
+        newest_first = [distribution async for page in pages for distribution in page.distributions]
+        found[master.master_id] = [await _distribution(day, each.allocation_id) for each in newest_first[::-1]]
+    return found
+
+
+async def _distribution(day: RandomDay, allocation_id: int) -> distributions_pb2.GetDistributionResponse:
+    request = distributions_pb2.GetDistributionRequest(allocation_id=allocation_id, page_size=1_000)
+    answer: distributions_pb2.GetDistributionResponse = await day.clients.call(
+        day.clients.distributions.GetDistribution, request
+    )
+    return answer
 
 
 async def _explained(day: RandomDay, allocation_id: int) -> allocations_pb2.ExplainAllocationResponse:
@@ -105,29 +131,49 @@ async def _each(day: RandomDay, logins: Iterable[int], *, deals: bool) -> dict[i
         async with gate:
             positions = await admin.positions(login)
             found = await admin.deals(login) if deals else []
-        return login, Book(positions, [deal for deal in found if deal["Action"] in {"0", "1"}])
+        trades = [deal for deal in found if deal["Action"] in {"0", "1"}]
+        return login, Book(positions, trades, [deal for deal in found if deal["Action"] == BALANCE_DEAL])
 
     return dict(await asyncio.gather(*(one(login) for login in logins)))
 
 
 @dataclass(frozen=True)
-class MasterPosition:
-    """A master's position as its deals made it."""
+class MasterDeal:
+    """A master's deal and what it did to his position: it may open, enlarge, close or turn it around."""
 
-    opening: Json
-    closes: list[tuple[Json, Fraction]]
-    """With the fraction of what was open that each closed."""
+    deal: Json
+    before_e8: int
+    """Of the position, signed as buys and sells, as the others."""
+    opened_e8: int
+    closed_e8: int
+
+    @property
+    def ticket(self) -> int:
+        return int(self.deal["Deal"])
+
+    @property
+    def position(self) -> int:
+        """Of the first deal, and of all after it until nothing is open."""
+        return int(self.deal["PositionID"])
+
+    @property
+    def fraction(self) -> Fraction:
+        """What part of the position it closed."""
+        return Fraction(abs(self.closed_e8), abs(self.before_e8))
 
 
-def master_positions(book: Book) -> dict[int, MasterPosition]:
-    """By ticket. A position is opened by one deal, as on hedging accounts."""
-    made: dict[int, MasterPosition] = {}
-    open_e8: dict[int, int] = {}
+def signed_e8(deal: Json) -> int:
+    return int(deal["VolumeExt"]) * (1 if deal["Action"] == "0" else -1)
+
+
+def master_deals(book: Book) -> list[MasterDeal]:
+    """In the server's order."""
+    made = []
+    open_e8: dict[str, int] = {}
     for deal in sorted(book.trades, key=lambda deal: int(deal["Deal"])):
-        position, volume = int(deal["PositionID"]), int(deal["VolumeExt"])
-        if deal["Entry"] == ENTRY_IN:
-            made[position], open_e8[position] = MasterPosition(deal, []), volume
-        elif deal["Entry"] == ENTRY_OUT:
-            made[position].closes.append((deal, Fraction(volume, open_e8[position])))
-            open_e8[position] -= volume
+        before, volume = open_e8.get(deal["PositionID"], 0), signed_e8(deal)
+        against = before * volume < 0
+        closed = (1 if volume > 0 else -1) * min(abs(volume), abs(before)) if against else 0
+        made.append(MasterDeal(deal, before, volume - closed, closed))
+        open_e8[deal["PositionID"]] = before + volume
     return made

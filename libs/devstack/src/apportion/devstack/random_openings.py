@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,20 +9,28 @@ from fractions import Fraction
 from math import floor
 
 from apportion.api.allocation.v1 import allocations_pb2, masters_pb2, subscriptions_pb2
-from apportion.devstack.crowd import DIVIDING, UNKNOWN_SYMBOL, Link, Terms
-from apportion.devstack.fraction_twins import CARRY, Rounded, Volumes, copy, divide, divided_owed
-from apportion.devstack.ledger import Json
+from apportion.devstack.crowd import Link
+from apportion.devstack.fraction_twins import (
+    CARRY,
+    Cushion,
+    Rounded,
+    Volumes,
+    copy,
+    divide,
+    divide_by_risk,
+    divided_owed,
+    largest_remainder,
+)
+from apportion.devstack.random_terms import DIVIDING, UNKNOWN_SYMBOL, Terms
 
 E8 = 100_000_000
 STEP_E8 = 1_000_000
 """The lot step and the smallest volume of every symbol here."""
 UNKNOWN = -(2**63)
-LEVERAGE = 100
 CENTS = 100
 PERCENT_E8 = 100 * E8
 ROUND_UP_FACTOR = Fraction(5)
-HELD = re.compile(r"([\d.]+) held(?= ≈| =)")
-LOT_PRICE = re.compile(r"/ \((\d+) × ([\d.]+)\) lot")
+WHOLE = 10**9
 
 Reason = allocations_pb2.SkipReason
 Mode = subscriptions_pb2.LotMode
@@ -32,9 +39,9 @@ WITHOUT_BASIS = NO_PARAMETER | {
     masters_pb2.ALLOCATION_METHOD_FIXED_LOT,
     masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER,
 }
-TAKEN = {
-    # What depends on figures that are not told with the decision, or on when it was made.
-    allocations_pb2.SKIP_REASON_MARGIN_GATE,
+NEVER = {
+    # The account states are waited for, prices and rates are known, markets never close, and nobody limits the age.
+    allocations_pb2.SKIP_REASON_STALE_STATE,
     allocations_pb2.SKIP_REASON_NO_PRICE,
     allocations_pb2.SKIP_REASON_TOO_LATE,
     allocations_pb2.SKIP_REASON_MARKET_CLOSED,
@@ -43,19 +50,24 @@ TAKEN = {
 
 @dataclass(frozen=True)
 class Opening:
-    deal: Json
+    """A decision to be computed again: on a master's deal, or on what he has open for one who begins to follow."""
+
+    symbol: str
+    volume_e8: int
+    """Signed, by the trading server."""
     allocation: allocations_pb2.Allocation
     explained: allocations_pb2.ExplainAllocationResponse
     links: tuple[Link, ...]
     """As they were set by then, in login order."""
+    is_halted: bool
 
     @property
     def buys(self) -> bool:
-        return bool(self.deal["Action"] == "0")
+        return self.volume_e8 > 0
 
     @property
     def steps(self) -> Fraction:
-        return Fraction(int(self.deal["VolumeExt"]), STEP_E8)
+        return Fraction(abs(self.volume_e8), STEP_E8)
 
 
 class OpeningTwin:
@@ -66,13 +78,10 @@ class OpeningTwin:
         self._owed: dict[str, dict[int, Fraction]] = {}
 
     def problems(self, opening: Opening, counted: Counter[str]) -> Iterator[str]:
-        rows = {row.account_login: row for row in opening.explained.children}
         links = {link.login: link for link in opening.links}
-        missing = sorted(links.keys() - rows.keys())
-        if missing:
-            yield f"{missing[:5]} are not in the decision"
-        if any(not row.stored_volume_e8 for login, row in rows.items() if login not in links):
-            counted["rows of those who had left"] += 1
+        rows = {row.account_login: row for row in opening.explained.children}
+        if links.keys() != rows.keys() or len(rows) != len(opening.explained.children):
+            yield f"{sorted(links.keys() ^ rows.keys())[:5]} are in the decision and should not be, or the reverse"
         yield from self._sum_problems(opening)
         taking_part: dict[int, Link] = {}
         for login, link in links.items():
@@ -80,6 +89,8 @@ class OpeningTwin:
                 continue
             row, gate = rows[login], self._gate(opening, link, rows[login])
             counted[f"reason {Reason.Name(row.skip_reason).removeprefix('SKIP_REASON_')}"] += 1
+            if row.skip_reason in NEVER:
+                yield f"{login} is left out: {Reason.Name(row.skip_reason)}"
             if gate:
                 if row.skip_reason not in gate or row.stored_volume_e8:
                     yield (
@@ -89,6 +100,8 @@ class OpeningTwin:
             else:
                 taking_part[login] = link
         yield from self._volume_problems(opening, rows, taking_part)
+        if self._terms.distributes:
+            yield from self._proportion_problems(rows, taking_part)
 
     def _sum_problems(self, opening: Opening) -> Iterator[str]:
         allocation = opening.allocation
@@ -105,7 +118,7 @@ class OpeningTwin:
         self, opening: Opening, link: Link, row: allocations_pb2.ChildExplanation
     ) -> tuple[Reason.ValueType, ...]:
         """Why somebody may take no part; empty: he takes part."""
-        settings, symbol = link.settings, opening.deal["Symbol"]
+        settings, symbol = link.settings, opening.symbol
         refused = (
             subscriptions_pb2.DIRECTION_FILTER_SELL_ONLY
             if opening.buys
@@ -113,8 +126,8 @@ class OpeningTwin:
         )
         if not link.active:
             return (allocations_pb2.SKIP_REASON_INACTIVE,)
-        if row.skip_reason in TAKEN and not row.stored_volume_e8:
-            return (row.skip_reason,)
+        if opening.is_halted:
+            return (allocations_pb2.SKIP_REASON_PAUSED_BY_RISK,)
         if (
             settings.direction_filter == refused
             or symbol in settings.denied_symbols
@@ -123,27 +136,48 @@ class OpeningTwin:
             return (allocations_pb2.SKIP_REASON_FILTERED,)
         if settings.symbol_map.get(symbol) == UNKNOWN_SYMBOL:
             return (allocations_pb2.SKIP_REASON_SYMBOL_UNMAPPED,)
-        limits_held = settings.max_open_positions or settings.max_total_lot_e8
-        if limits_held and row.skip_reason == allocations_pb2.SKIP_REASON_CAPPED and not row.stored_volume_e8:
+        if (
+            settings.max_open_positions
+            and row.skip_reason == allocations_pb2.SKIP_REASON_CAPPED
+            and not row.stored_volume_e8
+        ):
             return (row.skip_reason,)
         if self._terms.method in NO_PARAMETER:
             nothing = not (self._weight(link, row) > 0)
             return (allocations_pb2.SKIP_REASON_BELOW_MIN_LOT,) if nothing else ()
-        return self._gate_basis(opening, link, row)
+        return self._gate_figures(opening, link, row)
 
-    def _gate_basis(
+    def _gate_figures(
         self, opening: Opening, link: Link, row: allocations_pb2.ChildExplanation
     ) -> tuple[Reason.ValueType, ...]:
-        if self._terms.method in WITHOUT_BASIS:
+        """By what the decision says that it knew of the accounts: that it is theirs is looked at elsewhere."""
+        explained, method = opening.explained, self._terms.method
+        if method in WITHOUT_BASIS:
             return ()
-        if self._terms.method == masters_pb2.ALLOCATION_METHOD_LOT_MULTIPLIER and link.lot_mode in {
+        if method == masters_pb2.ALLOCATION_METHOD_LOT_MULTIPLIER and link.lot_mode in {
             Mode.LOT_MODE_MULTIPLIER,
             Mode.LOT_MODE_FIXED,
         }:
             return ()
-        if UNKNOWN in {row.basis, opening.explained.master_basis}:
+        if UNKNOWN in {row.basis, explained.master_basis}:
             return (allocations_pb2.SKIP_REASON_STALE_STATE,)
-        return (allocations_pb2.SKIP_REASON_NO_EQUITY,) if row.basis <= 0 else ()
+        if row.basis <= 0:
+            return (allocations_pb2.SKIP_REASON_NO_EQUITY,)
+        watched = method == masters_pb2.ALLOCATION_METHOD_EQUAL_RISK and link.percent_e8 > 0
+        if watched or method == masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT:
+            if not (explained.contract_size and explained.conversion_e8 and row.leverage > 0):
+                return (allocations_pb2.SKIP_REASON_NO_PRICE,)
+            if watched and row.margin_minor == UNKNOWN:
+                return (allocations_pb2.SKIP_REASON_STALE_STATE,)
+            if watched and self._cushion(opening, link, row).falls_out(0):
+                return (allocations_pb2.SKIP_REASON_MARGIN_GATE,)
+        return ()
+
+    def _cushion(self, opening: Opening, link: Link, row: allocations_pb2.ChildExplanation) -> Cushion:
+        explained = opening.explained
+        step_minor = Fraction(explained.contract_size * explained.conversion_e8 * STEP_E8 * CENTS, E8 * E8)
+        least = Fraction(link.percent_e8, PERCENT_E8)
+        return Cushion(row.basis, row.margin_minor, row.leverage, step_minor, least)
 
     def _weight(self, link: Link, row: allocations_pb2.ChildExplanation) -> int:
         if self._terms.method == masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_LOT:
@@ -155,21 +189,28 @@ class OpeningTwin:
     def _volume_problems(
         self, opening: Opening, rows: dict[int, allocations_pb2.ChildExplanation], links: dict[int, Link]
     ) -> Iterator[str]:
-        owed = self._owed.setdefault(opening.deal["Symbol"], {})
-        caps = {login: link.settings.max_lot_e8 // STEP_E8 for login, link in links.items() if link.settings.max_lot_e8}
-        # A limit of what is held altogether is taken as it was applied, where it may have been.
+        owed = self._owed.setdefault(opening.symbol, {})
+        caps = {login: rows[login].cap_volume_e8 // STEP_E8 for login in links if rows[login].HasField("cap_volume_e8")}
         for login, link in links.items():
-            if link.settings.max_total_lot_e8 and rows[login].skip_reason == allocations_pb2.SKIP_REASON_CAPPED:
-                caps[login] = abs(rows[login].stored_volume_e8) // STEP_E8
-        by_family = self._divided if self._terms.method in DIVIDING else self._copied
-        rounded = by_family(opening, rows, links, caps, owed)
-        self._owed[opening.deal["Symbol"]] = rounded.owed
+            most = [limit for limit in (link.settings.max_lot_e8, link.settings.max_total_lot_e8) if limit]
+            if bool(most) != (login in caps) or (most and rows[login].cap_volume_e8 > min(most)):
+                yield f"{login} has limits {most}, and {rows[login].cap_volume_e8} was left of them"
+            elif most and not link.settings.max_total_lot_e8 and rows[login].cap_volume_e8 != min(most):
+                yield f"{login} has the limit {most}, and {rows[login].cap_volume_e8} was left of it"
+        gated: set[int] = set()
+        if self._terms.method in DIVIDING:
+            rounded, gated = self._divided(opening, rows, links, caps, owed)
+        else:
+            rounded = self._copied(opening, rows, links, caps, owed)
+        self._owed[opening.symbol] = rounded.owed
         for login, wanted in rounded.steps.items():
             row, link = rows[login], links[login]
             if wanted * STEP_E8 != abs(row.stored_volume_e8):
                 yield f"{login} should get {wanted * STEP_E8}, got {row.stored_volume_e8}: {row.text}"
             reason = (
-                allocations_pb2.SKIP_REASON_CAPPED
+                allocations_pb2.SKIP_REASON_MARGIN_GATE
+                if login in gated
+                else allocations_pb2.SKIP_REASON_CAPPED
                 if login in rounded.cut
                 else allocations_pb2.SKIP_REASON_UNSPECIFIED
                 if wanted
@@ -212,10 +253,8 @@ class OpeningTwin:
             case masters_pb2.ALLOCATION_METHOD_EQUITY_SHARE:
                 return equity * percent * E8 / STEP_E8
             case masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT:
-                found = LOT_PRICE.search(row.text)
-                if found is None:
-                    return Fraction(0)
-                return percent * LEVERAGE * equity / (int(found[1]) * Fraction(found[2])) * E8 / STEP_E8
+                lot_price = Fraction(opening.explained.contract_size * opening.explained.conversion_e8, E8)
+                return percent * row.leverage * equity / lot_price * E8 / STEP_E8
         of_master = master * Fraction(row.basis, opening.explained.master_basis)
         if method == masters_pb2.ALLOCATION_METHOD_RISK:
             return of_master * percent
@@ -228,21 +267,23 @@ class OpeningTwin:
         links: dict[int, Link],
         caps: dict[int, int],
         owed: dict[int, Fraction],
-    ) -> Rounded:
+    ) -> tuple[Rounded, set[int]]:
+        """And who is out for his margin level."""
         weights = {login: self._weight(link, rows[login]) for login, link in links.items()}
         total, policy = floor(opening.steps), self._terms.rounding
-        had: dict[int, Fraction] = {}
         if self._terms.method == masters_pb2.ALLOCATION_METHOD_EQUAL_RISK:
-            had = {login: _held(rows[login].text) for login in links}
-        elif policy == CARRY:
-            had = {login: -owed.get(login, Fraction(0)) for login in links}
+            held = {login: Fraction(rows[login].held_volume_e8, STEP_E8) for login in links}
+            cushions = {login: self._cushion(opening, link, rows[login]) for login, link in links.items()}
+            steps, cut, gated = divide_by_risk(total, weights, held, policy, caps, cushions)
+            return Rounded(steps, cut, owed), gated
+        had = {login: -owed.get(login, Fraction(0)) for login in links} if policy == CARRY else {}
         spare = PERCENT_E8 - sum(weights.values())
         if self._terms.method == masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT and spare > 0:
             steps, cut = self._divided_in_part(total, weights, spare, had, caps)
         else:
             steps, cut = divide(total, weights, had, policy, caps)
         after = divided_owed(steps, cut, weights, owed, STEP_E8) if policy == CARRY else owed
-        return Rounded(steps, cut, after)
+        return Rounded(steps, cut, after), set()
 
     def _divided_in_part(
         self, total: int, weights: dict[int, int], spare: int, had: dict[int, Fraction], caps: dict[int, int]
@@ -256,8 +297,21 @@ class OpeningTwin:
             return everybody, set()
         return divide(total - rest, weights, had, policy, caps)
 
-
-def _held(text: str) -> Fraction:
-    """What one held already, in steps: the last of the formula's two figures."""
-    found = HELD.findall(text)
-    return Fraction(found[-1]) * E8 / STEP_E8 if found else Fraction(0)
+    def _proportion_problems(
+        self, rows: dict[int, allocations_pb2.ChildExplanation], links: dict[int, Link]
+    ) -> Iterator[str]:
+        """Parts of 1e9 by weight, what is missing to 100 percent is nobody's; nothing for who takes no part."""
+        weights = {login: self._weight(link, rows[login]) for login, link in links.items()}
+        weight_sum = sum(weights.values())
+        spare = 0
+        if self._terms.method == masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_PERCENT:
+            spare = max(PERCENT_E8 - weight_sum, 0)
+        parts: Volumes = {}
+        if weight_sum:
+            everybody = {**weights, max(weights) + 1: spare}
+            shares = {n: Fraction(WHOLE * weight, weight_sum + spare) for n, weight in everybody.items()}
+            parts = largest_remainder(WHOLE, shares)
+        for login, row in rows.items():
+            wanted = parts.get(login, 0) if login in links else 0
+            if row.proportion_e9 != wanted:
+                yield f"{login} should have {wanted} parts of 1e9, has {row.proportion_e9}"
