@@ -138,13 +138,15 @@ class Levels:
             return None
         under = self._units < 0
         over = (self._units > bound) | ((self._units == bound) & (self._fractions > 0))
-        # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
-        # outweighs the other stays there for sure.
         if not over.any():
             return (under, 0) if under.any() else None
-        if under.any() and -self._sum(under, 0) >= self._sum(over, bound):
-            return under, 0
-        return over, max_steps
+        if not under.any():
+            return over, max_steps
+        # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
+        # outweighs the other stays there for sure.
+        units = exact_sum(self._units - np.clip(self._units, 0, bound))
+        is_lowered = units * self.weight_sum + exact_sum(self._fractions[under | over]) <= 0
+        return (under, 0) if is_lowered else (over, max_steps)
 
     def below(self, min_steps: int) -> Mask:
         mask: Mask = self._nearest() < min_steps
@@ -196,8 +198,3 @@ class Levels:
         up = (remainders > half) | ((remainders == half) & half_unit) if self._step % 2 else remainders >= half
         nearest: Int64Array = steps + up
         return nearest
-
-    def _sum(self, mask: Mask, bound: int | Int64Array) -> int:
-        """Σ (claim − bound) of some, × Σ weights."""
-        above = (self._units - bound)[mask]
-        return exact_sum(above) * self.weight_sum + exact_sum(self._fractions[mask])
