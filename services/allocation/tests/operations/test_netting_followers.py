@@ -205,9 +205,18 @@ async def test_what_fills_after_the_master_has_closed_is_closed(server):
     await server.house.deal(64, -1.0, position=900, entry=OUT)
     await server.execute(late)
     assert await server.open_lots() == [1.0]
-    server.house.waiting += await follow_up_positions(server.house.engine, now=server.house.clock.now())
+    await server.send()
+    assert await server.open_lots() == [0.0], "at once"
+
+
+async def test_what_fills_although_it_was_taken_for_lost_is_closed(server):
+    await server.house.deal(64, 1.0, position=900)
+    (lost,) = await server.house.dispatch()
+    await server.house.tell_missed(lost)
+    await server.execute(lost, results=False)
     await server.send()
     assert await server.open_lots() == [0.0]
+    assert [child.state for child in await server.house.children()] == [CLOSED]
 
 
 async def test_a_reversal_of_the_master_turns_the_account(server):

@@ -22,6 +22,7 @@ from apportion.allocation.operations.apply_order_results import apply_order_resu
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.dispatch_allocation import source_of
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
+from apportion.allocation.operations.follow_up_positions import close_excess
 from apportion.allocation.operations.modify_stops import change_stops
 from apportion.allocation.operations.record_deals import record_deals, record_transfers
 from apportion.allocation.storage.masters import load_deciding_of_accounts
@@ -84,23 +85,24 @@ class Decider:
             for conflict in done.conflicts:
                 part = f"deal {conflict.metadata['dealTicket']} of account {account_id}"
                 await set_aside(tx, event, part=part, error=conflict, now=self.clock.now())
-        await self._book_followers(tx, event, deals, masters)
-        return self._after_commit(followed)
+        late = await self._book_followers(tx, event, deals, masters)
+        return self._after_commit(followed, tx.engine, late)
 
     async def _book_followers(
         self, tx: AsyncConnection, event: ReceivedEvent, deals: ObservedDeals, masters: Iterable[int]
-    ) -> None:
-        """The deals of the accounts that are no masters'."""
+    ) -> Sequence[tuple[int, int, int]]:
+        """The deals of the accounts that are no masters'. Returns what `apply_net_deals` does."""
         account_ids = np.setdiff1d(deals.account_ids, list(masters)).tolist()
         if not account_ids:
-            return
+            return ()
         netting = await load_netting_accounts(tx, event.label, account_ids)
-        if netting:
-            of_them = net_deals(deals, netting)
-            await apply_net_deals(tx, event, of_them, netting, deals.observation, now=self.clock.now())
         closing = closing_deals(deals, [*masters, *netting])
         if closing is not None:
             await apply_child_deals(tx, event, closing, now=self.clock.now())
+        if not netting:
+            return ()
+        of_them = net_deals(deals, netting)
+        return await apply_net_deals(tx, event, of_them, netting, deals.observation, now=self.clock.now())
 
     async def stops_observed(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         changed = parse_stops(event.payload)
@@ -117,7 +119,7 @@ class Decider:
             for stops in sorted(changed, key=lambda stops: (stops.account_id, stops.position_ticket))
             if stops.account_id in masters
         ]
-        return self._after_commit(Followed([allocation for allocation in decided if allocation is not None]))
+        return self._after_commit(Followed([allocation for allocation in decided if allocation is not None]), tx.engine)
 
     async def orders_updated(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         parsed = parse_order_results(event.payload)
@@ -126,11 +128,14 @@ class Decider:
         return self._after_commit(
             Followed(
                 await apply_order_results(tx, event, *parsed, retries=self.desk.limits.retries, now=self.clock.now())
-            )
+            ),
+            tx.engine,
         )
 
-    def _after_commit(self, followed: Followed) -> AfterCommit:
-        """Remembers what was decided with, and sends it."""
+    def _after_commit(
+        self, followed: Followed, engine: AsyncEngine, late: Sequence[tuple[int, int, int]] = ()
+    ) -> AfterCommit:
+        """Remembers what was decided with, and sends it; then closes what was filled too late."""
 
         async def hook() -> None:
             orders = {}
@@ -141,6 +146,8 @@ class Decider:
                         opened.allocation, opened.columns, opened.routes
                     )
             self.dispatch(followed.allocations, orders)
+            if late:
+                self.dispatch(await close_excess(engine, late, now=self.clock.now()), {})
 
         return hook
 

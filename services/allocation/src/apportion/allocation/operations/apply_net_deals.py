@@ -21,6 +21,7 @@ from apportion.allocation.storage.net_deals import (
     Booked,
     NetRow,
     find_known,
+    list_late,
     load_net_children,
     load_nobodys_e8,
     save_net_deals,
@@ -38,10 +39,12 @@ async def apply_net_deals(
     observed: Observation,
     *,
     now: datetime,
-) -> None:
+) -> list[tuple[int, int, int]]:
     """Each deal is booked once, in ticket order, and what it closed of children is announced once.
 
     `begin_times`: since when each account follows anybody. Earlier deals of its owner are not in the books.
+    Returns (label, master, position ticket) where a child was filled after its master had closed: it is to be closed
+    when this is committed.
     """
     opening_ids = opening_ids_of(np.array([deal.child_trade_id for deal in deals if deal.opens], dtype=np.int64))
     for allocation_id in np.unique(opening_ids).tolist():
@@ -54,7 +57,7 @@ async def apply_net_deals(
         and (deal.child_trade_id != NOBODY or _happened(deal, observed) >= begin_times[deal.account_id])
     ]
     if not fresh:
-        return
+        return []
     account_ids = sorted({deal.account_id for deal in fresh})
     child_ids = sorted({deal.child_trade_id for deal in fresh} - {NOBODY})
     rows = await load_net_children(tx, event.label, account_ids, child_ids)
@@ -63,6 +66,7 @@ async def apply_net_deals(
     await save_net_deals(tx, event.label, rows, booked)
     _log_late_closes(booked)
     await announce_closes(tx, event.label, UUID(event.event_id), _closed(rows, booked), now=now)
+    return await list_late(tx, booked)
 
 
 def _happened(deal: NetDeal, observed: Observation) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,6 +25,13 @@ async def follow_up_positions(engine: AsyncEngine, *, now: datetime) -> list[All
     async with transaction(engine) as tx:
         await end_leaving(tx)
         positions = await list_excess_positions(tx, limit=BATCH)
+    return await close_excess(engine, positions, now=now)
+
+
+async def close_excess(
+    engine: AsyncEngine, positions: Sequence[tuple[int, int, int]], *, now: datetime
+) -> list[Allocation]:
+    """The same for the children of these positions only: (label, master, position ticket)."""
     allocations: list[Allocation] = []
     for label, master_id, position_ticket in positions:
         async with transaction(engine) as tx:

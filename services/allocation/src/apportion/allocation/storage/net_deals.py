@@ -50,6 +50,11 @@ CLOSE = """
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (child_trade_id, closed_e8, ordered_e8)
     WHERE c.child_trade_id = n.child_trade_id
 """
+LATE = """
+    SELECT DISTINCT label, master_id, master_position_ticket FROM child_trades
+    WHERE child_trade_id = ANY($1::bigint[]) AND open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0
+    ORDER BY label, master_id, master_position_ticket
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,12 @@ async def load_nobodys_e8(tx: AsyncConnection, account_ids: Sequence[int]) -> di
     return {
         (row["account_id"], row["symbol"]): row["volume_e8"] for row in await fetch_arrays(tx, NOBODYS, account_ids)
     }
+
+
+async def list_late(tx: AsyncConnection, booked: Sequence[Booked]) -> list[tuple[int, int, int]]:
+    """(label, master, position ticket) where a fill left more open than is wanted by now."""
+    rows = await fetch_arrays(tx, LATE, [each.part.child_trade_id for each in booked if each.is_fill])
+    return [(row["label"], row["master_id"], row["master_position_ticket"]) for row in rows]
 
 
 async def save_net_deals(tx: AsyncConnection, label: int, rows: Sequence[NetRow], booked: Sequence[Booked]) -> None:
