@@ -234,9 +234,10 @@ class House:
         account_id: int = 64,
         rounding: RoundingPolicy | None = None,
         equity_minor: int = 100_000,
+        nets: bool | None = False,
         **more: object,
     ) -> Master:
-        self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor)
+        self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor, nets=nets)
         account_type = AccountType.COPY if method is AllocationMethod.COPY_BY_EQUITY else AccountType.MAM
         command = CreateMaster(
             key(),
@@ -251,7 +252,9 @@ class House:
             DEFAULT_ARTIFICIAL_SYMBOL,
             RoundingPolicy.NEAREST_LARGEST,
         )
-        return await create_master(self.engine, self.accounts, replace(command, **more), now=self.clock.now())
+        return await create_master(
+            self.engine, self.accounts, self.positions, replace(command, **more), now=self.clock.now()
+        )
 
     async def follower(
         self,

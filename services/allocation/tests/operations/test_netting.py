@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from conftest import key
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.methods import AllocationMethod
+from apportion.allocation.errors import MasterAccountTaken, NettingPositionsOpen
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.money import E8
@@ -144,3 +146,27 @@ async def test_a_closed_position_that_is_opened_again_begins_anew(account):
     assert await account.trade(-0.4) == [(5_002, -0.4), (5_003, -0.2)]
     assert await account.trade(0.4, OUT) == [(5_002, 0.4), (5_003, 0.2)]
     assert await account.open_lots() == {}
+
+
+class TestBeginning:
+    """What a position had open before its master was one, its deals do not tell."""
+
+    async def test_a_netting_account_that_has_positions_is_refused(self, house):
+        house.positions.held[64] = (900, "EURUSD", E8)
+        with pytest.raises(NettingPositionsOpen) as caught:
+            await house.master(nets=True)
+        assert caught.value.metadata == {"accountId": "64", "symbols": "EURUSD"}
+        del house.positions.held[64]
+        assert (await house.master(nets=True)).account_id == 64
+
+    async def test_a_hedging_account_may_have_some(self, house):
+        house.positions.held[64] = (900, "EURUSD", E8)
+        assert (await house.master()).account_id == 64
+
+    async def test_the_command_told_again_is_answered_whatever_he_has_by_then(self, house):
+        again = key()
+        master = await house.master(nets=True, key=again)
+        house.positions.held[64] = (900, "EURUSD", E8)
+        assert await house.master(nets=True, key=again) == master
+        with pytest.raises(MasterAccountTaken):
+            await house.master(nets=True, name="Other")

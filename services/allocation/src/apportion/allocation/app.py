@@ -187,10 +187,12 @@ def _server(
         ready=partial(ping, engine),
     )
     accounts = PlatformAccounts(platform, settings.call_seconds)
-    masters_pb2_grpc.add_MastersServiceServicer_to_server(MastersServicer(engine, accounts, desk, clock), server.grpc)
+    positions = PlatformPositions(platform, settings.call_seconds)
+    masters_pb2_grpc.add_MastersServiceServicer_to_server(
+        MastersServicer(engine, accounts, positions, desk, clock), server.grpc
+    )
     subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(
-        SubscriptionsServicer(engine, desk, accounts, PlatformPositions(platform, settings.call_seconds), clock),
-        server.grpc,
+        SubscriptionsServicer(engine, desk, accounts, positions, clock), server.grpc
     )
     allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(AllocationsServicer(engine, desk, clock), server.grpc)
     statistics_pb2_grpc.add_StatisticsServiceServicer_to_server(StatisticsServicer(engine), server.grpc)

@@ -155,11 +155,11 @@ class NettingStops(DomainError):
 
 
 class NettingPositionsOpen(DomainError):
-    """A netting account had positions of its own when it was to follow its first master."""
+    """A netting account had positions of its own when it was to follow its first master, or to become a master's."""
 
     kind = Kind.PRECONDITION
     reason = "NETTING_POSITIONS_OPEN"
-    cure = "Close what the account has open, then subscribe it. Later trades of its owner are told from copies."
+    cure = "Close what the account has open first. Later trades of a subscribed account's owner are told from copies."
 
 
 class CurrencyMismatch(DomainError):

@@ -16,8 +16,9 @@ from apportion.allocation.domain.methods import (
     RoundingPolicy,
     checked_rounding,
 )
-from apportion.allocation.operations.ports import Accounts
-from apportion.allocation.storage.masters import insert_master
+from apportion.allocation.operations.ports import Accounts, Positions
+from apportion.allocation.operations.require_flat import require_flat
+from apportion.allocation.storage.masters import insert_master, is_master_account
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
 
@@ -38,10 +39,15 @@ class CreateMaster:
     residual_rule: RoundingPolicy
 
 
-async def create_master(engine: AsyncEngine, accounts: Accounts, command: CreateMaster, *, now: datetime) -> Master:
+async def create_master(
+    engine: AsyncEngine, accounts: Accounts, positions: Positions, command: CreateMaster, *, now: datetime
+) -> Master:
     """The new master, active.
 
-    Raises what `checked_rounding`, `check_mode` and `check_account` raise, NotFound, NameTaken or MasterAccountTaken.
+    A netting account begins with nothing open: a deal that adds to a position, reduces or turns it does not tell what
+    was there before, which decides what part of it is closed or opened.
+    Raises what `checked_rounding`, `check_mode`, `check_account` and `require_flat` raise, NotFound, NameTaken or
+    MasterAccountTaken.
     """
     rounding = checked_rounding(command.account_type, command.method, command.rounding)
     account = await accounts.account(command.key.label, command.account_id)
@@ -72,9 +78,17 @@ async def create_master(engine: AsyncEngine, accounts: Accounts, command: Create
         residual_rule=command.residual_rule,
     )
     check_mode(master)
+    if account.nets and not await _is_taken(engine, master):
+        await require_flat(positions, master.label, account)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Master, now=now)) is not None:
             return stored
         master = replace(master, master_id=await insert_master(tx, master))
         await store_answer(tx, command.key, master)
         return master
+
+
+async def _is_taken(engine: AsyncEngine, master: Master) -> bool:
+    """By himself, when the command is told again, or by another, as the insertion will say."""
+    async with transaction(engine) as tx:
+        return await is_master_account(tx, master.label, master.account_id)

@@ -18,11 +18,11 @@ from apportion.allocation.domain.subscriptions import (
     check_parameters,
     check_stops,
 )
-from apportion.allocation.errors import NettingPositionsOpen
 from apportion.allocation.operations.change_subscriptions import check_sums
 from apportion.allocation.operations.copy_open_positions import ask_open_symbols, copy_open_positions
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.ports import Accounts, Positions
+from apportion.allocation.operations.require_flat import require_flat
 from apportion.allocation.storage.masters import load_master, next_set_version
 from apportion.allocation.storage.net_deals import load_netting_accounts
 from apportion.allocation.storage.subscriptions import insert_subscription, load_account_types, lock_account
@@ -102,12 +102,10 @@ def _new(command: CreateSubscription, account: Account, now: datetime) -> Subscr
 
 
 async def _check_flat(engine: AsyncEngine, positions: Positions, label: int, account: Account) -> None:
-    """A netting account begins with nothing open: from then on its deals tell what is a child's. Raises
-    NettingPositionsOpen, and the DomainError of platform-groups.
+    """A netting account begins with nothing open: from then on its deals tell what is a child's. Raises as
+    `require_flat`.
     """
     async with transaction(engine) as tx:
         if await load_netting_accounts(tx, label, [account.account_id]):
             return
-    report = await positions.report(label, [account.account_id])
-    if report.position_tickets.size:
-        raise NettingPositionsOpen(account_id=account.account_id, symbols=",".join(report.symbols))
+    await require_flat(positions, label, account)

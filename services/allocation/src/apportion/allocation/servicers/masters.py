@@ -13,7 +13,7 @@ from apportion.allocation.operations.get_master import get_master
 from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import halt_master
 from apportion.allocation.operations.list_masters import list_masters
-from apportion.allocation.operations.ports import Accounts
+from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.resume_master import resume_master
 from apportion.allocation.operations.update_master import update_master
 from apportion.allocation.wire import masters as wire
@@ -29,9 +29,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, accounts: Accounts, desk: Desk, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, accounts: Accounts, positions: Positions, desk: Desk, clock: Clock) -> None:
         self._engine = engine
         self._accounts = accounts
+        self._positions = positions
         self._desk = desk
         self._clock = clock
 
@@ -39,7 +40,7 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
         self, request: masters_pb2.CreateMasterRequest, context: Context
     ) -> masters_pb2.CreateMasterResponse:
         command = wire.parse_create_master(request)
-        master = await create_master(self._engine, self._accounts, command, now=self._clock.now())
+        master = await create_master(self._engine, self._accounts, self._positions, command, now=self._clock.now())
         return masters_pb2.CreateMasterResponse(master=wire.render_master(master))
 
     async def GetMaster(  # noqa: N802

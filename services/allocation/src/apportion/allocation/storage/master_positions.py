@@ -56,9 +56,8 @@ async def load_position(tx: AsyncConnection, master_id: int, position_ticket: in
 
 async def read_open_volume_e8(tx: AsyncConnection, master_id: int, position_ticket: int) -> int:
     """As it is now, without a lock; signed."""
-    query = text(
-        "SELECT open_volume_e8 FROM master_positions WHERE master_id = :master_id AND position_ticket = :position_ticket"
-    )
+    condition = "master_id = :master_id AND position_ticket = :position_ticket"
+    query = text(f"SELECT open_volume_e8 FROM master_positions WHERE {condition}")
     key = {"master_id": master_id, "position_ticket": position_ticket}
     volume_e8: int | None = (await tx.execute(query, key)).scalar_one_or_none()
     return volume_e8 or 0

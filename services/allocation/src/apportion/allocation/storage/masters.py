@@ -52,6 +52,12 @@ async def insert_master(tx: AsyncConnection, master: Master) -> int:
     return master_id
 
 
+async def is_master_account(tx: AsyncConnection, label: int, account_id: int) -> bool:
+    """Whether some master trades it."""
+    query = select(ROWS.c.master_id).where(ROWS.c.label == label, ROWS.c.account_id == account_id)
+    return (await tx.execute(query)).one_or_none() is not None
+
+
 async def load_master(tx: AsyncConnection, label: int, master_id: int, *, lock: Lock = "none") -> Master:
     """Raises NotFound."""
     rows = await fetch_arrays(tx, LOAD + LOCKS[lock], label, master_id)
