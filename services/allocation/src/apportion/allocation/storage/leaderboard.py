@@ -84,22 +84,23 @@ KEYS: Mapping[LeaderboardOrder, str] = {
     LeaderboardOrder.FOLLOWERS: "m.active_subscription_count",
     LeaderboardOrder.FOLLOWERS_EQUITY: "i.followers_equity_minor",
 }
+JOIN_INPUTS = "JOIN leaderboard_inputs AS i ON i.master_id = r.master_id"
 # The figures are read of those on the page only.
-LIST = """
-    SELECT p.*, r.age_day_count, r.statistics::text AS statistics
+LIST = f"""
+    SELECT p.*, i.followers_equity_minor, r.age_day_count, r.statistics::text AS statistics
     FROM (
-        SELECT m.master_id, m.name, m.account_type, m.currency_code, m.active_subscription_count,
-               i.followers_equity_minor, {key} AS sort_key
+        SELECT m.master_id, m.name, m.account_type, m.currency_code, m.active_subscription_count, {{key}} AS sort_key
         FROM leaderboard_rows AS r
         JOIN masters AS m ON m.master_id = r.master_id
-        JOIN leaderboard_inputs AS i ON i.master_id = r.master_id
+        {{key_join}}
         WHERE m.label = $1 AND m.listed_on_leaderboard AND r.day_count = $2
           AND ($3::smallint = 0 OR m.account_type = $3) AND ($4::text = '' OR m.currency_code = $4)
           AND ($5::bigint = 0 OR r.return_e8 >= $5) AND ($6::bigint = 0 OR r.max_drawdown_e8 <= $6)
-          AND r.age_day_count >= $7 AND ({key} < $8::bigint OR ({key} = $8 AND m.master_id > $9::bigint))
+          AND r.age_day_count >= $7 AND ({{key}} < $8::bigint OR ({{key}} = $8 AND m.master_id > $9::bigint))
         ORDER BY sort_key DESC, m.master_id LIMIT $10
     ) AS p
     JOIN leaderboard_rows AS r ON r.master_id = p.master_id AND r.day_count = $2
+    {JOIN_INPUTS}
     ORDER BY p.sort_key DESC, p.master_id
 """
 
@@ -167,7 +168,7 @@ async def list_leaderboard(
     """The best first, those behind (sort key, master id)."""
     rows = await fetch_arrays(
         tx,
-        LIST.format(key=KEYS[order]),
+        LIST.format(key=KEYS[order], key_join=JOIN_INPUTS if order is LeaderboardOrder.FOLLOWERS_EQUITY else ""),
         label,
         wanted.day_count,
         wanted.account_type or 0,
