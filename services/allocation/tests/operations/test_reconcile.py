@@ -11,6 +11,7 @@ from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.mismatch import Mismatch, alarms
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.operations import reconcile_positions as reconcile_module
+from apportion.allocation.operations.count_mismatches import count_mismatches
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.list_master_trades import list_master_trades
@@ -363,3 +364,11 @@ async def test_the_filter_and_the_flags_agree(house, server, look):
     assert filtered == [row for row in everything if alarms(row.mismatches)]
     assert {len(row.mismatches) for row in everything} == {0, 1}
     assert len(filtered) == 5
+    alarming = await master_rows(house, only_mismatched=True)
+    assert await count_mismatches(house.engine, 1, 7) == {
+        "master_trades": len(alarming),
+        "child_trades": sum(row.child.open_volume_e8 != 0 and not row.facts.is_foreign for row in filtered),
+        "foreign_positions": sum(row.facts.is_foreign for row in filtered),
+    }
+    assert len(alarming) == 2
+    assert set((await count_mismatches(house.engine, 1, 8)).values()) == {0}, "of another server"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.storage.master_trades import count_alarming
+from apportion.allocation.storage.mismatch_counts import count_alarming
 from apportion.storage import transaction
 
 

@@ -43,6 +43,8 @@ BEHIND = """
         {section} < :section OR ({section} = :section AND {id} < :id))))))
 """
 BEHIND_CHILD = "c.child_trade_id < CASE WHEN :section = 0 THEN :id ELSE 9223372036854775807 END"
+# As its index knows it.
+SKIPPED = "AND c.skip_reason = :skip_reason AND c.skip_reason <> 0"
 # A page is cut before anything is joined, unless what is joined decides who is on it.
 CHILDREN = """
     SELECT {group} AS group_key, {number} AS group_number, 0 AS section, c.child_trade_id AS row_id,
@@ -61,7 +63,7 @@ CHILDREN = """
           AND (:subscription_id = 0 OR c.subscription_id = :subscription_id)
           AND (:master_position_ticket = 0 OR c.master_position_ticket = :master_position_ticket)
           AND (:symbol = '' OR c.symbol = :symbol)
-          AND (:skip_reason = 0 OR c.skip_reason = :skip_reason)
+          {skipped}
           AND (NOT :only_open OR c.open_volume_e8 > 0)
           AND (cardinality(CAST(:stored_states AS int[])) = 0 OR c.state = ANY(CAST(:stored_states AS int[])))
           AND (CAST(:start_time AS timestamptz) IS NULL OR c.create_time >= :start_time)
@@ -122,13 +124,15 @@ FACTS = tuple(ChildFacts.__slots__)
 CHILD = tuple(name for name in ChildTrade.__slots__ if name not in ("state", "skip_reason"))
 
 
-def _statement(grouping: ChildTradeGrouping) -> Any:
+def _statement(grouping: ChildTradeGrouping, skipped: str) -> Any:
     (group, number), (foreign_group, foreign_number) = GROUPS[grouping]
     behind = BEHIND.format(group=group, number=number, section=0, id="c.child_trade_id")
     foreign_behind = BEHIND.format(group=foreign_group, number=foreign_number, section=1, id="d.deviation_id")
     if grouping is ChildTradeGrouping.NONE:
         behind = BEHIND_CHILD
-    children = CHILDREN.format(group=group, number=number, behind=behind, order=ORDERS[grouping], OF_CHILD=OF_CHILD)
+    children = CHILDREN.format(
+        group=group, number=number, behind=behind, order=ORDERS[grouping], OF_CHILD=OF_CHILD, skipped=skipped
+    )
     foreign = FOREIGN.format(group=foreign_group, number=foreign_number, behind=foreign_behind)
     return text(LIST.format(children=children, foreign=foreign))
 
@@ -143,7 +147,12 @@ def needs_dispatch(states: Sequence[ChildTradeState]) -> bool:
     return (ChildTradeState.SENT in states) is not (ChildTradeState.PENDING in states)
 
 
-STATEMENTS = {grouping: _statement(grouping) for grouping in ChildTradeGrouping}
+STATEMENTS = {
+    (grouping, bool(skipped)): _statement(grouping, skipped)
+    for grouping in ChildTradeGrouping
+    for skipped in ("", SKIPPED)
+}
+"""By the grouping, and whether only children with a skip reason are wanted."""
 FIRST = ChildPlace("", INT64_MAX, 2, INT64_MAX)
 
 
@@ -158,7 +167,6 @@ async def list_child_trades(
         "subscription_id": filters.subscription_id,
         "master_position_ticket": filters.master_position_ticket,
         "symbol": filters.symbol,
-        "skip_reason": int(filters.skip_reason),
         "only_open": filters.only_open,
         "states": [int(state) for state in filters.states],
         "stored_states": [int(state) for state in stored_states(filters.states)],
@@ -170,7 +178,9 @@ async def list_child_trades(
         "limit": limit,
         **behind._asdict(),
     }
-    return [_row(row) for row in await tx.execute(STATEMENTS[filters.grouping], values)]
+    if filters.skip_reason:
+        values["skip_reason"] = int(filters.skip_reason)
+    return [_row(row) for row in await tx.execute(STATEMENTS[filters.grouping, bool(filters.skip_reason)], values)]
 
 
 def _row(row: Row[Any]) -> ChildTradeRow:

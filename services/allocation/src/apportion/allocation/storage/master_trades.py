@@ -11,7 +11,6 @@ from apportion.allocation.domain.master_trades import MasterTradeRow
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.mismatch import MasterTradeFacts
 from apportion.allocation.storage.reconciling_tables import OF_CHILD
-from apportion.money import INT64_MAX
 
 # Where anything is open; or all, from the newest opening on, so that a page ends the search.
 OPEN = """
@@ -94,29 +93,7 @@ ALARMING = """
             AND k.expected_volume_e8 - abs(p.open_volume_e8) >= o.step_e8))
 """
 FACTS = tuple(name for name in MasterTradeFacts.__slots__ if name != "method")
-COUNT_ALARMING = """
-    SELECT (
-        SELECT count(*) FROM ({trades}) AS alarming JOIN masters AS m USING (master_id)
-        WHERE m.trading_server_id = :trading_server_id
-    ) AS master_trades, (
-        SELECT count(*) FROM child_trades AS c
-        JOIN masters AS m ON m.master_id = c.master_id AND m.trading_server_id = :trading_server_id
-        LEFT JOIN master_positions AS p ON p.master_id = c.master_id AND p.position_ticket = c.master_position_ticket
-        WHERE c.label = :label AND c.open_volume_e8 > 0 AND (
-            (c.state <> 8 AND coalesce(p.open_volume_e8, 0) = 0)
-            OR EXISTS (SELECT FROM left_accounts AS l WHERE l.account_id = c.account_id)
-            OR EXISTS (
-                SELECT FROM deviations AS d WHERE {of_child} AND d.confirmed))
-    ) AS child_trades, (
-        SELECT count(*) FROM deviations
-        WHERE label = :label AND trading_server_id = :trading_server_id AND book_volume_e8 = 0 AND confirmed
-    ) AS foreign_positions
-"""
 LIST_OPEN, LIST_ALL = (text(TRADES.format(shown=shown, alarming=ALARMING, of_child=OF_CHILD)) for shown in (OPEN, ALL))
-
-COUNT = text(
-    COUNT_ALARMING.format(trades=TRADES.format(shown=OPEN, alarming=ALARMING, of_child=OF_CHILD), of_child=OF_CHILD)
-)
 
 
 async def list_master_trades(
@@ -143,13 +120,6 @@ async def list_master_trades(
         },
     )
     return [_trade(row) for row in rows]
-
-
-async def count_alarming(tx: AsyncConnection, label: int, trading_server_id: int) -> dict[str, int]:
-    """Rows with a mismatch that is not normal, by their kind; children that were not opened count with their master."""
-    values = {"label": label, "trading_server_id": trading_server_id, "master_id": 0, "only_mismatched": True}
-    row = (await tx.execute(COUNT, values | {"before": INT64_MAX, "limit": INT64_MAX})).one()
-    return {str(kind): count for kind, count in row._mapping.items()}
 
 
 def _trade(row: Row[Any]) -> MasterTradeRow:

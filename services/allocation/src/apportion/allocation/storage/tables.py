@@ -317,6 +317,21 @@ child_trades = Table(
         postgresql_where=text("open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0"),
     ),
     Index("child_trades_retry_idx", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
+    # Not all was opened.
+    Index(
+        "child_trades_short_idx",
+        "master_id",
+        "master_position_ticket",
+        postgresql_where=text("filled_volume_e8 < volume_e8 AND state NOT IN (1, 8)"),
+    ),
+    Index("child_trades_pending_idx", "master_id", "allocation_id", postgresql_where=text("state = 1")),
+    Index(
+        "child_trades_skip_reason_idx",
+        "label",
+        "skip_reason",
+        "child_trade_id",
+        postgresql_where=text("skip_reason <> 0"),
+    ),
 )
 
 # Open children whose newest stops were refused for a passing reason.
