@@ -29,6 +29,8 @@ REOPEN = f"""
     FROM due WHERE p.item_id = due.item_id
     RETURNING p.item_id
 """
+# Rows that were just written are not in the planner's statistics: it would gather and sort them all for each batch.
+IN_ORDER = "SET LOCAL enable_bitmapscan = off"
 # Taking a payment hides it from other workers for a while; a worker that dies lets it reappear.
 CLAIM = f"""
     WITH ready AS (
@@ -42,15 +44,21 @@ CLAIM = f"""
     )
     SELECT * FROM claimed ORDER BY label, ordering_key, currency_code, item_id
 """
-LOCKED = "(SELECT item_id FROM {table} WHERE item_id = ANY($1::bigint[]) ORDER BY item_id FOR UPDATE) AS known"
+# Locked in the order in which results lock them, then found by their numbers alone: a join would read all READY ones.
+LOCKED = """
+    WITH locked AS MATERIALIZED (
+        SELECT item_id FROM {table} WHERE item_id = ANY($1::bigint[]) ORDER BY item_id FOR UPDATE
+    )
+"""
+MINE = f"item_id = ANY($1::bigint[]) AND state = {PaymentState.READY:d} AND (SELECT count(*) FROM locked) > 0"
 SUBMITTED = f"""
-    UPDATE {{table}} AS p SET state = {PaymentState.SUBMITTED:d}, reason = '', next_time = NULL
-    FROM {LOCKED} WHERE p.item_id = known.item_id AND p.state = {PaymentState.READY:d}
+    {LOCKED}
+    UPDATE {{table}} SET state = {PaymentState.SUBMITTED:d}, reason = '', next_time = NULL WHERE {MINE}
 """
 WAIT = "make_interval(secs => least($3::float8 * 2 ^ least({count} - 1, 30), $4::float8))"
 POSTPONE = f"""
-    UPDATE {{table}} AS p SET reason = $5, next_time = $2::timestamptz + {WAIT.format(count="p.send_count")}
-    FROM {LOCKED} WHERE p.item_id = known.item_id AND p.state = {PaymentState.READY:d}
+    {LOCKED}
+    UPDATE {{table}} SET reason = $5, next_time = $2::timestamptz + {WAIT.format(count="send_count")} WHERE {MINE}
 """
 SETTLE = f"""
     WITH known AS (
@@ -111,6 +119,7 @@ class Payments:
         self, tx: AsyncConnection, now: datetime, *, limit: int, hold_seconds: float
     ) -> list[PaymentBatch]:
         """What to hand over now, those that wait longest; no other worker gets them for `hold_seconds`."""
+        await fetch_arrays(tx, IN_ORDER)
         rows = await fetch_arrays(tx, self._of(CLAIM), now, limit, now + timedelta(seconds=hold_seconds))
         return list(self._batches(rows))
 
