@@ -15,11 +15,12 @@ from apportion.errors import VersionConflict
 from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
 from apportion.platform_groups.domain.server_facts import NotSent
+from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.platform_groups.domain.transfers import SentLeg
 from apportion.platform_groups.workers.held_shards import HeldShards
 from apportion.platform_groups.workers.lane import SendingLane
 from apportion.platform_groups.workers.leg_lane import LegLane
-from apportion.platform_groups.workers.order_lane import OrderLane
+from apportion.platform_groups.workers.order_lane import KEPT_FOR_CLOSES, OUTSTANDING, OrderLane
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import SystemClock
 from apportion.storage import create_engine, transaction
@@ -53,6 +54,12 @@ CLOSE = """INSERT INTO orders (label, trading_server_id, shard, account_id, logi
     VALUES (1, 1, 7, 7, 1001, 'close', 1, 7, 2, 'EURUSD', -40000000, -40000000, 9, 0, 0, 1, now(), now(), now())"""
 
 
+OPEN = """INSERT INTO orders (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
+        purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8, state,
+        not_after_time, next_attempt_time, create_time, update_time)
+    VALUES (1, 1, 7, 7, 1001, 'open', 1, 7, 1, 'EURUSD', 40000000, 40000000, 0, 0, 0, 1,
+        now() + interval '1 hour', now(), now(), now())"""
+WAITING = SentOrder(99, ACCOUNT, 1001, SHARD, OrderPurpose.OPEN, "EURUSD", 100, 0, 0, 0, 0, 0, None, 1, 1)
 OTHER_LEG = LEG.replace("(6, 1, 2,", "(7, 1, 3,")
 
 
@@ -206,3 +213,30 @@ async def test_a_lane_that_breaks_leaves_no_leg_behind_on_its_way_to_the_wire(en
     with pytest.raises(RuntimeError, match="a bug"):
         await run
     assert server.booked == [7]
+
+
+@pytest.mark.parametrize(
+    ("outstanding_count", "sent"),
+    [
+        (OUTSTANDING - KEPT_FOR_CLOSES - 1, [OrderPurpose.CLOSE]),
+        (OUTSTANDING - KEPT_FOR_CLOSES - 2, [OrderPurpose.CLOSE, OrderPurpose.OPEN]),
+        (OUTSTANDING - KEPT_FOR_CLOSES, [OrderPurpose.CLOSE]),
+        (OUTSTANDING - 1, [OrderPurpose.CLOSE]),
+    ],
+)
+async def test_a_server_that_is_slow_to_answer_opens_still_takes_closes(
+    engine: AsyncEngine, outstanding_count: int, sent: list[OrderPurpose]
+) -> None:
+    async with transaction(engine) as tx:
+        await tx.execute(text(OPEN))
+        await tx.execute(text(CLOSE))
+    session, clock = Server(engine, "orders"), SystemClock()
+    session.request_count = 1  # none is refused
+    session.outstanding = [WAITING] * outstanding_count
+    server_clock = ServerClock(session, clock)  # type: ignore[arg-type]
+    shards = await held_shard(engine)
+    lane = OrderLane(engine, session, shards, server_clock, clock, uuid.uuid4, price_age_seconds=5)  # type: ignore[arg-type]
+    async with running(lane):
+        await eventually(lambda: len(session.outstanding) >= outstanding_count + len(sent), 60)
+        await eventually(lambda: session.collect_count > 3, 60)
+    assert [order.purpose for order in session.outstanding[outstanding_count:]] == sent

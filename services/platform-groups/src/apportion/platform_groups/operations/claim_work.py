@@ -24,6 +24,7 @@ async def take_orders(
     leases: Sequence[Lease],
     *,
     limit: int,
+    closes_only: bool,
     server_time_ms: int,
     now: datetime,
 ) -> list[SentOrder]:
@@ -34,7 +35,15 @@ async def take_orders(
             return []
         stopped = await stop_orders(tx, trading_server_id, list(epochs), now)
         await append_orders_updated(tx, stopped, new_id, now)
-        return await claim_orders(tx, trading_server_id, epochs, limit=limit, server_time_ms=server_time_ms, now=now)
+        return await claim_orders(
+            tx,
+            trading_server_id,
+            epochs,
+            limit=limit,
+            closes_only=closes_only,
+            server_time_ms=server_time_ms,
+            now=now,
+        )
 
 
 async def take_legs(

@@ -100,7 +100,7 @@ CLAIM = f"""
     WITH picked AS MATERIALIZED (
         SELECT order_id, shard FROM orders o
         WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
-          AND next_attempt_time <= $4::timestamptz
+          AND next_attempt_time <= $4::timestamptz AND (purpose = 2 OR NOT $7::boolean)
           AND (purpose = 2
                OR (purpose = 3 AND NOT EXISTS (
                    SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
@@ -247,6 +247,7 @@ async def claim_orders(
     epochs: dict[int, int],
     *,
     limit: int,
+    closes_only: bool = False,
     server_time_ms: int,
     now: datetime,
 ) -> list[SentOrder]:
@@ -260,6 +261,7 @@ async def claim_orders(
         now,
         limit,
         server_time_ms,
+        closes_only,
     )
     claimed = [
         SentOrder(

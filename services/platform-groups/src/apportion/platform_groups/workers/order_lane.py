@@ -30,6 +30,8 @@ BATCH = 32
 """Orders marked and sent before answers are read again."""
 OUTSTANDING = 120
 """A connection holds at most 128 unanswered requests."""
+KEPT_FOR_CLOSES = 24
+"""Of these: a server that is slow to answer opens still takes closes."""
 FIRST_COLLECT_SECONDS = 0.003
 LONGEST_COLLECT_SECONDS = 0.3
 
@@ -83,7 +85,8 @@ class OrderLane(SendingLane):
 
     async def _take(self) -> list[SentOrder]:
         leases = self._shards.leases()
-        room = min(BATCH, OUTSTANDING - self._session.outstanding_count)
+        room = OUTSTANDING - self._session.outstanding_count
+        closes_only = room <= KEPT_FOR_CLOSES
         server_time_ms = await self._server_time_ms() if leases and room > 0 else None
         if server_time_ms is None:
             return []
@@ -92,7 +95,8 @@ class OrderLane(SendingLane):
             self._new_id,
             self._shards.server_id,
             leases,
-            limit=room,
+            limit=min(BATCH, room if closes_only else room - KEPT_FOR_CLOSES),
+            closes_only=closes_only,
             server_time_ms=server_time_ms,
             now=self._clock.now(),
         )
