@@ -24,6 +24,7 @@ from apportion.api.platform_groups.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
     events_pb2,
+    platform_groups_pb2,
     trading_pb2,
     trading_pb2_grpc,
     trading_servers_pb2,
@@ -71,6 +72,7 @@ class Platform:
             login=1_000 + request.account_id,
             currency_code="USD",
             wallet_account_id=WALLET,
+            margin_mode=platform_groups_pb2.MARGIN_MODE_HEDGING,
         )
         return accounts_pb2.GetAccountResponse(account=account)
 
