@@ -131,6 +131,19 @@ async def test_opposite_positions_close_without_a_ticket(server):
     assert await server.open_lots() == [0.0, 0.0]
 
 
+async def test_a_close_that_meets_an_opposite_child_on_its_way_is_not_bound_to_the_position(server):
+    await server.house.deal(64, 2.0, position=900)
+    await server.send()
+    await server.house.deal(64, -3.0, position=901)
+    (opening,) = await server.house.dispatch()
+    await server.house.deal(64, -2.0, position=900, entry=OUT)
+    (closing,) = await server.house.dispatch()
+    assert closing.position_tickets.tolist() == [0]
+    await server.execute(opening)
+    await server.execute(closing)
+    assert await server.open_lots() == [0.0, -3.0]
+
+
 async def test_two_masters_share_an_account(house):
     await house.follower(await house.master(), 101, nets=True, settings=NO_STOPS)
     other = await house.master(account_id=65)

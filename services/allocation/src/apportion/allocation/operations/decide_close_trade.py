@@ -31,6 +31,7 @@ from apportion.allocation.storage.allocations import (
     find_allocation,
     find_opening,
     list_unprojected_of,
+    list_unprojected_of_master,
     load_allocation,
     next_wave,
     store_allocation,
@@ -44,6 +45,7 @@ from apportion.allocation.storage.child_trades import (
     retarget,
 )
 from apportion.allocation.storage.master_positions import load_position
+from apportion.allocation.storage.net_deals import list_netting_accounts
 from apportion.money import Int64Array
 
 NO_FLAGS: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
@@ -67,7 +69,7 @@ async def decide_close_trade(
     opening = await find_opening(tx, master.master_id, trade.position_ticket)
     if opening is None or position.open_volume_e8 == 0:
         return None
-    for allocation_id in await list_unprojected_of(tx, master.master_id, trade.position_ticket):
+    for allocation_id in await _unprojected(tx, master, trade.position_ticket):
         await project_allocation(tx, master.label, allocation_id, now=now)
     if opening.mode is AllocationMode.PROFIT:
         return await close_records(tx, ids, master, opening, position, trade, now=now)
@@ -91,6 +93,15 @@ async def decide_close_trade(
     header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
     columns = _columns(children, closing_e8, inputs.close_small_rests)
     return await _store(tx, ids, master, header, routes, columns, closed_signed_e8)
+
+
+async def _unprojected(tx: AsyncConnection, master: Master, position_ticket: int) -> list[int]:
+    """The openings whose rows a close needs: on netting accounts those of other positions, too, which may stand against
+    the one that closes.
+    """
+    if await list_netting_accounts(tx, master.master_id):
+        return await list_unprojected_of_master(tx, master.master_id)
+    return await list_unprojected_of(tx, master.master_id, position_ticket)
 
 
 async def follow_up_closes(

@@ -23,13 +23,13 @@ from apportion.allocation.storage.reconciling_tables import OF_CHILD
 from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
 
-# By which ticket a child is closed. On a netting account where something is open in the other direction, by none: the
-# close may enlarge what the account holds, or turn it. Where nothing is, the ticket keeps it from doing so.
+# By which ticket a child is closed. On a netting account where something is open in the other direction, or on its way,
+# by none: the close may enlarge what the account holds, or turn it. Where nothing is, the ticket keeps it from doing so.
 TICKET = f"""
     CASE WHEN nets AND position_ticket <> 0 AND (
         EXISTS (SELECT FROM child_trades AS o
-                WHERE o.account_id = ordered.account_id AND o.symbol = ordered.symbol
-                  AND o.direction = -ordered.direction AND o.open_volume_e8 > 0)
+                WHERE o.nets AND o.account_id = ordered.account_id AND o.symbol = ordered.symbol
+                  AND o.direction = -ordered.direction AND (o.open_volume_e8 > 0 OR o.state = 1))
         OR ordered.direction * (SELECT sum(volume_e8) FROM net_deals AS n
                                 WHERE n.account_id = ordered.account_id AND n.symbol = ordered.symbol
                                   AND n.child_trade_id = 0) < 0)

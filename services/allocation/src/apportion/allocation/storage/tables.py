@@ -317,6 +317,12 @@ child_trades = Table(
         postgresql_where=text("open_volume_e8 > target_volume_e8 AND closing_volume_e8 = 0"),
     ),
     Index("child_trades_retry_idx", "retry_time", postgresql_where=text("retry_time IS NOT NULL")),
+    Index(
+        "child_trades_net_idx",
+        "account_id",
+        "symbol",
+        postgresql_where=text("nets AND (open_volume_e8 > 0 OR state = 1)"),
+    ),
     # Not all was opened.
     Index(
         "child_trades_short_idx",
