@@ -155,6 +155,23 @@ async def test_only_what_changed_is_computed_again(house, masters, lease):
     assert await computed_at(next(times)) == [65]  # a new day
 
 
+async def test_followers_are_summed_up_in_groups(house, masters, lease, monkeypatch):
+    async def sums() -> list[int]:
+        order = LeaderboardOrder.FOLLOWERS_EQUITY
+        rows = await list_leaderboard(house.engine, 1, order, LeaderboardFilter(), after=(INT64_MAX, 0), limit=9)
+        return [row.followers_equity_minor for row in rows]
+
+    assert await sums() == [500_000, 3_000, 0]
+    async with transaction(house.engine) as tx:
+        await tx.execute(text("UPDATE equity_days SET last_equity_minor = 2 * last_equity_minor"))
+    for most in (0, 2, 3):
+        monkeypatch.setattr("apportion.allocation.operations.refresh_leaderboard.STATEMENT_FOLLOWERS", most)
+        async with transaction(house.engine) as tx:
+            await tx.execute(text("UPDATE leaderboard_inputs SET followers_equity_minor = 7"))
+        await refresh_leaderboard(house.engine, lease, now=house.clock.now())
+        assert await sums() == [1_000_000, 6_000, 0]
+
+
 async def test_figures_computed_bit_by_bit_are_those_of_one_owner(house, masters, lease):
     for number in range(1, 8):
         rows = [trade(2 * number, 64, number, 1, 1.0), trade(2 * number + 1, 64, number, 2, -1.0)]

@@ -53,6 +53,7 @@ class ListedMaster:
 
     master_id: int
     scope: HistoryScope
+    active_subscription_count: int
     newest: LeaderboardInput
     is_changed: bool
     """Its figures were computed from something else, or never."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,6 +20,9 @@ from apportion.storage.leases import Lease, check_fence
 
 BATCH = 50
 """Masters of one transaction: few enough that each statement over all their days ends in time."""
+
+STATEMENT_FOLLOWERS = 100_000
+"""Those whose equities one statement sums up: a second or two on a busy database."""
 
 
 async def refresh_leaderboard(engine: AsyncEngine, lease: Lease, *, now: datetime) -> None:
@@ -45,8 +48,22 @@ async def refresh_leaderboard(engine: AsyncEngine, lease: Lease, *, now: datetim
             if changed:
                 await save_figures(tx, figures, now=now)
                 await save_inputs(tx, list(zip(changed, trades, strict=True)))
-            await save_followers_equities(tx, [master.master_id for master in masters])
+            for group in _by_followers(masters):
+                await save_followers_equities(tx, group)
         last = masters[-1].master_id
+
+
+def _by_followers(masters: Sequence[ListedMaster]) -> Iterator[list[int]]:
+    """Masters' ids in groups that have so many followers together; who has more stands alone."""
+    group: list[int] = []
+    count = 0
+    for master in masters:
+        count += master.active_subscription_count
+        if group and count > STATEMENT_FOLLOWERS:
+            yield group
+            group, count = [], master.active_subscription_count
+        group.append(master.master_id)
+    yield group
 
 
 async def _trades(tx: AsyncConnection, masters: Sequence[ListedMaster]) -> list[ClosedTrades]:

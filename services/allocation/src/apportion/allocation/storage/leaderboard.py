@@ -28,7 +28,8 @@ LISTED = """
            NOT is_computed OR (history_version, server_day, equity_minor) <> (old_version, old_day, old_equity)
                AS is_changed
     FROM (
-        SELECT m.master_id, m.account_id, m.currency_code, coalesce(v.version, 0) AS history_version,
+        SELECT m.master_id, m.account_id, m.currency_code, m.active_subscription_count,
+               coalesce(v.version, 0) AS history_version,
                coalesce(e.server_day, 0) AS server_day, coalesce(e.last_equity_minor, 0) AS equity_minor,
                i.master_id IS NOT NULL AS is_computed, i.history_version AS old_version, i.server_day AS old_day,
                i.equity_minor AS old_equity
@@ -114,6 +115,7 @@ async def list_listed(tx: AsyncConnection, *, after: int, limit: int) -> list[Li
         ListedMaster(
             row["master_id"],
             HistoryScope(row["account_id"], row["currency_code"]),
+            row["active_subscription_count"],
             LeaderboardInput(row["history_version"], row["server_day"], row["equity_minor"]),
             row["is_changed"],
             trades.get(row["master_id"]),
