@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fees_world import LABEL, LOT, NOW, WALLET, StubSubscriptions, closes, give_terms, settle
 
+from apportion.api.common.v1 import payments_pb2, payments_pb2_grpc
 from apportion.api.common.v1.money_pb2 import Money
 from apportion.api.fees.v1 import calculations_pb2, calculations_pb2_grpc, terms_pb2, terms_pb2_grpc
 from apportion.errors import (
@@ -24,6 +25,8 @@ from apportion.fees.operations.charge_closes import charge_closes
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
 from apportion.fees.servicers.terms import TermsServicer
+from apportion.fees.storage.charges import CHARGES
+from apportion.payments import PaymentsServicer
 from apportion.rpc import call_options
 from apportion.storage import transaction
 from apportion.testing.servers import running_server
@@ -33,6 +36,7 @@ class Client:
     def __init__(self, channel, label: int = LABEL) -> None:
         self.terms = terms_pb2_grpc.TermsServiceStub(channel)
         self.calculations = calculations_pb2_grpc.CalculationsServiceStub(channel)
+        self.payments = payments_pb2_grpc.PaymentsServiceStub(channel)
         self.options = call_options(label, 5)
 
     async def set_terms(self, minor=700, subscription_id=7, request_id="", currency="USD", etag="") -> terms_pb2.Terms:
@@ -51,6 +55,12 @@ class Client:
     async def list_terms(self, **fields) -> terms_pb2.ListTermsResponse:
         return await self.terms.ListTerms(terms_pb2.ListTermsRequest(**fields), **self.options)
 
+    async def write_off(self, item_id: int) -> int:
+        request = payments_pb2.WriteOffPaymentsRequest(
+            request_id=str(uuid.uuid4()), item_ids=[item_id], cause="account closed"
+        )
+        return (await self.payments.WriteOffPayments(request, **self.options)).payment_count
+
     async def list_calculations(self, **fields) -> calculations_pb2.ListCalculationsResponse:
         request = calculations_pb2.ListCalculationsRequest(**fields)
         return await self.calculations.ListCalculations(request, **self.options)
@@ -62,6 +72,8 @@ async def client_of(engine, clock, *, subscriptions=None, peer="operator", label
         servicer = TermsServicer(engine, subscriptions or StubSubscriptions(), clock)
         terms_pb2_grpc.add_TermsServiceServicer_to_server(servicer, server)
         calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server)
+        payments = PaymentsServicer(engine, CHARGES, clock)
+        payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, server)
 
     async with running_server(add, PEERS, peer=peer) as channel:
         yield Client(channel, label)
@@ -253,3 +265,17 @@ async def test_calculations_come_by_pages_newest_first(client, engine):
         if not token:
             break
     assert seen == [93, 92, 91]
+
+
+async def test_an_operator_writes_off_a_debt_and_nobody_else(client, engine, clock):
+    await booked(engine)
+    request = payments_pb2.ListUnpaidPaymentsRequest(reason="NO_MONEY")
+    (owed,) = (await client.payments.ListUnpaidPayments(request, **client.options)).payments
+    assert (owed.origin, owed.amount.amount_minor) == ("calculation_id=4", 700)
+    async with client_of(engine, clock, peer="auth-gateway") as reader:
+        with pytest.raises(PeerNotAllowed):
+            await reader.write_off(owed.item_id)
+    assert await client.write_off(owed.item_id) == 1
+    (row,) = (await client.list_calculations(charge_state=5)).calculations
+    assert (row.child_trade_id, row.reason, row.transfer_id) == (93, "NO_MONEY", 73)
+    assert (await client.list_calculations(charge_state=3)).calculations == []
