@@ -16,6 +16,7 @@ from apportion.api.allocation.v1 import (
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
 from apportion.api.platform_groups.v1 import (
     accounts_pb2_grpc,
+    deals_pb2_grpc,
     platform_groups_pb2_grpc,
     trading_pb2_grpc,
     trading_servers_pb2_grpc,
@@ -54,6 +55,7 @@ class Clients:
         self.servers = trading_servers_pb2_grpc.TradingServersServiceStub(platform_groups)
         self.groups = platform_groups_pb2_grpc.PlatformGroupsServiceStub(platform_groups)
         self.accounts = accounts_pb2_grpc.AccountsServiceStub(platform_groups)
+        self.deals = deals_pb2_grpc.DealsServiceStub(platform_groups)
         self.trading = trading_pb2_grpc.TradingServiceStub(platform_groups)
         self.transfers = transfers_pb2_grpc.TransfersServiceStub(platform_groups)
         self.masters = masters_pb2_grpc.MastersServiceStub(allocation)
