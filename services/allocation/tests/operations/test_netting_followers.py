@@ -18,6 +18,7 @@ from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.domain.subscriptions import SubscriptionChange
 from apportion.allocation.errors import MarginModeUnknown, NettingPositionsOpen, NettingStops
+from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.reconcile_positions import Pass, Reconciling, reconcile_positions
@@ -129,6 +130,9 @@ async def test_opposite_positions_close_without_a_ticket(server):
     await server.send()
     assert server.orders[-1][2] != 0
     assert await server.open_lots() == [0.0, 0.0]
+    for fact in await server.house.facts("allocations"):
+        explained = await explain_allocation(server.house.engine, 1, fact.allocation.allocation_id, first=0, limit=10)
+        assert explained.agrees
 
 
 async def test_a_close_that_meets_an_opposite_child_on_its_way_is_not_bound_to_the_position(server):
