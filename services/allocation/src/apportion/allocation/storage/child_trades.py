@@ -24,7 +24,7 @@ from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
 
 # By which ticket a child is closed. On a netting account where something is open in the other direction, or on its way,
-# by none: the close may enlarge what the account holds, or turn it. Where nothing is, the ticket keeps it from doing so.
+# by none: the close may enlarge what the account holds, or turn it. Where nothing is, the ticket keeps it from that.
 TICKET = f"""
     CASE WHEN nets AND position_ticket <> 0 AND (
         EXISTS (SELECT FROM child_trades AS o
