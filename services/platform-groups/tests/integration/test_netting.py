@@ -76,6 +76,19 @@ async def test_a_close_without_a_ticket_is_done_once(platform, simulator, fault)
     assert (await platform.submit("close", [(account_id, -LOT * 3)], tickets=[0])).known_count == 1
 
 
+@pytest.mark.parametrize("fault", ["lose_answer", "lose_result"])
+async def test_an_open_whose_answer_is_lost_is_found_by_its_deal(platform, simulator, fault):
+    """The position does not tell: it is that of an earlier order, and has the volume of both."""
+    account = await platform.account(balance_minor=10_000_000)
+    await platform.submit("first", [(account.account_id, LOT)])
+    await platform.finished("first")
+    await simulator.add_fault(fault, endpoint="dealer/send_request", count=1)
+    await platform.submit("second", [(account.account_id, -LOT * 3)])
+    second = await platform.finished("second")
+    assert (list(second.states), list(second.filled_volumes_e8)) == ([FILLED], [-3 * LOT])
+    assert await net(platform, account) == -2 * LOT
+
+
 async def test_a_hedging_account_refuses_a_close_without_a_ticket(platform):
     platform.group_id = platform.hedging_group_id
     account = await platform.account(balance_minor=1_000_000)
