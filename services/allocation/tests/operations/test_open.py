@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from apportion.allocation.operations.halt_master import HaltMaster, halt_master
 from apportion.allocation.operations.project_children import project_children
 from apportion.allocation.operations.resume_master import ResumeMaster, resume_master
 from apportion.allocation.operations.update_subscription import UpdateSubscription, update_subscription
+from apportion.allocation.storage.masters import load_master
 from apportion.errors import KillSwitchOn, UpstreamUnavailable
 from apportion.events import list_set_aside
 from apportion.money import E8
@@ -350,6 +352,26 @@ class TestDispatch:
         first, second = await house.dispatch()
         assert (first.item_ids.size, second.item_ids.size) == (5_000, 1)
         assert first.request_id != second.request_id
+
+    async def test_further_chunks_wait_for_no_lock(self, house):
+        master = await house.master()
+        await many_followers(house, master, 5_001)
+        await house.deal(64, 1.0, position=900)
+        submit, held = house.orders.submit, AsyncExitStack()
+
+        async def submit_and_lock(batch):
+            await submit(batch)
+            tx = await held.enter_async_context(transaction(house.engine))
+            await load_master(tx, 1, master.master_id, lock="update")
+            house.orders.submit = submit_and_release
+
+        async def submit_and_release(batch):
+            await submit(batch)
+            await held.aclose()
+
+        house.orders.submit = submit_and_lock
+        first, second = await house.dispatch()
+        assert (first.item_ids.size, second.item_ids.size) == (5_000, 1)
         (fact,) = await house.facts("allocations")
         assert len(fact.children.volumes_e8) == 0
         assert fact.allocation.child_count == 5_001

@@ -15,9 +15,10 @@ from apportion.allocation.operations.explain_allocation import explain_allocatio
 from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.preview_trade import preview_trade
+from apportion.allocation.storage.masters import load_master
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.money import E8, INT64_MAX
-from apportion.storage import RequestKey
+from apportion.storage import RequestKey, transaction
 
 OUT = events_pb2.DEAL_ENTRY_OUT
 GRID = SymbolGrid(E8 // 100, E8 // 100, 100 * E8)
@@ -211,6 +212,24 @@ async def test_preview_has_no_effect(house):
     await house.deal(64, -1.0, position=900)
     (batch,) = await house.dispatch()
     assert batch.volumes_e8.tolist() == [-75_000_000, -25_000_000]
+
+
+async def test_a_preview_waits_for_no_lock_and_sees_what_was_committed(house):
+    master = await house.master(AllocationMethod.DIVIDE_BY_EQUITY)
+    await house.follower(master, 101, equity_minor=75_000)
+    trade = MasterTrade(0, 0, "EURUSD", E8, 0, 0)
+
+    async def previewed() -> list[int]:
+        now = house.clock.now()
+        _, page = await preview_trade(house.engine, house.desk, 1, master.master_id, trade, limit=10, now=now)
+        return page.volumes_e8.tolist()
+
+    await previewed()  # the set of subscriptions is in memory from here on
+    async with transaction(house.engine) as tx:
+        await load_master(tx, 1, master.master_id, lock="update")
+        assert await previewed() == [E8]
+    await house.follower(master, 102, equity_minor=25_000)
+    assert await previewed() == [75_000_000, 25_000_000]
 
 
 @pytest.mark.parametrize("small_rest", [False, True])
