@@ -172,7 +172,7 @@ class TestOfChildren:
         await house.project()
         server.positions[64, 900], server.positions[101, 5_000] = (E8, 0), (E8, 1)
         assert (await look()).unanswered == [], "it was just sent"
-        house.clock.advance(6)
+        house.clock.advance(31)
         told.pages = [house.filled(batch, first_position=5_000)]
         assert len((await look()).unanswered) == 1
         assert told.asked[-1] == batch.source_id
