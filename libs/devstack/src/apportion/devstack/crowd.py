@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from apportion.api.allocation.v1 import masters_pb2, subscriptions_pb2
 from apportion.api.platform_groups.v1 import accounts_pb2
 from apportion.devstack.clients import Clients, request_id
 from apportion.devstack.day import FAILURES
-from apportion.devstack.random_terms import LINEUP, Parameters, Terms, draw_parameters, draw_settings
+from apportion.devstack.random_terms import LINEUP, NETTING_GROUP, Parameters, Terms, draw_parameters, draw_settings
 from apportion.devstack.world import HEDGE_GROUP, WALLET_GROUP, create_group, register_server
 from apportion.errors import DomainError
 from apportion.mt5_simulator.process import SimulatorProcess
@@ -23,6 +23,8 @@ INSIST_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 IGNORES_STOPS = 0.3
 """How many investors do not copy stops."""
+NETS = 0.2
+"""How many investors have a netting account. They copy no stops."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Link:
     active: bool = True
     left: subscriptions_pb2.LeavePolicy.ValueType = subscriptions_pb2.LEAVE_POLICY_UNSPECIFIED
     """How it has ended; UNSPECIFIED: it has not."""
+    nets: bool = False
+    """One position a symbol, whatever its children are."""
 
 
 @dataclass
@@ -122,6 +126,8 @@ async def build_crowd(
         drawn = []
         for n in range(per_master):
             deposit_minor = int(500_000 * 10 ** chance.random())
+            nets = chance.random() < NETS and not master.terms.distributes
+            ignores_stops = nets or chance.random() < IGNORES_STOPS
             drawn.append(
                 partial(
                     builder.follower,
@@ -130,7 +136,8 @@ async def build_crowd(
                     holders[n // 10],
                     deposit_minor,
                     draw_parameters(chance, master.terms, per_master),
-                    draw_settings(chance, master.terms, ignores_stops=chance.random() < IGNORES_STOPS),
+                    draw_settings(chance, master.terms, ignores_stops=ignores_stops),
+                    nets,
                 )
             )
         links = await asyncio.gather(*(make() for make in drawn))
@@ -177,12 +184,14 @@ class _Builder:
         deposit_minor: int,
         parameters: Parameters,
         settings: subscriptions_pb2.CopySettings,
+        nets: bool,
     ) -> Link:
         kind = accounts_pb2.ACCOUNT_KIND_INVESTMENT
-        group_id = self.group_ids[HEDGE_GROUP]
+        group_id = self.group_ids[NETTING_GROUP if nets else HEDGE_GROUP]
         account = await self._account(f"investment/{key}", kind, group_id, wallet_id, deposit_minor)
         async with self.gate:
-            return await subscribe(self.clients, master, account.account_id, account.login, key, parameters, settings)
+            link = await subscribe(self.clients, master, account.account_id, account.login, key, parameters, settings)
+        return replace(link, nets=nets)
 
     async def _account(
         self, key: str, kind: accounts_pb2.AccountKind.ValueType, group_id: int, wallet_id: int, deposit_minor: int

@@ -14,8 +14,11 @@ from apportion.devstack.fraction_twins import close
 from apportion.devstack.ledger import ENTRY_IN, ENTRY_OUT
 from apportion.devstack.random_books import (
     OURS,
+    Book,
     Books,
     master_deals,
+    net_children,
+    net_positions,
     signed_positions,
 )
 from apportion.devstack.random_figures import Figures
@@ -53,7 +56,7 @@ def audit(day: RandomDay, books: Books) -> Audit:
 
 
 def _all(day: RandomDay, books: Books, counted: Counter[str]) -> Iterator[str]:
-    figures = Figures(books.server, day.rounds)
+    figures = Figures(books.server, day.rounds, {link.login for link in day.crowd.links if link.nets})
     for master in day.crowd.masters:
         auditor = _MasterAudit(day, books, master, figures, counted)
         for check in auditor.checks:
@@ -82,6 +85,7 @@ class _MasterAudit:
         of_trades = (
             self._closes_by_formula,
             self._positions_are_children,
+            self._net_positions_are_sums,
             self._children_are_as_decided,
             self._stops_are_the_masters,
         )
@@ -192,13 +196,14 @@ class _MasterAudit:
 
     def _positions_are_children(self) -> Iterator[str]:
         """Open here as on the server; each position of ours is one child's, each order and child has one."""
-        tickets = Counter(child.position_ticket for child in self._children if child.position_ticket)
+        hedging = [child for child in self._children if not self._links[child.subscription_id].nets]
+        tickets = Counter(child.position_ticket for child in hedging if child.position_ticket)
         yield from (f"position {ticket} is {count} children's" for ticket, count in tickets.items() if count > 1)
         pairs = Counter((child.allocation_id, child.subscription_id) for child in self._children)
         yield from (f"{pair} has {count} children" for pair, count in pairs.items() if count > 1)
-        here = {child.position_ticket: child.open_volume_e8 for child in self._children if child.open_volume_e8}
+        here = {child.position_ticket: child.open_volume_e8 for child in hedging if child.open_volume_e8}
         actual: dict[int, int] = {}
-        for login in sorted({link.login for link in self._links.values()}):
+        for login in sorted({link.login for link in self._links.values() if not link.nets}):
             book = self._books.server[login]
             actual |= signed_positions(book)
             opens = [deal for deal in book.trades if deal["Entry"] == ENTRY_IN]
@@ -212,6 +217,17 @@ class _MasterAudit:
         for ticket in sorted(actual.keys() | here.keys()):
             if actual.get(ticket, 0) != here.get(ticket, 0):
                 yield f"position {ticket} is {actual.get(ticket, 0)} on the server, {here.get(ticket, 0)} here"
+
+    def _net_positions_are_sums(self) -> Iterator[str]:
+        """A netting account has open what its children add up to, and each order of ours made one deal."""
+        for login in sorted({link.login for link in self._links.values() if link.nets}):
+            book = self._books.server[login]
+            tokens = Counter(OURS.findall(" ".join(deal["Comment"] for deal in book.trades)))
+            yield from (f"order {token} made {count} deals" for token, count in tokens.items() if count > 1)
+            here, actual = net_children(self._children, login), net_positions(book)
+            self._counted["netting positions"] += len(actual)
+            if here != actual:
+                yield f"{login} has {actual} open on the server, its children add up to {here}"
 
     def _children_are_as_decided(self) -> Iterator[str]:
         """What is open of each is what was decided, less what was closed; anything else has a reason."""
@@ -233,14 +249,20 @@ class _MasterAudit:
         name = f"child {child.child_trade_id} of {link.login}"
         state = allocations_pb2.ChildTradeState.Name(child.state).removeprefix("CHILD_TRADE_STATE_")
         self._counted[f"children {state}"] += 1
-        if not child.position_ticket:
+        is_missed = not child.filled_volume_e8 if link.nets else not child.position_ticket
+        if is_missed:
             if child.state not in MISSES or not child.reason:
                 yield f"{name} was not opened and says {state} '{child.reason}'"
             self._counted[f"not opened: {child.reason}"] += 1
             return
         open_e8, closes_e8 = abs(child.open_volume_e8), self._closes_e8[child.child_trade_id]
-        in_e8 = book.volume_e8(child.position_ticket, ENTRY_IN)
-        not_ours_e8 = book.volume_e8(child.position_ticket, ENTRY_OUT, ours=False)
+        if link.nets:
+            # Which child a deal belonged to does not show on the server: their sum does.
+            in_e8 = abs(child.filled_volume_e8)
+            not_ours_e8 = abs(decided_e8) - closes_e8 - open_e8 if _trades_himself(book, child.symbol) else 0
+        else:
+            in_e8 = book.volume_e8(child.position_ticket, ENTRY_IN)
+            not_ours_e8 = book.volume_e8(child.position_ticket, ENTRY_OUT, ours=False)
         if in_e8 != abs(child.filled_volume_e8) or in_e8 > abs(decided_e8):
             yield f"{name}: decided {decided_e8}, {in_e8} opened on the server, {child.filled_volume_e8} here"
         wanted_e8 = max(0, abs(decided_e8) - closes_e8 - not_ours_e8)
@@ -266,3 +288,8 @@ class _MasterAudit:
         symbols = {deal.position: str(deal.deal["Symbol"]) for deal in self._deals}
         self._counted["stops of open children"] += sum(bool(child.open_volume_e8) for child in self._children)
         yield from stop_problems(self._master, self._children, symbols, self._books.server)
+
+
+def _trades_himself(book: Book, symbol: str) -> bool:
+    """Whether somebody else than we traded a symbol on the account, its owner or the server."""
+    return any(deal["Symbol"] == symbol and not OURS.search(deal["Comment"]) for deal in book.trades)

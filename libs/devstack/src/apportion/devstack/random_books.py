@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -64,7 +65,24 @@ async def read_positions(day: RandomDay) -> dict[int, Book]:
 
 
 def signed_positions(book: Book) -> dict[int, int]:
-    return {int(p["Position"]): int(p["VolumeExt"]) * (1 if p["Action"] == "0" else -1) for p in book.positions}
+    return {int(position["Position"]): signed_e8(position) for position in book.positions}
+
+
+def net_positions(book: Book) -> Counter[str]:
+    """Signed volume by symbol."""
+    sums: Counter[str] = Counter()
+    for position in book.positions:
+        sums[position["Symbol"]] += signed_e8(position)
+    return sums
+
+
+def net_children(children: Iterable[allocations_pb2.ChildTrade], login: int) -> Counter[str]:
+    """What the children of an account add up to, by symbol."""
+    sums: Counter[str] = Counter()
+    for child in children:
+        if child.account_login == login and child.open_volume_e8:
+            sums[child.symbol] += child.open_volume_e8
+    return Counter({symbol: volume for symbol, volume in sums.items() if volume})
 
 
 def _logins(day: RandomDay) -> list[int]:

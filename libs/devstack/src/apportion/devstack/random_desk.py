@@ -98,7 +98,8 @@ async def come_back(day: RandomDay) -> None:
         last = {link.login: link for _, link in sorted(master.links.items())}
         for link in last.values():
             is_free = link.left not in {STAYS, subscriptions_pb2.LEAVE_POLICY_CLOSE_WITH_MASTER}
-            if is_free and day.chance.random() < 0.5:
+            # A netting account that still has something open may not begin to follow.
+            if is_free and not link.nets and day.chance.random() < 0.5:
                 await _subscribe_again(day, master, link)
 
 

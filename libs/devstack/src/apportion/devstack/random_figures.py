@@ -65,7 +65,9 @@ class State:
 class Figures:
     """What could be known of each account in each round."""
 
-    def __init__(self, server: dict[int, Book], rounds: list[Round]) -> None:
+    def __init__(self, server: dict[int, Book], rounds: list[Round], netting: set[int]) -> None:
+        """`netting`: accounts that are not looked at."""
+        self._netting = netting
         self._server = server
         self._rounds = rounds
         self._states: dict[int, list[tuple[int, State]]] = {}
@@ -85,6 +87,8 @@ class Figures:
         if explained.master_basis not in known_master:
             yield f"the master never had {explained.master_basis}"
         for row in explained.children:
+            if row.account_login in self._netting:
+                continue
             known = self._known_of(row.account_login, time_ms)
             if row.basis not in known[which] | {0, UNKNOWN}:
                 yield f"{row.account_login} never had {row.basis}"

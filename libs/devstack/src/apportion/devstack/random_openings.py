@@ -76,9 +76,11 @@ class OpeningTwin:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._owed: dict[str, dict[int, Fraction]] = {}
+        self._subscriptions: dict[int, int] = {}
 
     def problems(self, opening: Opening, counted: Counter[str]) -> Iterator[str]:
         links = {link.login: link for link in opening.links}
+        self._forget_others(opening.links)
         rows = {row.account_login: row for row in opening.explained.children}
         if links.keys() != rows.keys() or len(rows) != len(opening.explained.children):
             yield f"{sorted(links.keys() ^ rows.keys())[:5]} are in the decision and should not be, or the reverse"
@@ -102,6 +104,14 @@ class OpeningTwin:
         yield from self._volume_problems(opening, rows, taking_part)
         if self._terms.distributes:
             yield from self._proportion_problems(rows, taking_part)
+
+    def _forget_others(self, links: tuple[Link, ...]) -> None:
+        """A new subscription of an account is owed nothing of what the one before was."""
+        for link in links:
+            if self._subscriptions.setdefault(link.login, link.subscription_id) != link.subscription_id:
+                self._subscriptions[link.login] = link.subscription_id
+                for owed in self._owed.values():
+                    owed.pop(link.login, None)
 
     def _sum_problems(self, opening: Opening) -> Iterator[str]:
         allocation = opening.allocation

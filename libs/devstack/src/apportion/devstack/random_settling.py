@@ -6,7 +6,7 @@ import asyncio
 
 from apportion.api.allocation.v1 import allocations_pb2, distributions_pb2
 from apportion.devstack.day import FAILURES
-from apportion.devstack.random_books import read_children, read_positions, signed_positions
+from apportion.devstack.random_books import net_children, net_positions, read_children, read_positions, signed_positions
 from apportion.devstack.random_day import MOVING
 from apportion.devstack.random_scene import RandomDay
 from apportion.devstack.random_stops import stop_problems
@@ -48,9 +48,14 @@ async def _what_moves(day: RandomDay) -> str:
         mine = children[master.master_id]
         if master.terms.distributes:
             continue
-        here |= {child.position_ticket: child.open_volume_e8 for child in mine if child.open_volume_e8}
+        for child in mine:
+            if child.open_volume_e8 and not master.links[child.subscription_id].nets:
+                here[child.position_ticket] = child.open_volume_e8
         for link in master.links.values():
-            actual |= signed_positions(server[link.login])
+            if not link.nets:
+                actual |= signed_positions(server[link.login])
+            elif net_children(mine, link.login) != net_positions(server[link.login]):
+                return f"what {link.login} has open differs"
         if problems := list(stop_problems(master, mine, await _symbols(day, master.master_id), server)):
             return f"{len(problems)} stops: {problems[0]}"
     differ = [ticket for ticket in here.keys() | actual.keys() if here.get(ticket) != actual.get(ticket)]
