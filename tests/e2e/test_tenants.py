@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from apportion.api.allocation.v1 import allocations_pb2
-from apportion.api.platform_groups.v1 import trading_pb2
+from apportion.api.platform_groups.v1 import trading_pb2, transfers_pb2
 from apportion.devstack.clients import Clients, request_id
 from apportion.devstack.day import Day
 from apportion.devstack.ledger import read_ledger
@@ -75,9 +75,21 @@ async def _name(own: Clients, foreign: Clients, method: Method, ids: dict[str, i
         request.symbol, request.volume_e8 = "EURUSD", E8  # type: ignore[attr-defined]
     if not method.writes and method.descriptor.name not in EMPTY:
         await own.call(_callable(own, method), request)
+    if method.descriptor.name == "BatchTransferFunds":
+        await foreign.call(_callable(foreign, method), request)
+        await _moves_nothing(foreign)
+        return
     with pytest.raises(DomainError) as refused:
         await foreign.call(_callable(foreign, method), request)
     assert refused.value.kind in {Kind.NOT_FOUND, *(REFUSED_BEFORE if method.writes else ())}, method
+
+
+async def _moves_nothing(foreign: Clients) -> None:
+    """A batch of transfers is answered item by item: to another broker the accounts are unknown."""
+    answer = await foreign.call(foreign.transfers.ListTransfers, transfers_pb2.ListTransfersRequest())
+    assert {(row.state, row.reason) for row in answer.transfers} == {
+        (transfers_pb2.TRANSFER_STATE_REJECTED, "ACCOUNT_UNKNOWN")
+    }
 
 
 async def _answer(clients: Clients, method: Method, request: Message) -> Message | None:
