@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import datetime
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,12 +35,23 @@ async def dispatch_payments(
     ends no payment, for an earlier one whose answer was lost may have been accepted: the same items are sent again
     until they are accepted or an event tells their end.
     """
-    now = clock.now()
-    async with transaction(engine) as tx:
-        await payments.reopen_due(tx, now, BATCH_ROWS)
-        batches = await payments.claim_ready(tx, now, limit=BATCH_ROWS, hold_seconds=HOLD_SECONDS)
+    batches = await _claim(engine, payments, clock.now())
     for batch in batches:
         await _submit(engine, payments, transfers, batch, clock, waits)
+    return _count(batches)
+
+
+async def _claim(engine: AsyncEngine, payments: Payments, now: datetime) -> list[PaymentBatch]:
+    """New payments first; refused ones come up again where they leave room, so that no backlog is read for nothing."""
+    async with transaction(engine) as tx:
+        batches = await payments.claim_ready(tx, now, limit=BATCH_ROWS, hold_seconds=HOLD_SECONDS)
+        room = BATCH_ROWS - _count(batches)
+        if room and await payments.reopen_due(tx, now, room):
+            batches += await payments.claim_ready(tx, now, limit=room, hold_seconds=HOLD_SECONDS)
+    return batches
+
+
+def _count(batches: Iterable[PaymentBatch]) -> int:
     return sum(len(batch.item_ids) for batch in batches)
 
 
