@@ -204,7 +204,13 @@ class _Builder:
             wallet_account_id=wallet_id,
             initial_balance_minor=deposit_minor,
         )
-        async with self.gate:
-            answer = await insist(self.clients, self.clients.accounts.CreateAccount, request)
-        made: accounts_pb2.Account = answer.account
-        return made
+        give_up = asyncio.get_running_loop().time() + INSIST_SECONDS
+        while True:
+            async with self.gate:
+                answer = await insist(self.clients, self.clients.accounts.CreateAccount, request)
+            made: accounts_pb2.Account = answer.account
+            if made.state == accounts_pb2.ACCOUNT_STATE_OPEN:
+                return made
+            if asyncio.get_running_loop().time() > give_up:
+                raise TimeoutError(f"account {made.account_id} was not opened")
+            await asyncio.sleep(PAUSE_SECONDS)  # the server's answer was lost: its account will be found

@@ -24,7 +24,7 @@ DAY_SETTINGS = SETTINGS | {
     # Faults are many here, and the day is short.
     "ALLOCATION_FOLLOW_UP_SECONDS": "1",
     "ALLOCATION_STALE_SECONDS": "60",
-    "ALLOCATION_PAYOUT_RETRY_SECONDS": "2",
+    "ALLOCATION_PAYMENT_RETRY_SECONDS": "2",
 }
 
 
