@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import CopySettings
@@ -230,6 +231,15 @@ async def test_a_symbol_that_the_server_does_not_offer_is_distributed_too(house)
     await house.deal(64, -1.0, position=900, symbol="XAUUSD", entry=OUT, money=(100, 0, 0))
     assert await payouts(house) == [(101, 75), (102, 25)]
     assert {record.state for record in await records(house)} == {ChildTradeState.CLOSED}
+
+
+async def test_profit_of_a_position_from_before_he_was_a_master_is_noted(house):
+    await pooled(house, 1)
+    with capture_logs() as logged:
+        ticket = await house.deal(64, -1.0, position=900, entry=OUT, money=(50, 0, -1))
+    assert await distributions(house) == []
+    (note,) = [entry for entry in logged if entry["event"] == "profit_of_unknown_position"]
+    assert (note["deal_ticket"], note["amount_minor"]) == (ticket, 49)
 
 
 async def test_a_deal_that_was_read_late_is_distributed_all_the_same(house):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -48,6 +49,8 @@ from apportion.allocation.storage.master_positions import load_position
 from apportion.allocation.storage.net_deals import list_netting_accounts
 from apportion.money import Int64Array
 
+log = structlog.get_logger()
+
 NO_FLAGS: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
 
@@ -68,6 +71,7 @@ async def decide_close_trade(
         return None
     opening = await find_opening(tx, master.master_id, trade.position_ticket)
     if opening is None or position.open_volume_e8 == 0:
+        _note_money(master, trade)
         return None
     for allocation_id in await _unprojected(tx, master, trade.position_ticket):
         await project_allocation(tx, master.label, allocation_id, now=now)
@@ -102,6 +106,19 @@ async def _unprojected(tx: AsyncConnection, master: Master, position_ticket: int
     if await list_netting_accounts(tx, master.master_id):
         return await list_unprojected_of_master(tx, master.master_id)
     return await list_unprojected_of(tx, master.master_id, position_ticket)
+
+
+def _note_money(master: Master, trade: MasterTrade) -> None:
+    """Of a position from before he became a master nobody holds records: its profit is his own, but may be asked for."""
+    if master.allocation_mode is AllocationMode.PROFIT and not trade.money.is_nothing:
+        log.warning(
+            "profit_of_unknown_position",
+            label=master.label,
+            master_id=master.master_id,
+            position_ticket=trade.position_ticket,
+            deal_ticket=trade.deal_ticket,
+            amount_minor=trade.money.total_minor,
+        )
 
 
 async def follow_up_closes(
