@@ -53,6 +53,20 @@ def test_every_distribution_has_the_same_parts() -> None:
     refuse(missing + typed, "give each lib and service a README.md, a tests folder and a py.typed marker")
 
 
+def test_migrations_are_numbered_in_the_order_in_which_they_run() -> None:
+    """The check at a service's start takes the highest number for the newest migration."""
+    folders = {path.parent for path in files() if path.parent.name == "migrations" and path.suffix == ".py"}
+    wrong = []
+    for folder in folders:
+        versions = sorted(path for path in files() if path.parent == folder and path.name[0].isdigit())
+        for number, path in enumerate(versions, 1):
+            before = f'"{number - 1:04}"' if number > 1 else "None"
+            said = f'revision = "{number:04}"\ndown_revision = {before}\n'
+            if not path.name.startswith(f"{number:04}_") or said not in text(path):
+                wrong.append(str(path))
+    refuse(wrong, "give it the next number, and the one before as its down_revision")
+
+
 def _readable(path: object) -> str:
     try:
         return text(path)  # type: ignore[arg-type]

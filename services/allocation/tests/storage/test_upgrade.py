@@ -11,7 +11,7 @@ from sqlalchemy import text
 from apportion.storage import create_engine, migrate, transaction
 
 SCHEMA = "apportion.allocation.storage"
-PAYMENTS_VERSION = "0014"
+PAYMENTS_VERSION = "0012"
 DISTRIBUTION = """
     INSERT INTO distributions VALUES
         (1, 1, 3, 2, 900, 900, 'USD', 1, 100, 1000, -10, -5, 1000000000, 2, 700, '', now())

@@ -62,6 +62,13 @@ masters = Table(
     CheckConstraint("active_subscription_count >= 0", name="masters_active_subscription_count_check"),
     CheckConstraint("allocation_mode IN (1, 2)", name="masters_allocation_mode_check"),
     CheckConstraint("residual_rule IN (1, 2)", name="masters_residual_rule_check"),
+    Index(
+        "masters_followers_idx",
+        "label",
+        text("active_subscription_count DESC"),
+        "master_id",
+        postgresql_where=text("listed_on_leaderboard"),
+    ),
 )
 
 # Distinct settings of subscriptions; a row never changes.
@@ -107,6 +114,7 @@ subscriptions = Table(
     CheckConstraint("ratio_e8 > 0", name="subscriptions_ratio_check"),
     Index("subscriptions_label_account_idx", "label", "account_id"),
     Index("subscriptions_nets_idx", "master_id", "account_id", postgresql_where=text("nets")),
+    Index("subscriptions_leaving_idx", "subscription_id", postgresql_where=text("state = 2")),
 )
 
 # The subscriptions of a master at one version, kept once for all decisions made with it. A column in which all values

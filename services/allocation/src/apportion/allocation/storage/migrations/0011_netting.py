@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0013"
+revision = "0011"
+down_revision = "0010"
 
 NET_DEALS = """
     CREATE TABLE net_deals (

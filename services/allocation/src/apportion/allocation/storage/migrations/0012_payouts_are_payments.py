@@ -9,8 +9,8 @@ from alembic import op
 
 from apportion.payments import guard_payments
 
-revision = "0014"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 
 STATEMENTS = (
     "DROP INDEX payouts_due_idx",
