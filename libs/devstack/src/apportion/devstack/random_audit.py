@@ -219,14 +219,21 @@ class _MasterAudit:
                 yield f"position {ticket} is {actual.get(ticket, 0)} on the server, {here.get(ticket, 0)} here"
 
     def _net_positions_are_sums(self) -> Iterator[str]:
-        """A netting account has open what its children add up to, and each order of ours made one deal."""
+        """A netting account has open what its children add up to, and each order of ours made one deal.
+
+        Where somebody else traded the symbol, a close of one of several children may have come too late to find what it
+        was to close: what it opened instead is nobody's, and counted.
+        """
         for login in sorted({link.login for link in self._links.values() if link.nets}):
             book = self._books.server[login]
             tokens = Counter(OURS.findall(" ".join(deal["Comment"] for deal in book.trades)))
             yield from (f"order {token} made {count} deals" for token, count in tokens.items() if count > 1)
             here, actual = net_children(self._children, login), net_positions(book)
             self._counted["netting positions"] += len(actual)
-            if here != actual:
+            differ = {symbol for symbol in here.keys() | actual.keys() if here[symbol] != actual[symbol]}
+            left_over = {symbol for symbol in differ if _trades_himself(book, symbol)}
+            self._counted["left over on netting accounts"] += len(left_over)
+            if differ - left_over:
                 yield f"{login} has {actual} open on the server, its children add up to {here}"
 
     def _children_are_as_decided(self) -> Iterator[str]:
