@@ -166,18 +166,19 @@ async def test_the_trades_are_the_servers(played: Played) -> None:
 async def test_the_leaderboard_says_the_same(played: Played) -> None:
     copy = played.scene.world.masters["copy"]
     figures = await _figures(played.scene, copy)
+    followers_minor = sum(
+        played.accounts[follower.login].book.equity_minor for follower in played.scene.world.followers["copy"]
+    )
     request = statistics_pb2.ListLeaderboardRequest()
     clients = played.scene.clients
 
     async def listed() -> Any:
         rows = (await clients.call(clients.statistics.ListLeaderboard, request)).rows
-        return rows if [row.statistics for row in rows] == [figures] else None
+        shown = [(row.statistics, row.followers_equity_minor) for row in rows]
+        return rows if shown == [(figures, followers_minor)] else None
 
     rows: Any = await eventually(listed, PATIENCE_SECONDS)
     assert [(row.master_id, row.age_day_count) for row in rows] == [(copy.master_id, 2)], "MAM masters are not shown"
-    assert rows[0].followers_equity_minor == sum(
-        played.accounts[follower.login].book.equity_minor for follower in played.scene.world.followers["copy"]
-    )
 
 
 async def test_an_operator_exports_what_the_server_has(played: Played, folder: Path) -> None:
