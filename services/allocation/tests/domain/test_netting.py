@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from apportion.allocation.domain.netting import NOBODY, NetBook, NetChild, NetDeal, Part
 
 A, B, C = 1, 2, 3
+EXCESS = 1_000
 DEAL = NetDeal(1, 101, "EURUSD", 9, 0, 100, 0)
 
 
@@ -75,11 +76,41 @@ def test_the_owner_on_an_account_without_children_concerns_nobody():
     assert empty.net_e8 == -2
 
 
-def test_a_close_that_comes_too_late_is_nobodys():
+def test_what_a_close_does_too_much_becomes_a_child_of_its_own():
+    two = book((A, -2), (B, 1))
+    assert foreign(two, 1) == [(A, 2), (B, -1)]
+    late = replace(DEAL, volume_e8=2, child_trade_id=A, excess_id=EXCESS)
+    assert two.has_excess(late)
+    assert two.book(late) == [Part(EXCESS, 2)]
+    assert (opened(two), two.net_e8, two.nobodys_e8) == ({A: 0, B: 0, EXCESS: 2}, 2, 0)
+    assert own(two, EXCESS, -2) == [(EXCESS, -2)]
+    assert two.net_e8 == 0
+
+
+def test_a_close_that_finds_a_part_does_the_rest_too_much_deal_by_deal():
+    two = book((A, 3), (B, -1))
+    assert foreign(two, -1) == [(A, -1)]
+    first, second = (replace(DEAL, volume_e8=volume, child_trade_id=A, excess_id=EXCESS) for volume in (-2, -1))
+    assert not two.has_excess(first)
+    assert two.book(first) == [Part(A, -2)]
+    assert two.has_excess(second)
+    assert two.book(second) == [Part(EXCESS, -1)]
+    assert two.book(second) == [Part(EXCESS, -1)]
+    assert (opened(two), two.net_e8) == ({A: 0, B: -1, EXCESS: -2}, -3)
+
+
+def test_the_owner_who_closes_what_was_too_much_ends_it():
     one = book((A, 2))
     assert foreign(one, -2) == [(A, -2)]
-    assert own(one, A, -2) == [(NOBODY, -2)]
-    assert (opened(one), one.net_e8) == ({A: 0}, -2)
+    one.book(replace(DEAL, volume_e8=-2, child_trade_id=A, excess_id=EXCESS))
+    assert foreign(one, 2) == [(EXCESS, 2)]
+    assert (opened(one), one.nobodys_e8) == ({A: 0, EXCESS: 0}, 0)
+
+
+def test_children_stay_in_the_order_of_their_ids_whatever_is_adopted():
+    three = book((A, 0), (B + EXCESS, -1))
+    three.book(replace(DEAL, volume_e8=-2, child_trade_id=A, excess_id=EXCESS))
+    assert list(three.children) == [A, EXCESS, B + EXCESS]
 
 
 VOLUMES = st.integers(1, 5)
@@ -96,35 +127,48 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_the_books_sum_up_to_the_position_after_every_deal(steps):
-    """`server` is the position as the trading server counts it: the plain sum of the deals."""
-    of, server = book(), 0
-    for kind, which, volume in steps:
+    """`server` is the position as the trading server counts it: the plain sum of the deals. A close may be of any
+    child, also of one that is closed, or that was itself too much.
+    """
+    of, server, nobodys = book(), 0, 0
+    for number, (kind, which, volume) in enumerate(steps, 1):
         before = opened(of)
         if kind == "open":
-            number = len(of.children) + 1
             of.children[number] = NetChild(number, which, 0)
             signed, child = which * volume, number
         elif kind == "close":
-            if which not in of.children:
+            if which >= len(of.children):
                 continue
-            signed, child = -of.children[which].direction * volume, which
+            child = list(of.children)[which]
+            signed = -of.children[child].direction * volume
         else:
             signed, child = (-server if kind == "flat" else which * volume), NOBODY
             if not signed:
                 continue
-        deal = replace(DEAL, volume_e8=signed, child_trade_id=child, opens=kind == "open")
+        deal = replace(DEAL, volume_e8=signed, child_trade_id=child, opens=kind == "open", excess_id=EXCESS + number)
+        has_excess = of.has_excess(deal)
         parts = of.book(deal)
         server += signed
         assert of.net_e8 == server
         assert sum(part.volume_e8 for part in parts) == signed
         assert len({part.child_trade_id for part in parts}) == len(parts), "each child once"
+        assert has_excess is (EXCESS + number in of.children)
         after = opened(of)
         changes = {number: after[number] - before.get(number, 0) for number in after}
-        assert [Part(number, change) for number, change in changes.items() if change] == [
-            part for part in sorted(parts, key=lambda part: part.child_trade_id) if part.child_trade_id
-        ]
+        assert {number: change for number, change in changes.items() if change} == {
+            part.child_trade_id: part.volume_e8 for part in parts if part.child_trade_id
+        }
         assert all(child.open_volume_e8 >= 0 for child in of.children.values())
+        nobodys += sum(part.volume_e8 for part in parts if not part.child_trade_id)
+        assert of.nobodys_e8 == nobodys
         if child == NOBODY:
             assert all(abs(after[number]) <= abs(before[number]) for number in before), "nobody's deals open no child"
             if server == 0:
                 assert not any(after.values()), "flat by others' deals is flat for all children"
+        else:
+            assert all(part.child_trade_id for part in parts), "our orders leave nothing to nobody"
+    wanted = server - sum(volume for number, volume in opened(of).items() if number > EXCESS)
+    for number, volume in opened(of).items():
+        if number > EXCESS and volume:
+            assert own(of, number, -volume) == [(number, -volume)]
+    assert of.net_e8 == wanted, "what was too much leaves without a trace"

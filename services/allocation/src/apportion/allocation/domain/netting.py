@@ -10,6 +10,9 @@ A deal that was none of our orders (its owner's, a stop out, a dealer's, a close
 - One that reduces the position takes first what is nobody's on that side, then the children on that side, the oldest
   first.
 - One that enlarges it is nobody's.
+
+A close that comes when others have closed its child, or a part of it, opens what it was to close. That is nobody's
+wish and our doing: it becomes a child trade of its own, of which nothing is wanted, and is closed as one.
 """
 
 from __future__ import annotations
@@ -46,6 +49,10 @@ class NetDeal:
     """Whose order it was; NOBODY: none of ours."""
     opens: bool = False
     """What the order was for."""
+    allocation_id: int = 0
+    """The decision that the order is of."""
+    excess_id: int = NOBODY
+    """The child trade that becomes of what a close does too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,13 @@ class NetBook:
         if deal.opens:
             child.open_volume_e8 += abs(deal.volume_e8)
             return [Part(child.child_trade_id, deal.volume_e8)]
-        # What a close has done too much, because somebody else closed the child meanwhile, is nobody's.
         parts = self._close(child, abs(deal.volume_e8))
-        return parts + self._leave(deal.volume_e8 - sum(part.volume_e8 for part in parts))
+        return parts + self._adopt(deal.excess_id, deal.volume_e8 - sum(part.volume_e8 for part in parts))
+
+    def has_excess(self, deal: NetDeal) -> bool:
+        """Whether it closes more than its child has open now, so that it needs an `excess_id`."""
+        child = self.children.get(deal.child_trade_id)
+        return child is not None and not deal.opens and abs(deal.volume_e8) > child.open_volume_e8
 
     def _book_foreign(self, volume_e8: int) -> Sequence[Part]:
         before_e8 = self.net_e8
@@ -113,6 +124,15 @@ class NetBook:
         closed_e8 = min(child.open_volume_e8, most_e8)
         child.open_volume_e8 -= closed_e8
         return [Part(child.child_trade_id, -child.direction * closed_e8)] if closed_e8 else []
+
+    def _adopt(self, excess_id: int, volume_e8: int) -> list[Part]:
+        if not volume_e8:
+            return []
+        if excess_id not in self.children:
+            self.children[excess_id] = NetChild(excess_id, 1 if volume_e8 > 0 else -1, 0)
+            self.children = dict(sorted(self.children.items()))
+        self.children[excess_id].open_volume_e8 += abs(volume_e8)
+        return [Part(excess_id, volume_e8)]
 
     def _leave(self, volume_e8: int) -> list[Part]:
         self.nobodys_e8 += volume_e8

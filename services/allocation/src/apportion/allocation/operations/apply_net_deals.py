@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,11 +13,12 @@ import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion.allocation.domain.child_trades import ChildTradeState, opening_ids_of
+from apportion.allocation.domain.child_trades import ChildTradeState, child_trade_ids, opening_ids_of
 from apportion.allocation.domain.netting import NOBODY, NetBook, NetChild, NetDeal
 from apportion.allocation.operations.announce_closes import announce_closes
 from apportion.allocation.operations.follow_master_deals import Observation
 from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.storage.allocations import load_columns
 from apportion.allocation.storage.net_deals import (
     Booked,
     NetRow,
@@ -43,8 +45,8 @@ async def apply_net_deals(
     """Each deal is booked once, in ticket order, and what it closed of children is announced once.
 
     `begin_times`: since when each account follows anybody. Earlier deals of its owner are not in the books.
-    Returns (label, master, position ticket) where a child was filled after its master had closed: it is to be closed
-    when this is committed.
+    Returns (label, master, position ticket) where a child was filled after its master had closed, or a close did too
+    much: it is to be closed when this is committed.
     """
     opening_ids = opening_ids_of(np.array([deal.child_trade_id for deal in deals if deal.opens], dtype=np.int64))
     for allocation_id in np.unique(opening_ids).tolist():
@@ -62,9 +64,13 @@ async def apply_net_deals(
     child_ids = sorted({deal.child_trade_id for deal in fresh} - {NOBODY})
     rows = await load_net_children(tx, event.label, account_ids, child_ids)
     books = _books(rows, await load_nobodys_e8(tx, account_ids))
-    booked = [Booked(deal, part) for deal in fresh for part in books[deal.account_id, deal.symbol].book(deal)]
-    await save_net_deals(tx, event.label, rows, booked)
-    _log_late_closes(booked)
+    booked = []
+    for deal in fresh:
+        book = books[deal.account_id, deal.symbol]
+        known_by = replace(deal, excess_id=await _excess_id(tx, deal)) if book.has_excess(deal) else deal
+        booked += [Booked(known_by, part) for part in book.book(known_by)]
+    await save_net_deals(tx, event.label, rows, booked, now=now)
+    _log_excess(booked)
     await announce_closes(tx, event.label, UUID(event.event_id), _closed(rows, booked), now=now)
     return await list_late(tx, booked)
 
@@ -85,21 +91,29 @@ def _books(rows: Sequence[NetRow], nobodys_e8: Mapping[tuple[int, str], int]) ->
     return books
 
 
-def _log_late_closes(booked: Sequence[Booked]) -> None:
+async def _excess_id(tx: AsyncConnection, deal: NetDeal) -> int:
+    """Computed as children's ids are, of the close and the child's row in it: a close has opened no other child."""
+    columns = await load_columns(tx, deal.allocation_id)
+    rows = np.flatnonzero(columns.child_trade_ids == deal.child_trade_id)
+    return int(child_trade_ids(deal.allocation_id, rows)[0])
+
+
+def _log_excess(booked: Sequence[Booked]) -> None:
     for each in booked:
-        if each.part.child_trade_id == NOBODY and each.deal.child_trade_id != NOBODY:
+        if each.is_excess:
             log.warning(
                 "closed_too_much",
                 account_id=each.deal.account_id,
                 deal_ticket=each.deal.deal_ticket,
                 child_trade_id=each.deal.child_trade_id,
+                excess_id=each.deal.excess_id,
                 volume_e8=each.part.volume_e8,
             )
 
 
 def _closed(rows: Sequence[NetRow], booked: Sequence[Booked]) -> list[dict[str, Any]]:
-    """As `announce_closes` takes them. A detached child is its investor's own."""
-    row_of = {row.child_trade_id: row for row in rows if row.state != ChildTradeState.DETACHED}
+    """As `announce_closes` takes them. A detached child is its investor's own; for what was too much nobody pays."""
+    row_of = {row.child_trade_id: row for row in rows if row.state != ChildTradeState.DETACHED and not row.is_excess}
     return [
         {
             "master_id": row_of[each.part.child_trade_id].master_id,

@@ -14,7 +14,8 @@ from apportion.allocation.storage.packing import from_aggregate
 from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
 
-# What is open, or all that was decided while the open order has no result.
+# What is open, or all that was decided while the open order has no result. What a close did too much, of which nothing
+# was decided, is on its way out.
 VOLUME = "CASE c.state WHEN 1 THEN c.target_volume_e8 ELSE c.open_volume_e8 END"
 GATHERED = """
     SELECT string_agg(int8send(subscription_id), '') AS subscription_ids,
@@ -23,7 +24,7 @@ GATHERED = """
     FROM (
         SELECT c.subscription_id, sum({volume})::bigint AS volume_e8, count(*) AS count
         FROM child_trades AS c {join}
-        WHERE c.master_id = $1 AND c.state IN (1, 3, 4) AND {volume} > 0 {condition}
+        WHERE c.master_id = $1 AND c.state IN (1, 3, 4) AND c.volume_e8 > 0 AND {volume} > 0 {condition}
         GROUP BY c.subscription_id ORDER BY c.subscription_id
     ) AS held
 """

@@ -35,7 +35,8 @@ ALL = """
     )
 """
 # Volumes as magnitudes. What a child of which not all was opened should have by now is its part of what the master has
-# open; that of others is their target. After a reversal only openings in the new direction count.
+# open; that of others is their target. After a reversal only openings in the new direction count. What a close did too
+# much is no child of his trade; it is extra while nothing is on its way to close it.
 TRADES = """
     SELECT p.master_id, p.position_ticket, o.*, k.*, abs(p.open_volume_e8) AS open_volume_e8
     FROM {shown} AS shown
@@ -57,10 +58,10 @@ TRADES = """
         WHERE a.master_id = p.master_id AND a.position_ticket = p.position_ticket AND a.kind = 1 AND a.wave = 0
     ) AS o
     CROSS JOIN LATERAL (
-        SELECT count(*) AS child_count,
-               count(*) FILTER (WHERE c.open_volume_e8 > 0) AS open_child_count,
+        SELECT count(*) FILTER (WHERE NOT c.is_excess) AS child_count,
+               count(*) FILTER (WHERE c.open_volume_e8 > 0 AND NOT c.is_excess) AS open_child_count,
                count(*) FILTER (WHERE c.state IN (5, 6)) AS rejected_child_count,
-               coalesce(sum(c.open_volume_e8), 0)::bigint AS actual_volume_e8,
+               coalesce(sum(c.open_volume_e8) FILTER (WHERE NOT c.is_excess), 0)::bigint AS actual_volume_e8,
                coalesce(sum(CASE
                    WHEN c.is_short AND c.allocation_id >= o.book_id AND o.opened_e8 > 0
                    THEN div(c.volume_e8::numeric * abs(p.open_volume_e8), o.opened_e8)
@@ -75,7 +76,8 @@ TRADES = """
                    WHERE c.direction * d.server_volume_e8 > c.direction * d.book_volume_e8
                       OR (c.open_volume_e8 > c.target_volume_e8 AND c.closing_volume_e8 = 0)) AS extra_child_count
         FROM (
-            SELECT *, filled_volume_e8 < volume_e8 AND state <> 1 AS is_short FROM child_trades
+            SELECT *, filled_volume_e8 < volume_e8 AND state <> 1 AS is_short, nets AND volume_e8 = 0 AS is_excess
+            FROM child_trades
             WHERE master_id = p.master_id AND master_position_ticket = p.position_ticket AND state <> 8
         ) AS c
         LEFT JOIN deviations AS d ON {of_child} AND d.confirmed

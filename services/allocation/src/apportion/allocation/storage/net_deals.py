@@ -16,6 +16,9 @@ from apportion.storage import fetch_arrays
 
 REDUCED = "NET_REDUCED"
 """Reason of a child that was closed, or reduced, by a trade on its netting account that was none of our orders."""
+EXCESS = "CLOSED_TOO_MUCH"
+"""Reason of a child that a close opened which came when its own child had been closed by others. Decided was none of
+it: its `volume_e8` is 0."""
 ACCOUNTS = """
     SELECT account_id, min(create_time) AS begin_time FROM subscriptions
     WHERE label = $1 AND account_id = ANY($2::bigint[]) AND nets GROUP BY account_id
@@ -39,6 +42,24 @@ NOBODYS = """
 KEEP = """
     INSERT INTO net_deals (label, account_id, deal_ticket, symbol, child_trade_id, volume_e8)
     SELECT $1::bigint, d.* FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[]) AS d
+"""
+# A close that was executed in parts may do too much more than once.
+ADOPT = """
+    INSERT INTO child_trades AS c (
+        child_trade_id, label, allocation_id, master_id, subscription_id, account_id, symbol, master_position_ticket,
+        state, reason, direction, volume_e8, target_volume_e8, filled_volume_e8, open_volume_e8, closing_volume_e8,
+        open_price_e8, position_ticket, create_time, nets)
+    SELECT n.excess_id, o.label, n.allocation_id, o.master_id, o.subscription_id, o.account_id, o.symbol,
+           o.master_position_ticket, 3, $7, -o.direction, 0, 0, n.volume_e8, n.volume_e8, 0, n.price_e8,
+           n.position_ticket, $8, true
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+         AS n (excess_id, child_trade_id, allocation_id, volume_e8, price_e8, position_ticket)
+    JOIN child_trades AS o USING (child_trade_id)
+    ORDER BY n.excess_id
+    ON CONFLICT ON CONSTRAINT child_trades_pkey DO UPDATE
+    SET state = 3, filled_volume_e8 = c.filled_volume_e8 + excluded.filled_volume_e8,
+        open_volume_e8 = c.open_volume_e8 + excluded.open_volume_e8,
+        open_price_e8 = excluded.open_price_e8, position_ticket = excluded.position_ticket
 """
 CLOSE = """
     UPDATE child_trades AS c
@@ -72,6 +93,11 @@ class NetRow:
     subscription_id: int
     master_id: int
 
+    @property
+    def is_excess(self) -> bool:
+        """Whether it is what a close did too much."""
+        return self.volume_e8 == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Booked:
@@ -83,11 +109,16 @@ class Booked:
     @property
     def closes(self) -> bool:
         """Whether it closed (a part of) a child."""
-        return bool(self.part.child_trade_id) and not self.is_fill
+        return bool(self.part.child_trade_id) and not self.is_fill and not self.is_excess
 
     @property
     def is_fill(self) -> bool:
         return self.deal.opens and self.part.child_trade_id == self.deal.child_trade_id
+
+    @property
+    def is_excess(self) -> bool:
+        """Whether a close did it too much."""
+        return bool(self.part.child_trade_id) and self.part.child_trade_id == self.deal.excess_id
 
     @property
     def is_ordered(self) -> bool:
@@ -128,12 +159,15 @@ async def load_nobodys_e8(tx: AsyncConnection, account_ids: Sequence[int]) -> di
 
 
 async def list_late(tx: AsyncConnection, booked: Sequence[Booked]) -> list[tuple[int, int, int]]:
-    """(label, master, position ticket) where a fill left more open than is wanted by now."""
-    rows = await fetch_arrays(tx, LATE, [each.part.child_trade_id for each in booked if each.is_fill])
+    """(label, master, position ticket) where a fill, or a close, left more open than is wanted by now."""
+    opened = [each.part.child_trade_id for each in booked if each.is_fill or each.is_excess]
+    rows = await fetch_arrays(tx, LATE, opened)
     return [(row["label"], row["master_id"], row["master_position_ticket"]) for row in rows]
 
 
-async def save_net_deals(tx: AsyncConnection, label: int, rows: Sequence[NetRow], booked: Sequence[Booked]) -> None:
+async def save_net_deals(
+    tx: AsyncConnection, label: int, rows: Sequence[NetRow], booked: Sequence[Booked], *, now: datetime
+) -> None:
     """Keeps what deals did, and does it to the children, whose rows are locked."""
     await fetch_arrays(
         tx,
@@ -148,10 +182,30 @@ async def save_net_deals(tx: AsyncConnection, label: int, rows: Sequence[NetRow]
     fills = _fills(rows, [each for each in booked if each.is_fill])
     if fills.child_trade_ids.size:
         await apply_open_results(tx, label, NOBODY, fills, by_deals=True)
+    if excess := [each for each in booked if each.is_excess]:
+        await _adopt(tx, excess, now)
     closed = _sums(each for each in booked if each.closes)
     ordered = _sums(each for each in booked if each.closes and each.is_ordered)
     await fetch_arrays(
         tx, CLOSE, list(closed), list(closed.values()), [ordered.get(child, 0) for child in closed], REDUCED
+    )
+
+
+async def _adopt(tx: AsyncConnection, booked: Sequence[Booked], now: datetime) -> None:
+    """Price and position are those of the last deal of each."""
+    last = {each.deal.excess_id: each.deal for each in booked}
+    added = _sums(booked)
+    await fetch_arrays(
+        tx,
+        ADOPT,
+        list(last),
+        [deal.child_trade_id for deal in last.values()],
+        [deal.allocation_id for deal in last.values()],
+        [added[excess_id] for excess_id in last],
+        [deal.price_e8 for deal in last.values()],
+        [deal.position_ticket for deal in last.values()],
+        EXCESS,
+        now,
     )
 
 

@@ -30,12 +30,13 @@ WANT_CLOSED = text(
     WHERE subscription_id = :subscription_id AND state IN (1, 3, 4)
     """
 )
+# What a close did too much is nobody's wish, and stays ours to close.
 DETACH = text(
     """
     UPDATE child_trades
     SET state = CASE state WHEN 1 THEN 1 ELSE 8 END,
         target_volume_e8 = CASE state WHEN 1 THEN 0 ELSE open_volume_e8 END
-    WHERE subscription_id = :subscription_id AND state IN (1, 3, 4)
+    WHERE subscription_id = :subscription_id AND state IN (1, 3, 4) AND (volume_e8 > 0 OR NOT nets)
     """
 )
 END_LEAVING = text(

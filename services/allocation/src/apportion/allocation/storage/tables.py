@@ -277,7 +277,7 @@ child_trades = Table(
     smallint("state"),
     string("reason"),
     smallint("direction"),  # 1 bought, -1 sold; volumes are magnitudes
-    bigint("volume_e8"),  # decided
+    bigint("volume_e8"),  # decided; 0 on a netting account: what a close did too much, decided by nobody
     bigint("target_volume_e8"),  # what is to be open after all master closes so far
     bigint("filled_volume_e8"),
     bigint("open_volume_e8"),
@@ -296,7 +296,7 @@ child_trades = Table(
     PrimaryKeyConstraint("child_trade_id", name="child_trades_pkey"),
     CheckConstraint("direction IN (-1, 1)", name="child_trades_direction_check"),
     CheckConstraint(
-        "(volume_e8 > 0 OR (proportion_e9 > 0 AND volume_e8 = 0)) AND target_volume_e8 >= 0"
+        "(volume_e8 > 0 OR (volume_e8 = 0 AND (proportion_e9 > 0 OR nets))) AND target_volume_e8 >= 0"
         " AND closing_volume_e8 >= 0 AND open_volume_e8 >= 0 AND open_volume_e8 <= filled_volume_e8",
         name="child_trades_volumes_check",
     ),

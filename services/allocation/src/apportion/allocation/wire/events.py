@@ -128,7 +128,9 @@ def net_deals(deals: ObservedDeals, account_ids: Iterable[int]) -> list[NetDeal]
     found = []
     for row in deals.rows[np.isin(deals.account_ids, list(account_ids))].tolist():
         item_id = message.order_item_ids[row] if message.order_item_ids else 0
-        ours = item_id and allocation_of_source(message.order_sources[message.order_source_indexes[row]]) is not None
+        source = message.order_sources[message.order_source_indexes[row]] if item_id else ""
+        allocation_id = allocation_of_source(source)
+        ours = allocation_id is not None
         deal = NetDeal(
             deal_ticket=message.deal_tickets[row],
             account_id=message.account_ids[row],
@@ -138,7 +140,8 @@ def net_deals(deals: ObservedDeals, account_ids: Iterable[int]) -> list[NetDeal]
             price_e8=message.prices_e8[row],
             server_time_ms=message.server_times_ms[row],
             child_trade_id=item_id if ours else NOBODY,
-            opens=bool(ours) and message.order_purposes[row] == trading_pb2.ORDER_PURPOSE_OPEN,
+            opens=ours and message.order_purposes[row] == trading_pb2.ORDER_PURPOSE_OPEN,
+            allocation_id=allocation_id or 0,
         )
         found.append(deal)
     return found
