@@ -16,6 +16,7 @@ from apportion.devstack.random_books import (
     OURS,
     Book,
     Books,
+    is_excess,
     master_deals,
     net_children,
     net_positions,
@@ -77,7 +78,9 @@ class _MasterAudit:
         self._counted = counted
         self._links = master.links
         self._allocations = books.allocations[master.master_id]
-        self._children = books.children[master.master_id]
+        children = books.children[master.master_id]
+        self._children = [child for child in children if not is_excess(child)]
+        self._excess = [child for child in children if is_excess(child)]
         self._deals = master_deals(books.server[master.login])
         self._made = {int(made.deal["Deal"]): made for made in day.deals if made.master is master}
         self._first = {(a.kind, a.deal_ticket): a for a in self._allocations if not a.wave}
@@ -86,6 +89,7 @@ class _MasterAudit:
             self._closes_by_formula,
             self._positions_are_children,
             self._net_positions_are_sums,
+            self._excess_is_undone,
             self._children_are_as_decided,
             self._stops_are_the_masters,
         )
@@ -219,22 +223,26 @@ class _MasterAudit:
                 yield f"position {ticket} is {actual.get(ticket, 0)} on the server, {here.get(ticket, 0)} here"
 
     def _net_positions_are_sums(self) -> Iterator[str]:
-        """A netting account has open what its children add up to, and each order of ours made one deal.
-
-        Where somebody else traded the symbol, a close of one of several children may have come too late to find what it
-        was to close: what it opened instead is nobody's, and counted.
-        """
+        """A netting account has open what its children add up to, and each order of ours made one deal."""
         for login in sorted({link.login for link in self._links.values() if link.nets}):
             book = self._books.server[login]
             tokens = Counter(OURS.findall(" ".join(deal["Comment"] for deal in book.trades)))
             yield from (f"order {token} made {count} deals" for token, count in tokens.items() if count > 1)
-            here, actual = net_children(self._children, login), net_positions(book)
+            here, actual = net_children([*self._children, *self._excess], login), net_positions(book)
             self._counted["netting positions"] += len(actual)
-            differ = {symbol for symbol in here.keys() | actual.keys() if here[symbol] != actual[symbol]}
-            left_over = {symbol for symbol in differ if _trades_himself(book, symbol)}
-            self._counted["left over on netting accounts"] += len(left_over)
-            if differ - left_over:
+            if here != actual:
                 yield f"{login} has {actual} open on the server, its children add up to {here}"
+
+    def _excess_is_undone(self) -> Iterator[str]:
+        """What a close on a netting account opened, since others had closed its child before, is closed again."""
+        closes = {allocation.allocation_id for allocation in self._allocations if allocation.kind == CLOSE}
+        for child in self._excess:
+            self._counted["closed too much, and undone"] += 1
+            link = self._links[child.subscription_id]
+            if child.open_volume_e8 or child.allocation_id not in closes or not link.nets:
+                yield f"child {child.child_trade_id} of {link.login} was too much and is not undone"
+            elif not _trades_himself(self._books.server[link.login], child.symbol):
+                yield f"child {child.child_trade_id} of {link.login} is too much, and nobody else traded there"
 
     def _children_are_as_decided(self) -> Iterator[str]:
         """What is open of each is what was decided, less what was closed; anything else has a reason."""

@@ -76,6 +76,11 @@ def net_positions(book: Book) -> Counter[str]:
     return sums
 
 
+def is_excess(child: allocations_pb2.ChildTrade) -> bool:
+    """What a close on a netting account did too much: filled, and decided by nobody."""
+    return not child.volume_e8 and bool(child.filled_volume_e8) and not child.proportion_e9
+
+
 def net_children(children: Iterable[allocations_pb2.ChildTrade], login: int) -> Counter[str]:
     """What the children of an account add up to, by symbol."""
     sums: Counter[str] = Counter()

@@ -40,7 +40,6 @@ async def close_by_hand(day: RandomDay) -> None:
             steps = int(position["VolumeExt"]) // 1_000_000
             part = None if steps < 2 or share < 0.7 else f"{steps // 2 / 100:.2f}"
             await day.simulator.close(link.login, position["Position"], part)
-            day.touched.add(link.login)
             day.counted["closed by investors"] += 1
 
 

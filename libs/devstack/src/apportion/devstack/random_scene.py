@@ -74,8 +74,6 @@ class RandomDay:
     """What was done, how often."""
     kept: set[int] = field(default_factory=set)
     """Children that were open when their subscription was detached."""
-    touched: set[int] = field(default_factory=set)
-    """Logins of investors who closed something by hand."""
     copied: dict[int, Copied] = field(default_factory=dict)
     """By subscription."""
 

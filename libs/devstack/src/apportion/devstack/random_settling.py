@@ -6,7 +6,14 @@ import asyncio
 
 from apportion.api.allocation.v1 import allocations_pb2, distributions_pb2
 from apportion.devstack.day import FAILURES
-from apportion.devstack.random_books import net_children, net_positions, read_children, read_positions, signed_positions
+from apportion.devstack.random_books import (
+    is_excess,
+    net_children,
+    net_positions,
+    read_children,
+    read_positions,
+    signed_positions,
+)
 from apportion.devstack.random_day import MOVING
 from apportion.devstack.random_scene import RandomDay
 from apportion.devstack.random_stops import stop_problems
@@ -49,12 +56,14 @@ async def _what_moves(day: RandomDay) -> str:
         if master.terms.distributes:
             continue
         for child in mine:
+            if is_excess(child) and child.open_volume_e8:
+                return f"child {child.child_trade_id} is too much"
             if child.open_volume_e8 and not master.links[child.subscription_id].nets:
                 here[child.position_ticket] = child.open_volume_e8
         for link in master.links.values():
             if not link.nets:
                 actual |= signed_positions(server[link.login])
-            elif link.login not in day.touched and net_children(mine, link.login) != net_positions(server[link.login]):
+            elif net_children(mine, link.login) != net_positions(server[link.login]):
                 return f"what {link.login} has open differs"
         if problems := list(stop_problems(master, mine, await _symbols(day, master.master_id), server)):
             return f"{len(problems)} stops: {problems[0]}"
