@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group(
 
 NETTING_GROUP = "demo\\forex-netting-usd"
 PATIENCE_SECONDS = 60
+LATE_SECONDS = 1.5
+"""Longer than an owner needs to close, and less than platform-groups waits for an answer."""
 DEPOSIT_MINOR = 10_000_000
 
 
@@ -73,6 +75,14 @@ class Desk:
             return [each for each, _, _ in await self.positions(login)] == wanted
 
         await eventually(are_so, timeout_seconds=PATIENCE_SECONDS)
+
+    async def excess(self, subscription_id: int) -> list[tuple[int, int]]:
+        """Filled and open volumes, signed, of what closes did too much."""
+        clients = self.scene.clients
+        request = allocations_pb2.ListChildTradesRequest(subscription_id=subscription_id)
+        pages = clients.pages(clients.allocations.ListChildTrades, request)
+        children = [child for page in [page async for page in pages] for child in page.child_trades]
+        return [(child.filled_volume_e8, child.open_volume_e8) for child in children if not child.volume_e8]
 
     async def open_children(self, subscription_id: int) -> list[int]:
         """Signed open volumes of the children that have any, the oldest first."""
@@ -164,6 +174,39 @@ async def test_who_closes_a_netting_account_ends_all_children_and_no_later_close
     await desk.become(account.login, [])
     await desk.children_become(follows, [])
     await close_both(*positions)
+
+
+async def test_what_a_close_opens_that_comes_after_the_owners_is_closed_again(desk: Desk) -> None:
+    admin, simulator = desk.scene.simulator.admin, desk.scene.simulator
+    master = desk.scene.world.masters["multiplier"]
+    account = await desk.account("late-follower", accounts_pb2.ACCOUNT_KIND_INVESTMENT, nets=True)
+    follows = await desk.subscribe("late-follower", master.master_id, account.account_id, ignore_stops=True)
+
+    long = (await admin.buy(master.login, "EURUSD", "0.70"))["PositionID"]
+    short = (await admin.sell(master.login, "EURUSD", "0.20"))["PositionID"]
+    await desk.become(account.login, ["0.50"])
+    await desk.children_become(follows, ["0.70", "-0.20"])
+    fault = await simulator.add_fault(
+        "latency", endpoint="dealer/send_request", login=account.login, seconds=LATE_SECONDS, count=1
+    )
+    await admin.close_position(master.login, long)
+
+    async def is_on_its_way() -> bool:
+        return await admin.fired(fault) == 1
+
+    await eventually(is_on_its_way, timeout_seconds=PATIENCE_SECONDS)
+    (held,) = await admin.positions(account.login)
+    await admin.close_position(account.login, held["Position"])
+
+    async def is_undone() -> bool:
+        return await desk.excess(follows) == [(-70_000_000, 0)]
+
+    await eventually(is_undone, timeout_seconds=PATIENCE_SECONDS)
+    await desk.become(account.login, [])
+    await desk.children_become(follows, [])
+    lots = [_lots(deal) for deal in await admin.deals(account.login) if deal["Action"] in {"0", "1"}]
+    assert lots == [Decimal(each) for each in ("0.70", "-0.20", "-0.50", "-0.70", "0.70")], "each once"
+    await admin.close_position(master.login, short)
 
 
 async def test_stops_follow_a_netting_master_after_he_has_turned_around(desk: Desk) -> None:
