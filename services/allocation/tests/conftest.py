@@ -210,6 +210,8 @@ class House:
     at_hand: dict[int, ChildOrders] = field(default_factory=dict)
     event_count: int = 0
     ticket: int = 1_000
+    dies: bool = False
+    """Right after each commit, before what is to be done then."""
 
     def add_account(
         self,
@@ -300,7 +302,7 @@ class House:
             await prepare(event)
         async with transaction(self.engine) as tx:
             after_commit = await by_type[event.type](tx, event)
-        if after_commit is not None:
+        if after_commit is not None and not self.dies:
             await after_commit()
 
     async def deal(

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from trading_server import Server
 
-from apportion.allocation import consumers
 from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.child_listing import ChildFilters
@@ -267,22 +266,26 @@ async def test_what_was_too_much_is_no_part_of_its_masters_trade_and_shown_while
     assert await server.open_lots() == [0.0, 0.0, 0.0]
 
 
-async def test_what_was_too_much_is_closed_after_a_crash_before_its_close_was_decided(server, monkeypatch):
+async def test_what_was_too_much_is_closed_once_whatever_dies_between(server):
     house = server.house
-    monkeypatch.setattr(consumers, "close_excess", _nothing)  # the process dies right after its commit
-    excess = await close_too_late(server)
+    await open_two(server, -2.0, 1.0)
+    await house.deal(64, 2.0, position=900, entry=OUT)
+    (closing,) = await house.dispatch()
+    await server.trade(E8)
+    house.dies = True  # before the close was decided
+    await server.execute(closing)
+    house.dies = False
     assert house.waiting == []
-    for count in (1, 0):
-        decided = await follow_up_positions(house.engine, now=house.clock.now())
-        assert len(decided) == count, "once"
-        house.waiting += decided
-    await server.send()
-    assert server.orders[-1][0] == excess.child_trade_id
+    (decided,) = await follow_up_positions(house.engine, now=house.clock.now())
+    assert await follow_up_positions(house.engine, now=house.clock.now()) == []
+    async with transaction(house.engine) as tx:  # died again, before it was sent
+        waiting = await list_undispatched(tx, before=house.clock.now() + timedelta(seconds=1), limit=10)
+    assert waiting == [(1, decided.allocation_id)]
+    for _ in range(2):
+        await house.dispatch_stored(decided.allocation_id)
+    (undoing,) = [batch for batch in house.orders.batches if batch.source_id.endswith(f"/{decided.allocation_id}")]
+    await server.execute(undoing)
     assert await server.open_lots() == [0.0, 0.0, 0.0]
-
-
-async def _nothing(*_args: object, **_options: object) -> list[object]:
-    return []
 
 
 async def test_the_owner_who_closes_what_was_too_much_first_is_not_closed_again(server):
