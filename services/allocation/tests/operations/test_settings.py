@@ -17,6 +17,7 @@ from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.storage.masters import load_master
 from apportion.api.platform_groups.v1 import events_pb2
+from apportion.errors import UpstreamUnavailable
 from apportion.money import E8, INT64_MAX
 from apportion.storage import RequestKey, transaction
 
@@ -151,9 +152,14 @@ async def test_equity_percent_derives_the_masters_volume(house):
     # The order that was placed on the master for it arrives as the deal that was decided.
     await house.deal(64, 3.1, position=900, ticket=500, symbol="USDJPY")
     assert len(await house.facts("allocations")) == 1
-    # A method that lacks its rate keeps everybody out, with the reason.
+    # A method that lacks its rate waits a while for it, and then keeps everybody out, with the reason.
     del house.rates.rates_e8["XUS", "USD"]
-    await house.deal(64, 1.0, position=901, symbol="USDJPY")
+    read_time = house.clock.now()
+    with pytest.raises(UpstreamUnavailable):
+        await house.deal(64, 1.0, position=901, ticket=501, symbol="USDJPY", observed_time=read_time)
+    assert len(await house.facts("allocations")) == 1
+    house.clock.advance(5)
+    await house.deal(64, 1.0, position=901, ticket=501, symbol="USDJPY", observed_time=read_time)
     assert await house.dispatch() == []
     assert await reasons(house) == ["NO_PRICE", "NO_PRICE"]
 
