@@ -109,14 +109,15 @@ def _open_though_halted(books: Books) -> bool:
 
 
 def _think_somebody_richer(books: Books) -> bool:
-    (row, *_) = [row for row in _rows(books, OPEN) if row.basis > 0 and row.leverage > 0 and row.stored_volume_e8]
-    row.basis += 1
-    return True
+    rows = [row for row in _rows(books, OPEN) if row.basis > 0 and row.leverage > 0 and row.stored_volume_e8]
+    for row in rows:  # of a netting account the audit does not know what it had
+        row.basis += 1
+    return bool(rows)
 
 
 def _think_less_margin_used(books: Books) -> bool:
     rows = [row for row in _rows(books, OPEN) if row.margin_minor > 1]
-    for row in rows[:1]:
+    for row in rows:
         row.margin_minor -= 1
     return bool(rows)
 

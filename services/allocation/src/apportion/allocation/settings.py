@@ -25,7 +25,7 @@ class AllocationSettings(PaymentSettings):
         default=2.0, gt=0, le=30, description="deadline of a question for account states, where none are heard"
     )
     states_seconds: float = Field(
-        default=5.0, ge=0, description="an opening decision waits this long for account states that are not stale"
+        default=5.0, ge=0, description="an opening decision waits this long for account states and prices"
     )
     open_seconds: float = Field(default=5.0, gt=0, description="time after a decision to send its opening orders")
     deal_seconds: float = Field(

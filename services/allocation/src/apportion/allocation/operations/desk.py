@@ -26,7 +26,7 @@ class Limits:
     stale_seconds: float
     """An account state older than this is unknown."""
     states_seconds: float
-    """A decision waits this long for account states, from when its deal was read."""
+    """A decision waits this long for account states and prices, from when its deal was read."""
     open_seconds: float
     """Orders of an open must be sent this long after its decision."""
     deal_seconds: float

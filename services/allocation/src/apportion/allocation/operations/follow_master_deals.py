@@ -18,10 +18,9 @@ from apportion.allocation.operations.decide_close_trade import decide_close_trad
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.distribute_deal import distribute_opening
-from apportion.allocation.operations.gather_inputs import needs_states, trade_at_hand
+from apportion.allocation.operations.gather_inputs import check_figures, trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
-from apportion.errors import UpstreamUnavailable
 
 SECOND_MS = 1_000
 
@@ -79,7 +78,8 @@ async def follow_master_deals(
 ) -> Followed:
     """Decides on each deal in ticket order. A reversal is two decisions: a close of all, and an open of the rest.
 
-    While account states are missing that a decision needs, nothing is decided (UpstreamUnavailable), for a time.
+    While account states or prices are missing that a decision needs, nothing is decided (UpstreamUnavailable), for a
+    time.
     Opens of deals that are too old are stored with everybody left out (TOO_LATE); a symbol that the server no longer
     offers leaves everybody out too. A deal that contradicts what is known of it is left out, and the others go on.
     """
@@ -139,27 +139,16 @@ async def _open(
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
-    if blanket_reason is SkipReason.NONE:
-        await _check_states(desk, master, observed, now)
     opening = trade_at_hand(desk, master, trade, age_ms=age_ms if sends else 0, blanket_reason=blanket_reason)
+    waited_seconds = (now - observed.time).total_seconds()
+    if waited_seconds < desk.limits.states_seconds and not master.halted and not opening.blanket_reason:
+        await check_figures(desk, master, opening, now)
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
         await distribute_opening(tx, master, opened.allocation, trade.money, now=now)
     if opened.subscriptions is not None:
         followed.opened.append(opened)
         followed.allocations.append(opened.allocation)
-
-
-async def _check_states(desk: Desk, master: Master, observed: Observation, now: datetime) -> None:
-    """A decision without account states leaves everybody out for good: it waits while they may still come.
-
-    Raises UpstreamUnavailable.
-    """
-    waited_seconds = (now - observed.time).total_seconds()
-    if not needs_states(master) or master.halted or waited_seconds >= desk.limits.states_seconds:
-        return
-    if await desk.fresh_states(master.trading_server_id, now) is None:
-        raise UpstreamUnavailable("no account states are at hand", service="platform-groups")
 
 
 async def _close(

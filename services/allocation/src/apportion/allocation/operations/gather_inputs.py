@@ -26,6 +26,7 @@ from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import list_unprojected_of_master
 from apportion.allocation.storage.carries import load_carries
 from apportion.allocation.storage.holdings import load_held_e8, load_holdings
+from apportion.errors import UpstreamUnavailable
 from apportion.money import INT64_MAX, Int64Array, currency_digits
 
 
@@ -112,13 +113,11 @@ async def put_together(
     """`gather_inputs` without the database."""
     trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
     needed = needs(master.method, master.rounding)
-    states = await desk.fresh_states(master.trading_server_id, now) if needs_states(master) else None
+    states = await desk.fresh_states(master.trading_server_id, now) if _needs_states(master) else None
     bases, master_basis = _bases(desk, master, subscriptions, states)
     conversion_e8 = 0
     if Figure.PRICE in needed:
-        conversion_e8 = await desk.rates.conversion_e8(
-            master.label, master.trading_server_id, spec.margin_currency_code, master.currency_code
-        )
+        conversion_e8 = await _conversion_e8(desk, master, spec)
     return OpenInputs(
         method=master.method,
         rounding=master.rounding,
@@ -149,9 +148,27 @@ async def put_together(
     )
 
 
-def needs_states(master: Master) -> bool:
+async def check_figures(desk: Desk, master: Master, opening: TradeToOpen, now: datetime) -> None:
+    """A decision without account states or prices leaves everybody out for good: it had better wait for them.
+
+    Raises UpstreamUnavailable while nothing is known that the method looks at.
+    """
+    if _needs_states(master) and await desk.fresh_states(master.trading_server_id, now) is None:
+        raise UpstreamUnavailable("no account states are at hand", service="platform-groups")
+    if Figure.PRICE in needs(master.method, master.rounding) and not await _conversion_e8(desk, master, opening.spec):
+        raise UpstreamUnavailable("no price is at hand", service="platform-groups")
+
+
+def _needs_states(master: Master) -> bool:
     """Whether his method looks at his followers' accounts."""
     return bool(needs(master.method, master.rounding) - {Figure.CARRY})
+
+
+async def _conversion_e8(desk: Desk, master: Master, spec: SymbolSpec) -> int:
+    """Of the symbol's margin currency into the accounts'; 0 while no quote leads there."""
+    return await desk.rates.conversion_e8(
+        master.label, master.trading_server_id, spec.margin_currency_code, master.currency_code
+    )
 
 
 def _bases(
