@@ -21,6 +21,7 @@ from apportion.allocation.operations.project_children import project_children
 from apportion.allocation.operations.resume_master import ResumeMaster, resume_master
 from apportion.allocation.operations.update_subscription import UpdateSubscription, update_subscription
 from apportion.allocation.storage.masters import load_master
+from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import KillSwitchOn, UpstreamUnavailable
 from apportion.events import list_set_aside
 from apportion.money import E8
@@ -158,6 +159,9 @@ async def test_a_decision_waits_for_account_states(house):
     _, page = await decided(house)
     assert page.reasons.tolist() == [SkipReason.NONE]
     assert house.states.asked_count == 2
+    house.states.observed_time = house.clock.now() - timedelta(seconds=11)
+    await house.deal(64, -1.0, position=900, entry=events_pb2.DEAL_ENTRY_OUT)
+    assert house.states.asked_count == 2, "a close waits for nobody's states"
 
 
 async def test_states_that_stay_stale_keep_copiers_out_but_not_multipliers(house):

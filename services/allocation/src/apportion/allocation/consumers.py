@@ -35,10 +35,10 @@ from apportion.allocation.wire.events import (
     closing_deals,
     master_deals,
     net_deals,
+    opened_symbols,
     parse_deals,
     parse_order_results,
     parse_stops,
-    traded_symbols,
 )
 from apportion.allocation.wire.history import parse_account_deals, parse_transfers
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
@@ -219,7 +219,7 @@ def preparations(desk: Desk, clock: Clock) -> Mapping[str, Preparation]:
     """By the name of the payload message: what is asked of others before a transaction locks masters."""
 
     async def deals_observed(event: ReceivedEvent) -> None:
-        server_id, symbols = traded_symbols(event.payload)
+        server_id, symbols = opened_symbols(event.payload)
         for symbol in symbols:
             with suppress(SymbolUnknown):  # leaves everybody out when it is the master's
                 await desk.symbols.spec(event.label, server_id, symbol)

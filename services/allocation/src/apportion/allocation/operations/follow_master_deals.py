@@ -18,7 +18,7 @@ from apportion.allocation.operations.decide_close_trade import decide_close_trad
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.distribute_deal import distribute_opening
-from apportion.allocation.operations.gather_inputs import check_figures, trade_at_hand
+from apportion.allocation.operations.gather_inputs import trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
 
@@ -139,10 +139,10 @@ async def _open(
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS
     blanket_reason = SkipReason.TOO_LATE if too_late else SkipReason.NONE
-    opening = trade_at_hand(desk, master, trade, age_ms=age_ms if sends else 0, blanket_reason=blanket_reason)
-    waited_seconds = (now - observed.time).total_seconds()
-    if waited_seconds < desk.limits.states_seconds and not master.halted and not opening.blanket_reason:
-        await check_figures(desk, master, opening, now)
+    opening = replace(
+        trade_at_hand(desk, master, trade, age_ms=age_ms if sends else 0, blanket_reason=blanket_reason),
+        waits=(now - observed.time).total_seconds() < desk.limits.states_seconds,
+    )
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
         await distribute_opening(tx, master, opened.allocation, trade.money, now=now)

@@ -40,6 +40,8 @@ class TradeToOpen:
     """How old it was when we decide, by its server's clock."""
     blanket_reason: SkipReason = SkipReason.NONE
     """Keeps everybody out."""
+    waits: bool = False
+    """Missing account states or prices would leave everybody out for good: nothing is decided while they may come."""
 
 
 UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=INT64_MAX), PRICE_DIGITS, 0, "", "", "")
@@ -113,11 +115,11 @@ async def put_together(
     """`gather_inputs` without the database."""
     trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
     needed = needs(master.method, master.rounding)
-    states = await desk.fresh_states(master.trading_server_id, now) if _needs_states(master) else None
+    blanket_reason = SkipReason.PAUSED_BY_RISK if master.halted else opening.blanket_reason
+    waits = opening.waits and not blanket_reason
+    states = await _states(desk, master, waits, now) if needed - {Figure.CARRY} else None
     bases, master_basis = _bases(desk, master, subscriptions, states)
-    conversion_e8 = 0
-    if Figure.PRICE in needed:
-        conversion_e8 = await _conversion_e8(desk, master, spec)
+    conversion_e8 = await _conversion_e8(desk, master, spec, waits) if Figure.PRICE in needed else 0
     return OpenInputs(
         method=master.method,
         rounding=master.rounding,
@@ -126,7 +128,7 @@ async def put_together(
         master_basis=master_basis,
         subscriptions=subscriptions,
         bases=bases,
-        blanket_reason=SkipReason.PAUSED_BY_RISK if master.halted else opening.blanket_reason,
+        blanket_reason=blanket_reason,
         gate_reasons=gate_reasons(
             subscriptions,
             trade.symbol,
@@ -148,27 +150,21 @@ async def put_together(
     )
 
 
-async def check_figures(desk: Desk, master: Master, opening: TradeToOpen, now: datetime) -> None:
-    """A decision without account states or prices leaves everybody out for good: it had better wait for them.
-
-    Raises UpstreamUnavailable while nothing is known that the method looks at.
-    """
-    if _needs_states(master) and await desk.fresh_states(master.trading_server_id, now) is None:
+async def _states(desk: Desk, master: Master, waits: bool, now: datetime) -> AccountStates | None:
+    states = await desk.fresh_states(master.trading_server_id, now)
+    if waits and states is None:
         raise UpstreamUnavailable("no account states are at hand", service="platform-groups")
-    if Figure.PRICE in needs(master.method, master.rounding) and not await _conversion_e8(desk, master, opening.spec):
-        raise UpstreamUnavailable("no price is at hand", service="platform-groups")
+    return states
 
 
-def _needs_states(master: Master) -> bool:
-    """Whether his method looks at his followers' accounts."""
-    return bool(needs(master.method, master.rounding) - {Figure.CARRY})
-
-
-async def _conversion_e8(desk: Desk, master: Master, spec: SymbolSpec) -> int:
+async def _conversion_e8(desk: Desk, master: Master, spec: SymbolSpec, waits: bool) -> int:
     """Of the symbol's margin currency into the accounts'; 0 while no quote leads there."""
-    return await desk.rates.conversion_e8(
+    found_e8 = await desk.rates.conversion_e8(
         master.label, master.trading_server_id, spec.margin_currency_code, master.currency_code
     )
+    if waits and not found_e8:
+        raise UpstreamUnavailable("no price is at hand", service="platform-groups")
+    return found_e8
 
 
 def _bases(

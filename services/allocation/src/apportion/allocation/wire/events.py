@@ -51,10 +51,12 @@ class ObservedDeals:
     """Of `rows`."""
 
 
-def traded_symbols(payload: bytes) -> tuple[int, list[str]]:
-    """The trading server of a DealsObserved and the symbols of its deals."""
+def opened_symbols(payload: bytes) -> tuple[int, list[str]]:
+    """The trading server of a DealsObserved and the symbols in which its deals open something."""
     message = events_pb2.DealsObserved.FromString(payload)
-    return message.trading_server_id, [symbol for symbol in message.symbols if symbol]
+    opens = np.isin(column(message.entries), (events_pb2.DEAL_ENTRY_IN, events_pb2.DEAL_ENTRY_IN_OUT))
+    opens &= column(message.actions) == events_pb2.DEAL_ACTION_TRADE
+    return message.trading_server_id, [message.symbols[i] for i in np.unique(column(message.symbol_indexes)[opens])]
 
 
 def parse_deals(payload: bytes) -> ObservedDeals:
