@@ -10,12 +10,13 @@ import numpy as np
 import structlog
 
 from apportion.allocation.domain.accounts import AccountStates
-from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, events_pb2
+from apportion.api.platform_groups.v1 import accounts_pb2_grpc, events_pb2
 from apportion.errors import DomainError, UpstreamUnavailable
 from apportion.events import Redis, WeatherCell
+from apportion.events.account_states import ask_account_states
 from apportion.events.weather import accounts_key
 from apportion.money import Int64Array
-from apportion.rpc import call_options, column, from_timestamp
+from apportion.rpc import column, from_timestamp
 from apportion.runtime import Background
 
 log = structlog.get_logger()
@@ -58,18 +59,8 @@ class LiveStates:
         await asyncio.shield(asking)
 
     async def _ask(self, label: int, trading_server_id: int) -> None:
-        request = accounts_pb2.GetAccountStatesRequest(trading_server_id=trading_server_id)
-        states = events_pb2.AccountStates()
         try:
-            while True:
-                answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
-                if request.after_account_id:  # all pages are as old as the first
-                    answer.states.ClearField("observed_time")
-                    answer.states.ClearField("server_time_ms")
-                states.MergeFrom(answer.states)
-                if not answer.next_after_account_id:
-                    break
-                request.after_account_id = answer.next_after_account_id
+            states = await ask_account_states(self._stub, label, trading_server_id, call_seconds=self._ask_seconds)
             self._asked[trading_server_id] = _parse(states, self._asked.get(trading_server_id))
         except DomainError as error:
             log.warning("account_states_not_asked", trading_server_id=trading_server_id, cause=str(error))

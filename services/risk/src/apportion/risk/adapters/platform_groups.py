@@ -7,6 +7,7 @@ from uuid import UUID
 import grpc
 
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc, trading_pb2, trading_pb2_grpc
+from apportion.events.account_states import ask_account_states
 from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import Close
 from apportion.risk.operations.ports import ClosingReport
@@ -65,14 +66,6 @@ class AskedStates:
         self._ask_seconds = ask_seconds
 
     async def newest(self, label: int, trading_server_id: int) -> Snapshot:
-        """All pages, as old as the first of them. Raises the error of a call."""
-        request = accounts_pb2.GetAccountStatesRequest(trading_server_id=trading_server_id)
-        answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
-        states = answer.states
-        while answer.next_after_account_id:
-            request.after_account_id = answer.next_after_account_id
-            answer = await self._stub.GetAccountStates(request, **call_options(label, self._ask_seconds))
-            for time in ("observed_time", "server_time_ms"):
-                answer.states.ClearField(time)
-            states.MergeFrom(answer.states)
+        """Raises the error of a call."""
+        states = await ask_account_states(self._stub, label, trading_server_id, call_seconds=self._ask_seconds)
         return parse_account_states(states, SnapshotSource.ASKED)
