@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -33,7 +34,11 @@ from apportion.platform_groups.settings import PlatformGroupsSettings
 from apportion.rpc import call_options, open_channel, to_timestamp
 from apportion.runtime import Background
 from apportion.storage import create_engine, transaction
+from apportion.testing.plugin import EngineFor
 from apportion.testing.polling import eventually
+
+sys.path.insert(0, str(Path(__file__).parent))  # for platform_world, the rows that tests of operations begin with
+from platform_world import ACCOUNT_ROW, GROUP_ROW, SERVER_ROW, store
 
 GROUP = "demo\\forex-hedge-usd"
 PATIENCE_SECONDS = 60.0
@@ -292,6 +297,14 @@ async def own_simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
 def kek() -> str:
     """The key-encryption key of all processes of a test."""
     return KEK
+
+
+@pytest.fixture
+async def engine(engine_for: EngineFor) -> AsyncEngine:
+    """A database with the account of `platform_world` on its server."""
+    engine = await engine_for(SCHEMA)
+    await store(engine, SERVER_ROW, GROUP_ROW, ACCOUNT_ROW)
+    return engine
 
 
 @pytest.fixture

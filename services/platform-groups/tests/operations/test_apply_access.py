@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from platform_world import SERVER_ID, SHARD, take_shard
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import StaleEpoch
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.server_facts import NotSent, OutcomeUnknown, ServerUser
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.operations.apply_access import SENDING_TIME, apply_access
 from apportion.platform_groups.operations.ports import Permit
 from apportion.platform_groups.storage.accounts import list_access_pending
 from apportion.runtime.clock import Clock, FixedClock
-from apportion.storage import create_engine, transaction
-from apportion.storage.leases import Lease, LeaseKeeper
-from apportion.testing.plugin import MakeDatabase
+from apportion.storage import transaction
+from apportion.storage.leases import Lease
 
 FULL, READ_ONLY = AccountAccess.FULL, AccountAccess.READ_ONLY
 FULL_RIGHTS, READ_ONLY_RIGHTS = 483, 487
 TIMEOUT = timedelta(seconds=15)
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
-    """INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES (7, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
-)
 
 
 class Server:
@@ -67,26 +54,6 @@ class Server:
         self.on_the_wire.clear()
 
 
-@pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        for row in ROWS:
-            await tx.execute(text(row))
-    yield engine
-    await engine.dispose()
-
-
-async def take_shard(engine: AsyncEngine, owner: str, clock: Clock) -> Lease:
-    """The lease of the account's shard, from whoever has it."""
-    async with transaction(engine) as tx:
-        await tx.execute(text("UPDATE leases SET lease_until = '-infinity'"))
-        await tx.execute(text("DELETE FROM workers"))
-    keeper = LeaseKeeper(engine, "egress", ["1/7"], owner, clock=clock, ttl_seconds=60)
-    await keeper.refresh()
-    return keeper.held["1/7"]
-
-
 async def wish(engine: AsyncEngine, access: AccountAccess) -> None:
     async with transaction(engine) as tx:
         wanted = "UPDATE accounts SET wanted_access = :access, access_settled = false"
@@ -100,7 +67,7 @@ async def is_settled(engine: AsyncEngine) -> bool:
 
 async def apply(engine: AsyncEngine, server: Server, lease: Lease, clock: Clock, *, permit: bool = True) -> bool:
     async with transaction(engine) as tx:
-        [account] = await list_access_pending(tx, 1, [7], except_ids=[], limit=1)
+        [account] = await list_access_pending(tx, SERVER_ID, [SHARD], except_ids=[], limit=1)
     return await apply_access(
         engine,
         server,
@@ -113,7 +80,7 @@ async def apply(engine: AsyncEngine, server: Server, lease: Lease, clock: Clock,
 
 
 async def test_nothing_is_settled_while_a_lost_write_may_still_undo_it(engine: AsyncEngine, clock: FixedClock) -> None:
-    server, lease = Server(), await take_shard(engine, "one", clock)
+    server, lease = Server(), await take_shard(engine, clock)
     server.rights, server.loses = READ_ONLY_RIGHTS, True
     await wish(engine, FULL)
     with pytest.raises(OutcomeUnknown):
@@ -134,7 +101,7 @@ async def test_nothing_is_settled_while_a_lost_write_may_still_undo_it(engine: A
 
 
 async def test_a_lost_write_of_the_same_access_holds_up_nothing(engine: AsyncEngine, clock: FixedClock) -> None:
-    server, lease = Server(), await take_shard(engine, "one", clock)
+    server, lease = Server(), await take_shard(engine, clock)
     await wish(engine, READ_ONLY)
     server.loses = True
     with pytest.raises(OutcomeUnknown):
@@ -146,7 +113,7 @@ async def test_a_lost_write_of_the_same_access_holds_up_nothing(engine: AsyncEng
 
 async def test_a_successor_knows_of_the_write_that_was_on_the_wire(engine: AsyncEngine, clock: FixedClock) -> None:
     """A process that died before it wrote down what became of its write is as one whose answer was lost."""
-    server, lease = Server(), await take_shard(engine, "one", clock)
+    server, lease = Server(), await take_shard(engine, clock)
     server.rights = READ_ONLY_RIGHTS
     await wish(engine, FULL)
 
@@ -159,7 +126,7 @@ async def test_a_successor_knows_of_the_write_that_was_on_the_wire(engine: Async
         await apply(engine, server, lease, clock)
     server.while_writing = None
     await wish(engine, READ_ONLY)
-    successor = await take_shard(engine, "two", clock)
+    successor = await take_shard(engine, clock, "two")
     assert not await apply(engine, server, successor, clock)
     clock.advance((TIMEOUT + SENDING_TIME).total_seconds())
     assert await apply(engine, server, successor, clock)
@@ -169,14 +136,14 @@ async def test_who_is_answered_after_his_lease_makes_the_successor_look_again(
     engine: AsyncEngine, clock: FixedClock
 ) -> None:
     """The old write is held up between the look at the lease and the wire, and comes in after the successor's."""
-    server, lease = Server(), await take_shard(engine, "one", clock)
+    server, lease = Server(), await take_shard(engine, clock)
     server.rights = READ_ONLY_RIGHTS
     await wish(engine, FULL)
     successors: list[Lease] = []
 
     async def pass_on() -> None:
         server.while_writing = None
-        successors.append(await take_shard(engine, "two", clock))
+        successors.append(await take_shard(engine, clock, "two"))
         await wish(engine, READ_ONLY)
         clock.advance((TIMEOUT + SENDING_TIME).total_seconds())
         await apply(engine, server, successors[0], clock)
@@ -193,7 +160,7 @@ async def test_who_is_answered_after_his_lease_makes_the_successor_look_again(
 
 
 async def test_a_write_that_did_not_go_out_holds_up_nothing(engine: AsyncEngine, clock: FixedClock) -> None:
-    server, lease = Server(), await take_shard(engine, "one", clock)
+    server, lease = Server(), await take_shard(engine, clock)
     await wish(engine, READ_ONLY)
     with pytest.raises(NotSent):
         await apply(engine, server, lease, clock, permit=False)

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from platform_world import ACCOUNT_ID, LOGIN, SERVER_ID, SHARD, store, take_shard
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import StaleEpoch
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.server_facts import ServerPosition
 from apportion.platform_groups.operations.close_all_positions import advance_closings
 from apportion.runtime import SystemClock
-from apportion.storage import create_engine, transaction
-from apportion.storage.leases import Lease, LeaseKeeper
-from apportion.testing.plugin import MakeDatabase
+from apportion.storage import transaction
+from apportion.storage.leases import Lease
 
-LEASE_KEY = "1/7"
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
-    """INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES (7, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
-    """INSERT INTO closings (label, account_id, trading_server_id, shard, state, cause, create_time)
-    VALUES (1, 7, 1, 7, 1, 'test', now())""",
-)
+CLOSING_ROW = f"""
+    INSERT INTO closings (label, account_id, trading_server_id, shard, state, cause, create_time)
+    VALUES (1, {ACCOUNT_ID}, {SERVER_ID}, {SHARD}, 1, 'test', now())"""
 POSITION = ServerPosition(
     position_ticket=9,
-    login=1001,
+    login=LOGIN,
     symbol="EURUSD",
     volume_e8=40_000_000,
     open_price_e8=110_000_000,
@@ -64,25 +50,15 @@ class Server:
 
 
 @pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        for row in ROWS:
-            await tx.execute(text(row))
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
 async def lease(engine: AsyncEngine) -> Lease:
-    keeper = LeaseKeeper(engine, "egress", [LEASE_KEY], "one", clock=SystemClock(), ttl_seconds=60)
-    await keeper.refresh()
-    return keeper.held[LEASE_KEY]
+    """Of the shard of an account that is being closed."""
+    await store(engine, CLOSING_ROW)
+    return await take_shard(engine, SystemClock())
 
 
 async def advance(engine: AsyncEngine, server: Server, lease: Lease) -> tuple[int, int, int]:
     """One step; then how many orders there are, how many attempts and how many flat reports."""
-    await advance_closings(engine, server, 1, [lease], SystemClock())  # type: ignore[arg-type]
+    await advance_closings(engine, server, SERVER_ID, [lease], SystemClock())  # type: ignore[arg-type]
     return await counts(engine)
 
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
+from platform_world import SERVER_ID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.mt5.groups import Group
 from apportion.platform_groups.adapters.mt5_facts import group_of
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.platform_groups import NewGroup, PlatformGroup
 from apportion.platform_groups.domain.server_facts import ServerGroup
 from apportion.platform_groups.domain.states import MarginMode
 from apportion.platform_groups.errors import MarginModeUnsupported
 from apportion.platform_groups.operations.create_platform_group import create_platform_group
 from apportion.runtime.clock import FixedClock
-from apportion.storage import RequestKey, create_engine, transaction
-from apportion.testing.plugin import MakeDatabase
-
-SERVER = text(
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())"""
-)
+from apportion.storage import RequestKey
 
 
 class Server:
@@ -41,17 +32,8 @@ class Server:
         return group_of(self._group)
 
 
-@pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        await tx.execute(SERVER)
-    yield engine
-    await engine.dispose()
-
-
 async def create(engine: AsyncEngine, clock: FixedClock, margin_mode: int) -> PlatformGroup:
-    group = NewGroup(1, "demo", "demo", "USD", 100, 0, 1, (), 0)
+    group = NewGroup(SERVER_ID, "new", "demo", "USD", 100, 0, 1, (), 0)
     key = RequestKey(1, "CreatePlatformGroup", str(uuid.uuid4()), bytes(32))
     return await create_platform_group(engine, Server(margin_mode), key, group, now=clock.now())  # type: ignore[arg-type]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from platform_world import LOGIN, SERVER_ID, store, take_shard
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,25 +14,11 @@ from apportion.platform_groups.domain.server_facts import NewUser, NotSent, Serv
 from apportion.platform_groups.operations.finish_accounts import finish_creating
 from apportion.platform_groups.operations.ports import Permit
 from apportion.runtime.clock import FixedClock
-from apportion.storage import create_engine, transaction
-from apportion.storage.leases import Lease, LeaseKeeper
-from apportion.testing.plugin import MakeDatabase
+from apportion.storage import transaction
+from apportion.storage.leases import Lease
 
-SCHEMA = "apportion.platform_groups.storage"
 TIMEOUT = timedelta(seconds=15)
-ACCOUNT_ID = 8
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
-    f"""INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES ({ACCOUNT_ID}, 1, 1, 1, 1, 1, 1, 1, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), :long_ago, :long_ago)""",
-)
+LEFT_CREATING = "UPDATE accounts SET state = 1, login = NULL, attempt_time = '-infinity'"
 
 
 class Server:
@@ -51,24 +37,14 @@ class Server:
         if not permit():
             raise NotSent("no longer permitted")
         self.added.append(user)
-        return 1001
-
-
-@pytest.fixture
-async def engine(make_database: MakeDatabase, clock: FixedClock) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        for row in ROWS:
-            await tx.execute(text(row), {"long_ago": clock.now() - timedelta(days=1)} if ":long_ago" in row else {})
-    yield engine
-    await engine.dispose()
+        return LOGIN
 
 
 @pytest.fixture
 async def lease(engine: AsyncEngine, clock: FixedClock) -> Lease:
-    keeper = LeaseKeeper(engine, "egress", ["1/0"], "first", clock=clock)
-    await keeper.refresh()
-    return keeper.held["1/0"]
+    """Of the shard of an account whose creation nobody finished."""
+    await store(engine, LEFT_CREATING)
+    return await take_shard(engine, clock)
 
 
 async def finish(engine: AsyncEngine, server: Server, clock: FixedClock, lease: Lease, *, held: bool = True) -> None:
@@ -78,7 +54,7 @@ async def finish(engine: AsyncEngine, server: Server, clock: FixedClock, lease: 
         engine,
         server,  # type: ignore[arg-type]
         lambda: "Secret1!",
-        1,
+        SERVER_ID,
         [lease],
         clock,
         is_held=lambda _lease: held,
@@ -112,8 +88,7 @@ async def test_a_lease_that_runs_out_before_the_write_creates_nothing(engine, le
 
 
 async def test_a_worker_whose_lease_has_passed_on_counts_nothing(engine, lease, clock) -> None:
-    async with transaction(engine) as tx:
-        await tx.execute(text("UPDATE leases SET epoch = epoch + 1, owner = 'second'"))
+    await store(engine, "UPDATE leases SET epoch = epoch + 1, owner = 'second'")
     server = Server()
     for _ in range(3):
         with pytest.raises(StaleEpoch):

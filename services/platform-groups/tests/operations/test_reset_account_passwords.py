@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
+from platform_world import ACCOUNT_ID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.server_facts import NotSent
 from apportion.platform_groups.errors import PasswordsNotReset
 from apportion.platform_groups.operations.ports import Permit
 from apportion.platform_groups.operations.reset_account_passwords import ResetAccount, reset_account_passwords
 from apportion.runtime.clock import FixedClock
-from apportion.storage import RequestKey, create_engine, transaction
-from apportion.testing.plugin import MakeDatabase
-
-ACCOUNT_ID = 8
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
-    f"""INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES ({ACCOUNT_ID}, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
-)
+from apportion.storage import RequestKey, transaction
 
 
 class Server:
@@ -51,16 +35,6 @@ class Server:
 
     async def has_passwords(self, _login: int, main: str, investor: str) -> bool:
         return self.passwords == (main, investor)
-
-
-@pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        for row in ROWS:
-            await tx.execute(text(row))
-    yield engine
-    await engine.dispose()
 
 
 async def reset(engine: AsyncEngine, server: Server, clock: FixedClock, *, patience: float = 1.0) -> ResetAccount:

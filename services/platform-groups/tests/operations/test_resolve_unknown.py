@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from platform_world import CLOSE_ROW, SERVER_ID, SHARD, TRADE, WITHDRAWAL_ROW, leg_row, store
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.orders import OrderOutcome
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
-from apportion.platform_groups.domain.states import DealAction, DealEntry, LegState, OrderState
+from apportion.platform_groups.domain.states import DealAction, LegKind, LegState, OrderState
 from apportion.platform_groups.domain.tokens import leg_token
 from apportion.platform_groups.domain.transfers import LegOutcome
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
@@ -24,52 +24,11 @@ from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outc
 from apportion.platform_groups.storage.orders import orphan_orders, save_outcomes
 from apportion.platform_groups.storage.transfers import orphan_legs
 from apportion.runtime import SystemClock
-from apportion.storage import create_engine, transaction
-from apportion.testing.plugin import MakeDatabase
+from apportion.storage import transaction
 
-LOGIN, LEG_ID, SHARD = 1001, 5, 7
-TRANSFER = """INSERT INTO transfers (transfer_id, label, source, item_id, source_id, ordering_key, debit_account_id,
-        credit_account_id, currency_code, amount_minor, state, cause, create_time)
-    VALUES (1, 1, 'fees', 1, 'fees/1', 1, 7, 0, 'USD', 250, 1, 'test', now())"""
-UNKNOWN_LEG = f"""INSERT INTO transfer_legs (leg_id, transfer_id, kind, trading_server_id, shard, account_id, login,
-        amount_minor, currency_digits, state, sent_time, next_attempt_time, update_time)
-    VALUES ({LEG_ID}, 1, 1, 1, {SHARD}, 7, {LOGIN}, -250, 2, 4, now(), now(), now())"""
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    """INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', 'demo', 'USD', 2, 100, 0, 1, '{}', 0, now())""",
-    """INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES (7, 1, 1, 1, 1, 2, 1, 1, 1001, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
-)
-CLOSE = """INSERT INTO orders (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
-        purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8, state,
-        next_attempt_time, create_time, update_time)
-    VALUES (1, 1, 7, 7, 1001, 'close', 1, 7, 2, 'EURUSD', -40000000, -40000000, 9, 0, 0, 1, now(), now(), now())"""
-TRADE = ServerDeal(
-    deal_ticket=1,
-    login=LOGIN,
-    order_ticket=1,
-    position_ticket=1,
-    action=DealAction.TRADE,
-    entry=DealEntry.IN,
-    symbol="EURUSD",
-    volume_e8=1_000_000,
-    price_e8=110_000_000,
-    profit_minor=0,
-    swap_minor=0,
-    commission_minor=0,
-    server_time_ms=0,
-    reason=0,
-    stop_loss_e8=0,
-    take_profit_e8=0,
-    comment=leg_token(LEG_ID),
-    by_client=True,
-)
+LEG_ID = 5
+DEBIT = replace(TRADE, comment=leg_token(LEG_ID))
+"""A trade that bears the token of the leg."""
 
 
 class Server:
@@ -90,30 +49,26 @@ class Server:
         return self.deals
 
 
-@pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        await tx.execute(text(TRANSFER))
-        await tx.execute(text(UNKNOWN_LEG))
-    yield engine
-    await engine.dispose()
+@pytest.fixture(autouse=True)
+async def unknown_leg(engine: AsyncEngine) -> None:
+    leg = leg_row(LEG_ID, LegKind.DEBIT, LegState.UNKNOWN)
+    await store(engine, WITHDRAWAL_ROW, leg, "UPDATE transfer_legs SET sent_time = now()")
 
 
 async def state_after_a_look(
     engine: AsyncEngine, server: Server, answer_timeout: timedelta = timedelta(seconds=60)
 ) -> LegState:
     now = SystemClock().now()
-    await resolve_legs(engine, server, uuid.uuid4, 1, [SHARD], answer_timeout=answer_timeout, now=now)  # type: ignore[arg-type]
+    await resolve_legs(engine, server, uuid.uuid4, SERVER_ID, [SHARD], answer_timeout=answer_timeout, now=now)  # type: ignore[arg-type]
     async with transaction(engine) as tx:
         return LegState((await tx.execute(text("SELECT state FROM transfer_legs"))).scalar_one())
 
 
 async def test_a_trade_with_the_token_of_a_debit_does_not_pay_it(engine: AsyncEngine) -> None:
     server = Server()
-    server.deals = [TRADE]
+    server.deals = [DEBIT]
     assert await state_after_a_look(engine, server) is LegState.UNKNOWN
-    server.deals = [replace(TRADE, action=DealAction.BALANCE, by_client=False), replace(TRADE, deal_ticket=2)]
+    server.deals = [replace(DEBIT, action=DealAction.BALANCE, by_client=False), replace(DEBIT, deal_ticket=2)]
     assert await state_after_a_look(engine, server) is LegState.DONE
 
 
@@ -139,16 +94,14 @@ async def save_lost(engine: AsyncEngine, now: datetime) -> None:
 
 async def orphan(engine: AsyncEngine, now: datetime) -> None:
     async with transaction(engine) as tx:
-        await orphan_legs(tx, 1, [SHARD], now)
+        await orphan_legs(tx, SERVER_ID, [SHARD], now)
 
 
 async def test_nor_does_it_of_an_order(engine: AsyncEngine) -> None:
     now = SystemClock().now()
-    async with transaction(engine) as tx:
-        for row in (*ROWS, CLOSE):
-            await tx.execute(text(row))
+    await store(engine, CLOSE_ROW)
     lost = OrderOutcome(1, 4, 0, OrderState.UNKNOWN, "RESULT_LATE")
-    for lose in (lambda tx: save_outcomes(tx, [lost], now), lambda tx: orphan_orders(tx, 1, [SHARD], now)):
+    for lose in (lambda tx: save_outcomes(tx, [lost], now), lambda tx: orphan_orders(tx, SERVER_ID, [SHARD], now)):
         async with transaction(engine) as tx:
             await tx.execute(
                 text("UPDATE orders SET order_id = 1, state = 2, epoch = 4, sent_time = :time"),
@@ -163,9 +116,8 @@ async def test_a_report_on_one_attempt_says_nothing_of_the_next(engine: AsyncEng
     """While a slow server tells of the first attempt, another worker sends the second, whose answer is lost too."""
     now, server = SystemClock().now(), Server()
     tables = {"orders": resolve_orders, "transfer_legs": resolve_legs}
+    await store(engine, CLOSE_ROW)
     async with transaction(engine) as tx:
-        for row in (*ROWS, CLOSE):
-            await tx.execute(text(row))
         await tx.execute(text("UPDATE orders SET state = 3"))
         for table in tables:
             first = f"UPDATE {table} SET epoch = 4, attempt_count = 1, absent_count = :count, sent_time = :time"
@@ -178,7 +130,7 @@ async def test_a_report_on_one_attempt_says_nothing_of_the_next(engine: AsyncEng
                 await tx.execute(text(f"UPDATE {table} SET attempt_count = 2, absent_count = 0, sent_time = now()"))
 
         server.meanwhile = send_again
-        await resolve(engine, server, uuid.uuid4, 1, [SHARD], answer_timeout=timedelta(seconds=60), now=now)  # type: ignore[arg-type]
+        await resolve(engine, server, uuid.uuid4, SERVER_ID, [SHARD], answer_timeout=timedelta(seconds=60), now=now)  # type: ignore[arg-type]
         async with transaction(engine) as tx:
             row = (await tx.execute(text(f"SELECT state, absent_count FROM {table}"))).one()
         assert row == ({"orders": 3, "transfer_legs": 4}[table], 0)
@@ -188,15 +140,14 @@ async def test_two_reports_made_side_by_side_are_one_absence(engine: AsyncEngine
     """A former holder of the shard may still be at it while the new one asks, too."""
     now = SystemClock().now()
     tables = {"orders": resolve_orders, "transfer_legs": resolve_legs}
+    await store(engine, CLOSE_ROW)
     async with transaction(engine) as tx:
-        for row in (*ROWS, CLOSE):
-            await tx.execute(text(row))
         await tx.execute(text("UPDATE orders SET state = 3"))
         for table in tables:
             sent = f"UPDATE {table} SET epoch = 4, attempt_count = 1, sent_time = :time"
             await tx.execute(text(sent), {"time": now - timedelta(minutes=2)})
     for table, resolve in tables.items():
-        place = (uuid.uuid4, 1, [SHARD])
+        place = (uuid.uuid4, SERVER_ID, [SHARD])
 
         async def look(server: Server, resolve: Any = resolve, place: tuple[Any, ...] = place) -> None:
             await resolve(engine, server, *place, answer_timeout=timedelta(seconds=60), now=now)
@@ -210,9 +161,8 @@ async def test_two_reports_made_side_by_side_are_one_absence(engine: AsyncEngine
 
 async def test_an_answer_that_is_lost_late_makes_the_absences_before_it_void(engine: AsyncEngine) -> None:
     now = SystemClock().now()
+    await store(engine, CLOSE_ROW)
     async with transaction(engine) as tx:
-        for row in (*ROWS, CLOSE):
-            await tx.execute(text(row))
         await tx.execute(text("UPDATE orders SET order_id = 1, state = 3, epoch = 4, absent_count = 1"))
         await tx.execute(text("UPDATE transfer_legs SET epoch = 4, absent_count = 1"))
         await save_outcomes(tx, [OrderOutcome(1, 4, 0, OrderState.UNKNOWN, "RESULT_LATE")], now)

@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from platform_world import SERVER_ID, TRADE
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.app import SCHEMA
 from apportion.platform_groups.domain.server_facts import HOUR_MS, ServerDeal
-from apportion.platform_groups.domain.states import DealAction, DealEntry
 from apportion.platform_groups.workers.deal_pump import DEEP_EVERY_SECONDS, DealPump
 from apportion.platform_groups.workers.directory import Directory
 from apportion.runtime.clock import FixedClock
-from apportion.storage import create_engine, transaction
+from apportion.storage import transaction
 from apportion.storage.leases import LeaseKeeper
-from apportion.testing.plugin import MakeDatabase
 
-GROUP, LOGIN, SERVER_ID = "demo", 1001, 1
 BEFORE_MS = 1_000 * HOUR_MS
 MINUTE_MS = 60_000
-DEAL = ServerDeal(
-    deal_ticket=1,
-    login=LOGIN,
-    order_ticket=1,
-    position_ticket=1,
-    action=DealAction.TRADE,
-    entry=DealEntry.IN,
-    symbol="EURUSD",
-    volume_e8=1_000_000,
-    price_e8=110_000_000,
-    profit_minor=0,
-    swap_minor=0,
-    commission_minor=0,
-    server_time_ms=BEFORE_MS,
-    reason=0,
-    stop_loss_e8=0,
-    take_profit_e8=0,
-    comment="",
-    by_client=True,
-)
-ROWS = (
-    """INSERT INTO trading_servers (trading_server_id, label, name, type, kind, host, port, time_zone, manager_login,
-        manager_password_sealed, ca_certificate_pem, region, liquidity_provider, create_time)
-    VALUES (1, 1, 'demo', 1, 1, 'mt5', 443, 'Europe/Helsinki', 1000, '', '', '', '', now())""",
-    f"""INSERT INTO platform_groups (platform_group_id, label, trading_server_id, name, server_group, currency_code,
-        currency_digits, default_leverage, account_capacity, weight, tags, backup_platform_group_id, create_time)
-    VALUES (1, 1, 1, 'demo', '{GROUP}', 'USD', 2, 100, 0, 1, '{{}}', 0, now())""",
-    f"""INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access,
-        wanted_access, login, currency_code, currency_digits, leverage, holder_name, wallet_account_id,
-        initial_balance_minor, request_id, attempt_time, create_time)
-    VALUES (7, 1, 1, 1, 1, 2, 1, 1, {LOGIN}, 'USD', 2, 100, 'Ada', 0, 0, gen_random_uuid(), now(), now())""",
-)
 
 
 class Server:
@@ -66,23 +31,13 @@ class Server:
         self.deals: list[ServerDeal] = []
 
     def trade(self, ticket: int, *, by_client: bool = True) -> None:
-        self.deals.append(replace(DEAL, deal_ticket=ticket, server_time_ms=self.now_ms, by_client=by_client))
+        self.deals.append(replace(TRADE, deal_ticket=ticket, server_time_ms=self.now_ms, by_client=by_client))
 
     async def server_time_ms(self) -> int:
         return self.now_ms
 
     async def deals_of_groups(self, _groups: Sequence[str], from_ms: int, to_ms: int) -> list[ServerDeal]:
         return [deal for deal in self.deals if from_ms <= deal.server_time_ms <= to_ms]
-
-
-@pytest.fixture
-async def engine(make_database: MakeDatabase) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(await make_database(SCHEMA))
-    async with transaction(engine) as tx:
-        for row in ROWS:
-            await tx.execute(text(row))
-    yield engine
-    await engine.dispose()
 
 
 async def pump_of(engine: AsyncEngine, server: Server, clock: FixedClock, owner: str) -> DealPump:
