@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import numpy as np
 import structlog
 
+from apportion.allocation.adapters.weather import ServerWeather
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.api.platform_groups.v1 import accounts_pb2_grpc, events_pb2
-from apportion.errors import DomainError, UpstreamUnavailable
-from apportion.events import Redis, WeatherCell
+from apportion.errors import DomainError
+from apportion.events import Redis
 from apportion.events.account_states import ask_account_states
 from apportion.events.weather import accounts_key
 from apportion.money import Int64Array
@@ -24,23 +28,28 @@ log = structlog.get_logger()
 ASK_PAUSE_SECONDS = 1.0
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What one server said when it was asked."""
+
+    states: AccountStates | None = None
+    question: asyncio.Task[None] | None = None
+    answered_at: float = -math.inf
+    """By the clock of the event loop; a question that failed is answered too."""
+
+
 class LiveStates:
-    """Follows each server from its first question on; a snapshot is parsed once."""
+    """The newer of what was heard of a server and what it said when it was asked."""
 
     def __init__(self, redis: Redis, background: Background, platform: grpc.aio.Channel, ask_seconds: float) -> None:
-        self._redis = redis
-        self._background = background
+        self._heard = ServerWeather(redis, background, accounts_key, _parse_payload)
         self._stub = accounts_pb2_grpc.AccountsServiceStub(platform)
         self._ask_seconds = ask_seconds
-        self._cells: dict[int, WeatherCell] = {}
-        self._parsed: dict[int, tuple[int, AccountStates]] = {}
-        self._asked: dict[int, AccountStates] = {}
-        self._asking: dict[int, asyncio.Task[None]] = {}
-        self._answered_at: dict[int, float] = {}
+        self._asked: defaultdict[int, _Asked] = defaultdict(_Asked)
 
     async def newest(self, trading_server_id: int) -> AccountStates | None:
-        """From memory, but for the first question about a server; None while nothing was heard of it."""
-        heard, asked = await self._heard(trading_server_id), self._asked.get(trading_server_id)
+        """From memory, once something was heard of the server; None while nothing is known of it."""
+        heard, asked = await self._heard.newest(trading_server_id), self._asked[trading_server_id].states
         if heard is None or (asked is not None and asked.observed_time > heard.observed_time):
             return asked
         return heard
@@ -50,47 +59,25 @@ class LiveStates:
 
         Where it cannot be asked, nothing is known that was not known before.
         """
-        asking = self._asking.get(trading_server_id)
-        if asking is None or asking.done():
-            answered_at = self._answered_at.get(trading_server_id)
-            if answered_at is not None and asyncio.get_running_loop().time() - answered_at < ASK_PAUSE_SECONDS:
+        asked = self._asked[trading_server_id]
+        if asked.question is None or asked.question.done():
+            if asyncio.get_running_loop().time() - asked.answered_at < ASK_PAUSE_SECONDS:
                 return
-            asking = self._asking[trading_server_id] = asyncio.create_task(self._ask(label, trading_server_id))
-        await asyncio.shield(asking)
+            asked.question = asyncio.create_task(self._ask(label, trading_server_id, asked))
+        await asyncio.shield(asked.question)
 
-    async def _ask(self, label: int, trading_server_id: int) -> None:
+    async def _ask(self, label: int, trading_server_id: int, asked: _Asked) -> None:
         try:
             states = await ask_account_states(self._stub, label, trading_server_id, call_seconds=self._ask_seconds)
-            self._asked[trading_server_id] = _parse(states, self._asked.get(trading_server_id))
+            asked.states = _parse(states, asked.states)
         except DomainError as error:
             log.warning("account_states_not_asked", trading_server_id=trading_server_id, cause=str(error))
         finally:
-            self._answered_at[trading_server_id] = asyncio.get_running_loop().time()
+            asked.answered_at = asyncio.get_running_loop().time()
 
-    async def _heard(self, trading_server_id: int) -> AccountStates | None:
-        cell = self._cells.get(trading_server_id)
-        if cell is None:
-            cell = self._cells[trading_server_id] = WeatherCell(self._redis, accounts_key(trading_server_id))
-            self._background.spawn(f"weather_{trading_server_id}", cell.run)
-        latest = cell.latest()
-        if latest is None:
-            await self._read(cell)
-            latest = cell.latest()
-        if latest is None:
-            return None
-        version, payload = latest
-        known = self._parsed.get(trading_server_id)
-        if known is None or known[0] != version:
-            message = events_pb2.AccountStates.FromString(payload)
-            known = (version, _parse(message, None if known is None else known[1]))
-            self._parsed[trading_server_id] = known
-        return known[1]
 
-    async def _read(self, cell: WeatherCell) -> None:
-        try:
-            await cell.read()
-        except UpstreamUnavailable as error:
-            log.warning("account_states_unavailable", cause=str(error))
+def _parse_payload(payload: bytes, before: AccountStates | None) -> AccountStates:
+    return _parse(events_pb2.AccountStates.FromString(payload), before)
 
 
 def _parse(message: events_pb2.AccountStates, before: AccountStates | None) -> AccountStates:

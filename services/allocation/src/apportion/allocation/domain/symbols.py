@@ -27,6 +27,11 @@ class SymbolSpec:
         """What one point of its price is."""
         return int(10 ** (PRICE_DIGITS - self.digits))
 
+    def prices_either(self, currency_code: str, other_code: str) -> bool:
+        """Whether it is a pair of two currencies and one of them is one of these."""
+        base, profit = self.base_currency_code, self.profit_currency_code
+        return base != profit and (base in (currency_code, other_code) or profit in (currency_code, other_code))
+
     def trades_like(self, other: SymbolSpec) -> bool:
         """Whether a volume and a price of the one mean the same of the other."""
         return (self.grid, self.contract_size, self.digits) == (other.grid, other.contract_size, other.digits)
