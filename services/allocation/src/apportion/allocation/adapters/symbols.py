@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import grpc
 import structlog
@@ -23,6 +24,23 @@ Server = tuple[int, int]
 """(label, trading server)"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of one server."""
+
+    specs: dict[str, SymbolSpec]
+    missing_names: set[str] = field(default_factory=set)
+    """Of symbols that were asked for and that it does not have."""
+
+    def add(self, symbol: str, found: Mapping[str, SymbolSpec]) -> None:
+        self.specs.update(found)
+        if symbol not in found:
+            self.missing_names.add(symbol)
+
+
+NOTHING = _Known({})
+
+
 class PlatformSymbols:
     """All symbols of the servers that masters trade on. A decision never waits for one: `run` asks anew for all.
 
@@ -33,7 +51,7 @@ class PlatformSymbols:
         self._stub = trading_servers_pb2_grpc.TradingServersServiceStub(channel)
         self._call_seconds = call_seconds
         self._refresh_seconds = refresh_seconds
-        self._kept: dict[Server, dict[str, SymbolSpec | None]] = {}
+        self._known: dict[Server, _Known] = {}
 
     async def spec(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         """From memory, or else asked: not within a transaction.
@@ -41,27 +59,26 @@ class PlatformSymbols:
         Raises SymbolUnknown, and what platform-groups raises when it cannot tell.
         """
         server = (label, trading_server_id)
-        if server not in self._kept:
-            self._kept[server] = await self._ask(server)
-        kept = self._kept[server]
-        if symbol not in kept:  # it may be new
-            kept |= {symbol: None} | await self._ask(server, [symbol])
+        if server not in self._known:
+            self._known[server] = _Known(await self._ask(server))
+        known = self._known[server]
+        if symbol not in known.specs and symbol not in known.missing_names:  # it may be new
+            found = await self._ask(server, [symbol])
+            self._known[server].add(symbol, found)
         return self.spec_at_hand(label, trading_server_id, symbol)
 
     def spec_at_hand(self, label: int, trading_server_id: int, symbol: str) -> SymbolSpec:
         """From memory. Raises SymbolUnknown, or UpstreamUnavailable for a symbol to be asked for first."""
-        try:
-            found = self._kept[label, trading_server_id][symbol]
-        except KeyError:
-            raise UpstreamUnavailable(f"symbol {symbol} is not at hand", service="platform-groups") from None
-        if found is None:
+        known = self._known.get((label, trading_server_id), NOTHING)
+        if symbol in known.missing_names:
             raise SymbolUnknown(symbol=symbol, trading_server_id=trading_server_id)
-        return found
+        if symbol not in known.specs:
+            raise UpstreamUnavailable(f"symbol {symbol} is not at hand", service="platform-groups")
+        return known.specs[symbol]
 
     def at_hand(self, label: int, trading_server_id: int) -> Mapping[str, SymbolSpec]:
         """All that are known of a server, by name."""
-        kept = self._kept.get((label, trading_server_id), {})
-        return {name: spec for name, spec in kept.items() if spec is not None}
+        return self._known.get((label, trading_server_id), NOTHING).specs
 
     async def run(self) -> None:
         """Ask anew for ever."""
@@ -71,18 +88,18 @@ class PlatformSymbols:
 
     async def refresh(self) -> None:
         """Ask for every symbol once more; names that no server knows are forgotten, anybody may make some up."""
-        for server in list(self._kept):
+        for server in list(self._known):
             try:
-                self._kept[server] = await self._ask(server)
+                self._known[server] = _Known(await self._ask(server))
             except DomainError as error:
                 log.warning("symbols_not_refreshed", trading_server_id=server[1], cause=error.reason)
 
-    async def _ask(self, server: Server, names: Sequence[str] = ()) -> dict[str, SymbolSpec | None]:
+    async def _ask(self, server: Server, names: Sequence[str] = ()) -> dict[str, SymbolSpec]:
         label, trading_server_id = server
         request = trading_servers_pb2.ListSymbolsRequest(
             trading_server_id=trading_server_id, names=names, page_size=PAGE_SYMBOLS
         )
-        found: dict[str, SymbolSpec | None] = {}
+        found: dict[str, SymbolSpec] = {}
         while True:
             answer = await self._stub.ListSymbols(request, **call_options(label, self._call_seconds))
             found |= {symbol.name: _spec(symbol) for symbol in answer.symbols}
