@@ -79,13 +79,15 @@ def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, fr
         below &= frees_volume
         below[lifted] = True
         rows = np.flatnonzero(below)
+    if not rows.size:
+        return False
     # As many as there is volume for: the greater weight first, then the lower login.
     affordable = claims.rest // min_steps
     if lifted.size > affordable:
         lifted = lifted[greatest(affordable, claims.weights[lifted])]
     steps[lifted] = min_steps
     claims.give(rows, int(lifted.size) * min_steps)
-    return bool(rows.size)
+    return True
 
 
 def _claims(inputs: OpenInputs, weights: Int64Array, steps: int) -> Claims:
