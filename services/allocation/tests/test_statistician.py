@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from apportion.allocation.domain.accounts import AccountStates
 from apportion.allocation.domain.methods import AllocationMethod
-from apportion.allocation.workers import Statistician
+from apportion.allocation.workers.statistician import Statistician
 from apportion.errors import UpstreamUnavailable
 from apportion.runtime import Background
 from apportion.storage import transaction

@@ -11,8 +11,11 @@ from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.positions import OrphanPolicy, PositionReport
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.reconcile_positions import Reconciling
-from apportion.allocation.server_workers import Reconciler
-from apportion.allocation.workers import Dispatcher, FollowUp, Projector, Reopener
+from apportion.allocation.workers.dispatcher import Dispatcher
+from apportion.allocation.workers.follow_up import FollowUp
+from apportion.allocation.workers.projector import Projector
+from apportion.allocation.workers.reconciler import Reconciler
+from apportion.allocation.workers.reopener import Reopener
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.runtime import Background

@@ -17,7 +17,11 @@ from apportion.allocation.operations.explain_allocation import explain_allocatio
 from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
 from apportion.allocation.storage.distributions import list_distributions, load_distribution
-from apportion.allocation.workers import UNDISTRIBUTED_COUNT, UNDISTRIBUTED_MINOR, UndistributedWatch
+from apportion.allocation.workers.undistributed_watch import (
+    UNDISTRIBUTED_COUNT,
+    UNDISTRIBUTED_MINOR,
+    UndistributedWatch,
+)
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.money import E8, INT64_MAX
 from apportion.storage import RequestKey, transaction

@@ -17,7 +17,7 @@ from apportion.allocation.operations.follow_up_positions import follow_up_positi
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.refresh_floating import refresh_floating
 from apportion.allocation.operations.update_master import MasterChange, UpdateMaster, update_master
-from apportion.allocation.server_workers import Floating
+from apportion.allocation.workers.floating import Floating
 from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import UpstreamUnavailable
 from apportion.money import E8

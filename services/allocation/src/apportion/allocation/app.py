@@ -21,7 +21,6 @@ from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
-from apportion.allocation.server_workers import Floating, Reconciler
 from apportion.allocation.servicers.allocations import AllocationsServicer
 from apportion.allocation.servicers.distributions import DistributionsServicer
 from apportion.allocation.servicers.masters import MastersServicer
@@ -30,14 +29,14 @@ from apportion.allocation.servicers.subscriptions import SubscriptionsServicer
 from apportion.allocation.settings import AllocationSettings
 from apportion.allocation.storage.history_expiries import history_expiries
 from apportion.allocation.storage.payouts import PAYOUTS
-from apportion.allocation.workers import (
-    Dispatcher,
-    FollowUp,
-    Projector,
-    Reopener,
-    Statistician,
-    UndistributedWatch,
-)
+from apportion.allocation.workers.dispatcher import Dispatcher
+from apportion.allocation.workers.floating import Floating
+from apportion.allocation.workers.follow_up import FollowUp
+from apportion.allocation.workers.projector import Projector
+from apportion.allocation.workers.reconciler import Reconciler
+from apportion.allocation.workers.reopener import Reopener
+from apportion.allocation.workers.statistician import Statistician
+from apportion.allocation.workers.undistributed_watch import UndistributedWatch
 from apportion.api.allocation.v1 import (
     allocations_pb2_grpc,
     distributions_pb2_grpc,

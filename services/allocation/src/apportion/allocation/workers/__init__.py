@@ -1,0 +1,1 @@
+"""Loops that run for ever: what sends, projects, compares and measures behind the decisions."""
