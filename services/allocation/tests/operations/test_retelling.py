@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from trading_server import Server
 
-from apportion.allocation.consumers import Retold, handlers, preparations
+from apportion.allocation.adapters.retelling import Retold
+from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.positions import OrphanPolicy

@@ -17,8 +17,9 @@ from apportion.allocation.adapters.platform_groups import (
     PlatformPositions,
 )
 from apportion.allocation.adapters.rates import WeatherRates
+from apportion.allocation.adapters.retelling import Retold
 from apportion.allocation.adapters.symbols import PlatformSymbols
-from apportion.allocation.consumers import HISTORY_HANDLERS, Retold, handlers, preparations
+from apportion.allocation.consumers import HISTORY_HANDLERS, handlers, preparations
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.peers import CRITICAL_METHODS, PEERS
 from apportion.allocation.servicers.allocations import AllocationsServicer

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
-from typing import Protocol
-from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,7 +16,6 @@ from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_net_deals import apply_net_deals
 from apportion.allocation.operations.apply_order_results import apply_order_results
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.dispatch_allocation import source_of
 from apportion.allocation.operations.follow_master_deals import Followed, follow_master_deals
 from apportion.allocation.operations.follow_up_positions import close_excess
 from apportion.allocation.operations.modify_stops import change_stops
@@ -41,17 +36,11 @@ from apportion.allocation.wire.events import (
     parse_stops,
 )
 from apportion.allocation.wire.history import parse_account_deals, parse_transfers
-from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
 from apportion.events import AfterCommit, Handler, Preparation, ReceivedEvent, set_aside
 from apportion.payments import TRANSFERS_UPDATED
 from apportion.runtime import Clock
-from apportion.storage import transaction
-from apportion.storage.leases import Lease, check_fence
 
 Dispatch = Callable[[Iterable[Allocation], Mapping[int, ChildOrders]], None]
-
-RETOLD_POSITIONS = 500
-"""At most in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,63 +139,6 @@ class Decider:
                 self.dispatch(await close_excess(engine, late, now=self.clock.now()), {})
 
         return hook
-
-
-class Facts(Protocol):
-    """What platform-groups has told."""
-
-    async def deals(
-        self, label: int, account_ids: Sequence[int], position_tickets: Sequence[int], since_time: datetime | None
-    ) -> events_pb2.DealsObserved: ...
-
-    def orders(self, label: int, source_id: str) -> AsyncIterator[trading_pb2.OrderColumns]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Retold:
-    """Books what platform-groups tells once more as its events are booked."""
-
-    engine: AsyncEngine
-    facts: Facts
-    handlers: Mapping[str, Handler]
-    preparations: Mapping[str, Preparation]
-    clock: Clock
-
-    async def deals(
-        self,
-        lease: Lease,
-        label: int,
-        account_ids: Sequence[int],
-        position_tickets: Sequence[int],
-        since_time: datetime | None,
-    ) -> None:
-        """In parts, each in one transaction. Raises DomainError, StaleEpoch."""
-        for first in range(0, len(account_ids), RETOLD_POSITIONS):
-            part = slice(first, first + RETOLD_POSITIONS)
-            told = await self.facts.deals(label, account_ids[part], position_tickets[part], since_time)
-            if told.deal_tickets:
-                await self._book(lease, label, DEALS, told.SerializeToString())
-
-    async def orders(self, lease: Lease, label: int, allocation_id: int) -> None:
-        """Page by page, each in one transaction. Raises DomainError, StaleEpoch."""
-        source_id = source_of(allocation_id)
-        async for orders in self.facts.orders(label, source_id):
-            told = events_pb2.OrdersUpdated(source_id=source_id, purpose=trading_pb2.ORDER_PURPOSE_OPEN, orders=orders)
-            await self._book(lease, label, ORDERS, told.SerializeToString())
-
-    async def _book(self, lease: Lease, label: int, message_type: str, payload: bytes) -> None:
-        """As an event that has no number, for none was skipped on its account."""
-        now = self.clock.now()
-        digest = sha256(payload).hexdigest()
-        event_id = uuid5(NAMESPACE_URL, f"apportion/retold/{lease.key}/{lease.epoch}/{now.isoformat()}/{digest}")
-        event = ReceivedEvent(str(event_id), label, "retold", lease.key, 0, message_type, now, 0, payload)
-        if message_type in self.preparations:
-            await self.preparations[message_type](event)
-        async with transaction(self.engine) as tx:
-            await check_fence(tx, lease)
-            after_commit = await self.handlers[message_type](tx, event)
-        if after_commit is not None:
-            await after_commit()
 
 
 def handlers(desk: Desk, clock: Clock, dispatch: Dispatch) -> Mapping[str, Handler]:
