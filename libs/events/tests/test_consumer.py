@@ -65,7 +65,7 @@ async def test_many_writers_lose_nothing_and_keep_order(
 ) -> None:
     async with running(relay(publisher, redis).run, consumer(subscriber, redis, port).run):
         await asyncio.gather(*(write_at_random(publisher, seed, 60, 90) for seed in range(16)))
-        await eventually(lambda: all_applied(publisher, subscriber), 20)
+        await eventually(lambda: all_applied(publisher, subscriber))
     assert sum((await heads(publisher)).values()) >= 16 * 60
 
 
@@ -80,7 +80,7 @@ async def test_wiped_redis_under_load(
     async with running(relay(publisher, redis).run, consumer(subscriber, redis, port).run):
         writers = [write_at_random(publisher, seed, 40, 20) for seed in range(4)]
         await asyncio.gather(wipe(), *writers)
-        await eventually(lambda: all_applied(publisher, subscriber), 20)
+        await eventually(lambda: all_applied(publisher, subscriber))
 
 
 async def test_what_was_published_before_the_first_start_is_pulled_from_the_owner(
@@ -90,7 +90,7 @@ async def test_what_was_published_before_the_first_start_is_pulled_from_the_owne
     for aggregate in range(5):
         await publish(publisher, aggregate, count=130)
     async with running(consumer(subscriber, redis, port).run):
-        await eventually(lambda: all_applied(publisher, subscriber), 10)
+        await eventually(lambda: all_applied(publisher, subscriber))
 
 
 async def test_lost_tail_is_found_by_the_sweep(
@@ -213,7 +213,7 @@ async def test_an_event_that_its_owner_has_lost_parks_the_aggregate(
     async with transaction(publisher) as tx:
         await tx.execute(text("DELETE FROM outbox WHERE aggregate_id = '7' AND sequence = 2"))
     async with running(consumer(subscriber, redis, port, sweep_seconds=0.3).run):
-        parked = await eventually(lambda: list_parked(subscriber, "sample"), 20)
+        parked = await eventually(lambda: list_parked(subscriber, "sample"))
     assert parked == [AggregateKey(LABEL, TOPIC, "7")]
     assert await applied(subscriber) == {"7": [1]}
     async with transaction(subscriber) as tx:
@@ -249,7 +249,7 @@ async def test_what_is_not_the_fault_of_the_event_is_waited_out_and_never_counte
 
     async with running(relay(publisher, redis).run, consumer(subscriber, redis, port, handlers={EVENT: refuse}).run):
         await publish(publisher, 1)
-        await eventually(lambda: all_applied(publisher, subscriber), 15)
+        await eventually(lambda: all_applied(publisher, subscriber))
     assert attempts == 7
 
 

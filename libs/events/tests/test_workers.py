@@ -76,13 +76,13 @@ async def test_partitions_are_shared_and_pass_on_from_a_sleeping_worker_that_the
         first = await start_worker("first")
         await start_worker("second")
         async with load(publisher, 1):
-            await eventually(lambda: are(subscriber, {"first": 32, "second": 32}), 15)
+            await eventually(lambda: are(subscriber, {"first": 32, "second": 32}))
             first.send_signal(signal.SIGSTOP)
             # A transaction that fell asleep holds its fence until PostgreSQL ends it, after 10 seconds.
-            await eventually(lambda: are(subscriber, {"second": 64}), 20)
+            await eventually(lambda: are(subscriber, {"second": 64}))
             first.send_signal(signal.SIGCONT)
-            await eventually(lambda: are(subscriber, {"first": 32, "second": 32}), 15)
-        await eventually(lambda: all_applied(publisher, subscriber), 15)
+            await eventually(lambda: are(subscriber, {"first": 32, "second": 32}))
+        await eventually(lambda: all_applied(publisher, subscriber))
 
 
 async def test_killed_worker_is_replaced_and_no_event_is_applied_twice(
@@ -92,10 +92,10 @@ async def test_killed_worker_is_replaced_and_no_event_is_applied_twice(
         worker = await start_worker("worker-0")
         for number in range(1, ROUNDS + 1):
             before = await applied_count(subscriber)
-            await eventually(lambda before=before: grown(subscriber, before), 15)
+            await eventually(lambda before=before: grown(subscriber, before))
             worker.kill()  # somewhere between an event's first statement and its commit
             worker = await start_worker(f"worker-{number}")
-    await eventually(lambda: all_applied(publisher, subscriber), 15)
+    await eventually(lambda: all_applied(publisher, subscriber))
 
 
 async def are(subscriber: AsyncEngine, wanted: dict[str, int]) -> bool:

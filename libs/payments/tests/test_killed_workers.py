@@ -49,7 +49,7 @@ async def test_each_payment_is_booked_once_however_workers_die(make_database, cl
         async def is_paid() -> bool:
             return await world.states() == [(PaymentState.PAID, "")] * PAYMENTS
 
-        await eventually(is_paid, 60)
+        await eventually(is_paid)
     finally:
         for worker in workers:
             worker.kill()

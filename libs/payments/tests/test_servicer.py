@@ -13,6 +13,7 @@ from apportion.api.common.v1 import payments_pb2, payments_pb2_grpc
 from apportion.errors import DomainError, IdempotencyKeyReused
 from apportion.payments import PaymentsServicer, PaymentState
 from apportion.rpc import call_options
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 SHOWN = "SELECT state, reason, attempt_count, next_time IS NULL FROM dues ORDER BY due_id"
@@ -24,23 +25,23 @@ class Client:
 
     async def unpaid(self, label: int = LABEL, **fields) -> payments_pb2.ListUnpaidPaymentsResponse:
         request = payments_pb2.ListUnpaidPaymentsRequest(**fields)
-        return await self.stub.ListUnpaidPayments(request, **call_options(label, 5))
+        return await self.stub.ListUnpaidPayments(request, **call_options(label, PATIENCE_SECONDS))
 
     async def retry(self, *item_ids: int, request_id: str = "", cause: str = "deposit came", label: int = LABEL) -> int:
         request = payments_pb2.RetryPaymentsRequest(
             request_id=request_id or str(uuid.uuid4()), item_ids=item_ids, cause=cause
         )
-        return (await self.stub.RetryPayments(request, **call_options(label, 5))).payment_count
+        return (await self.stub.RetryPayments(request, **call_options(label, PATIENCE_SECONDS))).payment_count
 
     async def write_off(self, *item_ids: int, request_id: str = "", cause: str = "closed", label: int = LABEL) -> int:
         request = payments_pb2.WriteOffPaymentsRequest(
             request_id=request_id or str(uuid.uuid4()), item_ids=item_ids, cause=cause
         )
-        return (await self.stub.WriteOffPayments(request, **call_options(label, 5))).payment_count
+        return (await self.stub.WriteOffPayments(request, **call_options(label, PATIENCE_SECONDS))).payment_count
 
     async def decisions(self, label: int = LABEL, **fields) -> payments_pb2.ListPaymentDecisionsResponse:
         request = payments_pb2.ListPaymentDecisionsRequest(**fields)
-        return await self.stub.ListPaymentDecisions(request, **call_options(label, 5))
+        return await self.stub.ListPaymentDecisions(request, **call_options(label, PATIENCE_SECONDS))
 
 
 @pytest.fixture

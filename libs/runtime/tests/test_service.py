@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 
 SCRIPT = Path(__file__).with_name("sample_service.py")
-LIMIT_SECONDS = 20
 
 
 class Launcher:
@@ -38,7 +37,7 @@ class Launcher:
 
     async def start_ready(self, command: str, **settings: str) -> tuple[Process, dict[str, Any]]:
         process = await self.start(command, ready_file=str(self.ready_file), **settings)
-        await eventually(lambda: self.ready_file.exists() or process.returncode is not None, LIMIT_SECONDS)
+        await eventually(lambda: self.ready_file.exists() or process.returncode is not None)
         return process, json.loads(self.ready_file.read_text(encoding="utf-8"))
 
     async def kill_all(self) -> None:
@@ -56,14 +55,14 @@ async def launcher(tmp_path: Path) -> AsyncIterator[Launcher]:
 
 
 async def finished(process: Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(LIMIT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()
 
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -87,7 +86,7 @@ async def test_a_second_signal_ends_the_process_at_once(launcher: Launcher) -> N
     process, _ = await launcher.start_ready("serve", behaviour="hang")
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
-    async with asyncio.timeout(LIMIT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while b"stopping" not in await process.stdout.readline():
             pass
     process.send_signal(signal.SIGTERM)
@@ -98,7 +97,7 @@ async def test_a_second_signal_ends_the_process_at_once(launcher: Launcher) -> N
 async def test_a_start_that_takes_too_long_can_be_stopped(launcher: Launcher) -> None:
     process = await launcher.start("serve", behaviour="never")
     assert process.stdout is not None
-    async with asyncio.timeout(LIMIT_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     code, out, _ = await finished(process)

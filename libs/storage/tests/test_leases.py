@@ -206,9 +206,9 @@ async def test_new_keys_are_taken_long_before_the_next_renewal(engine: AsyncEngi
 async def test_running_workers_share_and_a_cancelled_one_hands_over(engine: AsyncEngine) -> None:
     workers = [Worker(engine, owner, SystemClock(), ttl_seconds=2) for owner in "abc"]
     tasks = [asyncio.create_task(worker.keeper.run()) for worker in workers]
-    await eventually(lambda: sorted(len(worker.keys) for worker in workers) == [2, 3, 3], 20)
+    await eventually(lambda: sorted(len(worker.keys) for worker in workers) == [2, 3, 3])
     tasks[0].cancel()
-    await eventually(lambda: [len(worker.keys) for worker in workers] == [0, 4, 4], 20)
+    await eventually(lambda: [len(worker.keys) for worker in workers] == [0, 4, 4])
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -223,8 +223,8 @@ async def test_without_a_database_the_work_ends_when_the_leases_do(url: str, clo
     async with transaction(engine) as tx:
         await tx.execute(text("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE"))
         clock.advance(1)  # the local end of the leases, while the keeper cannot ask
-        await eventually(lambda: worker.keys == set(), 10)
-    await eventually(lambda: worker.keys == set(KEYS), 10)
+        await eventually(lambda: worker.keys == set())
+    await eventually(lambda: worker.keys == set(KEYS))
     task.cancel()
     await asyncio.wait([task])
     await engine.dispose()

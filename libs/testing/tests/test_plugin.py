@@ -17,7 +17,7 @@ from apportion.errors import NotFound, PeerNotAllowed
 from apportion.rpc import call_options
 from apportion.runtime.clock import FixedClock
 from apportion.testing.plugin import EngineFor, MakeDatabase
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 from apportion.testing.servers import running_server
 
 MIGRATION = """
@@ -136,7 +136,7 @@ def test_xdist_workers_share_postgresql_and_have_a_valkey_each_and_none_outlives
         env=kept | {"SEEN": str(tmp_path / "seen")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=5 * PATIENCE_SECONDS,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

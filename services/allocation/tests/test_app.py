@@ -35,7 +35,7 @@ from apportion.money import E8
 from apportion.rpc import call_options, column, open_channel, set_column, to_timestamp
 from apportion.runtime import Background, SystemClock
 from apportion.storage import append_event, transaction
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 from apportion.testing.servers import serving
 
 SCHEMA = "apportion.allocation.storage"
@@ -199,7 +199,7 @@ async def publish_states(redis, equities: dict[int, int]) -> None:
 
 async def follow(channel) -> int:
     """A copying master with one follower. Returns the master's id."""
-    options = call_options(1, 5)
+    options = call_options(1, PATIENCE_SECONDS)
     masters = masters_pb2_grpc.MastersServiceStub(channel)
     request = masters_pb2.CreateMasterRequest(
         request_id=str(uuid.uuid4()), name="Alpha", account_type=1, account_id=MASTER, method=8
@@ -228,13 +228,13 @@ async def test_a_masters_trade_from_deal_to_closed_child(make_database, engine_f
             master_id = await follow(channel)
             await publish_states(redis, {MASTER: 1_000, FOLLOWER: 2_000})
             await platform.publish_deal(MASTER, 500, 900, events_pb2.DEAL_ENTRY_IN, E8)
-            (opening,) = await eventually(lambda: platform.submitted, timeout_seconds=15)
+            (opening,) = await eventually(lambda: platform.submitted)
             assert column(opening.volumes_e8).tolist() == [2 * E8]
             await platform.publish_fill(opening, 5_000)
 
             async def children(state):
                 answer = await allocations.ListChildTrades(
-                    allocations_pb2.ListChildTradesRequest(), **call_options(1, 5)
+                    allocations_pb2.ListChildTradesRequest(), **call_options(1, PATIENCE_SECONDS)
                 )
                 return [child for child in answer.child_trades if child.state == state]
 
@@ -249,7 +249,7 @@ async def test_a_masters_trade_from_deal_to_closed_child(make_database, engine_f
 
             async def history():
                 request = allocations_pb2.ListHistoryRequest(master_id=master_id)
-                rows = (await allocations.ListHistory(request, **call_options(1, 5))).rows
+                rows = (await allocations.ListHistory(request, **call_options(1, PATIENCE_SECONDS))).rows
                 return [row.deal_ticket for row in rows] == [501, 500]
 
             await eventually(history)
@@ -278,7 +278,7 @@ async def test_an_allocation_by_command_is_sent_by_the_worker(make_database, eng
                 price_e8=E8,
             )
             stub = allocations_pb2_grpc.AllocationsServiceStub(channel)
-            answer = await stub.AllocateTrade(request, **call_options(1, 5))
+            answer = await stub.AllocateTrade(request, **call_options(1, PATIENCE_SECONDS))
             assert answer.allocation.child_volume_sum_e8 == E8 // 2
             (opening,) = await eventually(lambda: platform.submitted)
             assert opening.HasField("not_after_time")
@@ -300,9 +300,9 @@ async def test_positions_opened_by_hand_are_found_without_an_event(make_database
             request = allocations_pb2.ListChildTradesRequest(include_foreign=True)
 
             async def shown():
-                return list((await stub.ListChildTrades(request, **call_options(1, 5))).child_trades)
+                return list((await stub.ListChildTrades(request, **call_options(1, PATIENCE_SECONDS))).child_trades)
 
-            (row,) = await eventually(shown, timeout_seconds=30)
+            (row,) = await eventually(shown)
             assert (row.account_id, row.position_ticket, row.open_volume_e8) == (FOLLOWER, 8_000, -E8)
             assert (row.child_trade_id, list(row.mismatches)) == (0, [allocations_pb2.MISMATCH_NO_MASTER_TRADE])
             await channel.close()
@@ -327,10 +327,10 @@ async def test_the_process_migrates_runs_and_stops(postgres_url, redis_url, tmp_
     assert await (await start("migrate")).wait() == 0
     process = await start("run")
     try:
-        await eventually(ready.exists, timeout_seconds=30)
+        await eventually(ready.exists)
         assert json.loads(ready.read_text())["pid"] == process.pid
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
     finally:
         if process.returncode is None:
             process.kill()

@@ -14,6 +14,7 @@ from apportion.api.platform_groups.v1 import events_pb2
 from apportion.errors import InvalidArgument, NotFound
 from apportion.rpc import call_options
 from apportion.storage import transaction
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 PAY = "UPDATE payouts SET state = 3, next_time = NULL, settle_time = now()"
@@ -37,12 +38,12 @@ async def client(house) -> AsyncIterator[Client]:
 
 async def listed(client, label=1, **fields):
     request = distributions_pb2.ListDistributionsRequest(**fields)
-    return await client.distributions.ListDistributions(request, **call_options(label, 5))
+    return await client.distributions.ListDistributions(request, **call_options(label, PATIENCE_SECONDS))
 
 
 async def shown(client, allocation_id, label=1, **fields):
     request = distributions_pb2.GetDistributionRequest(allocation_id=allocation_id, **fields)
-    return await client.distributions.GetDistribution(request, **call_options(label, 5))
+    return await client.distributions.GetDistribution(request, **call_options(label, PATIENCE_SECONDS))
 
 
 async def two_closes(house):

@@ -18,6 +18,7 @@ from apportion.api.allocation.v1 import allocations_pb2_grpc, masters_pb2, maste
 from apportion.errors import DomainError, InvalidArgument, NotFound
 from apportion.money import E8
 from apportion.rpc import call_options, to_timestamp
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 M = AllocationMethod
@@ -31,25 +32,33 @@ class Desk:
         self._masters = masters_pb2_grpc.MastersServiceStub(channel)
 
     async def children(self, *, label=1, **fields) -> pb.ListChildTradesResponse:
-        return await self._allocations.ListChildTrades(pb.ListChildTradesRequest(**fields), **call_options(label, 5))
+        return await self._allocations.ListChildTrades(
+            pb.ListChildTradesRequest(**fields), **call_options(label, PATIENCE_SECONDS)
+        )
 
     async def trades(self, *, label=1, **fields) -> pb.ListMasterTradesResponse:
-        return await self._allocations.ListMasterTrades(pb.ListMasterTradesRequest(**fields), **call_options(label, 5))
+        return await self._allocations.ListMasterTrades(
+            pb.ListMasterTradesRequest(**fields), **call_options(label, PATIENCE_SECONDS)
+        )
 
     async def fairness(self, *, label=1, **fields) -> pb.GetFairnessReportResponse:
         request = pb.GetFairnessReportRequest(**fields)
-        return await self._allocations.GetFairnessReport(request, **call_options(label, 5))
+        return await self._allocations.GetFairnessReport(request, **call_options(label, PATIENCE_SECONDS))
 
     async def allocations(self, **fields) -> list[int]:
-        answer = await self._allocations.ListAllocations(pb.ListAllocationsRequest(**fields), **call_options(1, 5))
+        answer = await self._allocations.ListAllocations(
+            pb.ListAllocationsRequest(**fields), **call_options(1, PATIENCE_SECONDS)
+        )
         return [allocation.position_ticket for allocation in answer.allocations]
 
     async def allocation(self, **fields) -> pb.GetAllocationResponse:
-        return await self._allocations.GetAllocation(pb.GetAllocationRequest(**fields), **call_options(1, 5))
+        return await self._allocations.GetAllocation(
+            pb.GetAllocationRequest(**fields), **call_options(1, PATIENCE_SECONDS)
+        )
 
     async def summary(self, master_id: int, *, label=1) -> masters_pb2.GetMasterSummaryResponse:
         request = masters_pb2.GetMasterSummaryRequest(master_id=master_id)
-        return await self._masters.GetMasterSummary(request, **call_options(label, 5))
+        return await self._masters.GetMasterSummary(request, **call_options(label, PATIENCE_SECONDS))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from apportion.api.allocation.v1 import (
 from apportion.errors import DomainError, IdempotencyKeyReused, InvalidArgument, NotFound, VersionConflict
 from apportion.money import E8
 from apportion.rpc import call_options
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 
@@ -43,13 +44,13 @@ class Client:
             "method": masters_pb2.ALLOCATION_METHOD_RATIO_MULTIPLIER,
         }
         request = masters_pb2.CreateMasterRequest(request_id=request_id or new_id(), **{**defaults, **fields})
-        return (await self.masters.CreateMaster(request, **call_options(label, 5))).master
+        return (await self.masters.CreateMaster(request, **call_options(label, PATIENCE_SECONDS))).master
 
     async def subscribe(self, master_id, account_id=101, *, request_id=None, **fields):
         request = subscriptions_pb2.CreateSubscriptionRequest(
             request_id=request_id or new_id(), master_id=master_id, account_id=account_id, **fields
         )
-        return (await self.subscriptions.CreateSubscription(request, **call_options(1, 5))).subscription
+        return (await self.subscriptions.CreateSubscription(request, **call_options(1, PATIENCE_SECONDS))).subscription
 
     async def allocate(self, master_id, *, request_id=None, **fields) -> allocations_pb2.AllocateTradeResponse:
         defaults = {
@@ -63,7 +64,7 @@ class Client:
         request = allocations_pb2.AllocateTradeRequest(
             request_id=request_id or new_id(), master_id=master_id, **{**defaults, **fields}
         )
-        return await self.allocations.AllocateTrade(request, **call_options(1, 5))
+        return await self.allocations.AllocateTrade(request, **call_options(1, PATIENCE_SECONDS))
 
 
 def new_id() -> str:
@@ -112,7 +113,7 @@ class TestMasters:
         assert (master.currency_code, master.account_login, master.wallet_account_id) == ("USD", 10_064, 500_064)
         assert master.listed_on_leaderboard
         request = masters_pb2.GetMasterRequest(master_id=master.master_id)
-        assert (await client.masters.GetMaster(request, **call_options(1, 5))).master == master
+        assert (await client.masters.GetMaster(request, **call_options(1, PATIENCE_SECONDS))).master == master
 
     async def test_a_repeat_gives_the_stored_answer_and_other_content_is_refused(self, client):
         request_id = new_id()
@@ -162,7 +163,7 @@ class TestMasters:
     async def test_list_pages_and_filters(self, client):
         first = await client.create_master()
         second = await client.create_master(name="Beta", account_id=65, listed_on_leaderboard=True)
-        options = call_options(1, 5)
+        options = call_options(1, PATIENCE_SECONDS)
         page = await client.masters.ListMasters(masters_pb2.ListMastersRequest(page_size=1), **options)
         assert list(page.masters) == [first]
         rest = await client.masters.ListMasters(
@@ -181,23 +182,23 @@ class TestMasters:
     async def test_halt_and_resume(self, client):
         master = await client.create_master()
         halt = masters_pb2.HaltMasterRequest(request_id=new_id(), master_id=master.master_id, cause="risk/trip/1")
-        halted = (await client.masters.HaltMaster(halt, **call_options(1, 5))).master
+        halted = (await client.masters.HaltMaster(halt, **call_options(1, PATIENCE_SECONDS))).master
         assert (halted.state, halted.halt_cause) == (masters_pb2.MASTER_STATE_HALTED, "risk/trip/1")
         assert halted.etag != master.etag
         resume = masters_pb2.ResumeMasterRequest(request_id=new_id(), master_id=master.master_id, cause="else")
         with refused("HALT_CAUSE_MISMATCH"):
-            await client.masters.ResumeMaster(resume, **call_options(1, 5))
+            await client.masters.ResumeMaster(resume, **call_options(1, PATIENCE_SECONDS))
         resume.cause = "risk/trip/1"
-        resumed = (await client.masters.ResumeMaster(resume, **call_options(1, 5))).master
+        resumed = (await client.masters.ResumeMaster(resume, **call_options(1, PATIENCE_SECONDS))).master
         assert (resumed.state, resumed.halt_cause) == (masters_pb2.MASTER_STATE_ACTIVE, "")
-        assert (await client.masters.HaltMaster(halt, **call_options(1, 5))).master == halted
+        assert (await client.masters.HaltMaster(halt, **call_options(1, PATIENCE_SECONDS))).master == halted
 
     async def test_update_master(self, client, house):
         master = await client.create_master()
 
         async def update(**fields) -> masters_pb2.Master:
             request = masters_pb2.UpdateMasterRequest(request_id=new_id(), master_id=master.master_id, **fields)
-            return (await client.masters.UpdateMaster(request, **call_options(1, 5))).master
+            return (await client.masters.UpdateMaster(request, **call_options(1, PATIENCE_SECONDS))).master
 
         changed = await update(name="Omega", min_follower_equity_minor=500, etag=master.etag)
         assert (changed.name, changed.min_follower_equity_minor, changed.etag != master.etag) == ("Omega", 500, True)
@@ -230,12 +231,12 @@ class TestSubscriptions:
         subscription = await client.subscribe(master.master_id)
         assert (subscription.active, subscription.ratio_e8, subscription.account_login) == (True, E8, 10_101)
         request = subscriptions_pb2.GetSubscriptionRequest(subscription_id=subscription.subscription_id)
-        answer = await client.subscriptions.GetSubscription(request, **call_options(1, 5))
+        answer = await client.subscriptions.GetSubscription(request, **call_options(1, PATIENCE_SECONDS))
         assert answer.subscription == subscription
         with pytest.raises(NotFound):
             await client.subscriptions.GetSubscription(request, **call_options(2, 5))
         again = masters_pb2.GetMasterRequest(master_id=master.master_id)
-        found = await client.masters.GetMaster(again, **call_options(1, 5))
+        found = await client.masters.GetMaster(again, **call_options(1, PATIENCE_SECONDS))
         assert found.master.active_subscription_count == 1
 
     async def test_refusals(self, client, house):
@@ -263,7 +264,7 @@ class TestSubscriptions:
     async def test_list(self, client):
         master = await client.create_master()
         first, second = await client.subscribe(master.master_id), await client.subscribe(master.master_id, 102)
-        options = call_options(1, 5)
+        options = call_options(1, PATIENCE_SECONDS)
         page = await client.subscriptions.ListSubscriptions(
             subscriptions_pb2.ListSubscriptionsRequest(master_id=master.master_id, page_size=1), **options
         )
@@ -288,14 +289,16 @@ class TestSubscriptions:
             ratio_e8=2 * E8,
             etag=before.etag,
         )
-        after = (await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))).subscription
+        after = (
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, PATIENCE_SECONDS))
+        ).subscription
         assert (after.active, after.ratio_e8, after.etag != before.etag) == (False, 2 * E8, True)
         request.request_id = new_id()
         with pytest.raises(VersionConflict):
-            await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, PATIENCE_SECONDS))
         request.request_id, request.etag, request.ratio_e8 = new_id(), "", 0
         with refused("RATIO_RANGE"):
-            await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, PATIENCE_SECONDS))
 
     async def test_settings_travel_whole(self, client):
         master = await client.create_master()
@@ -318,11 +321,13 @@ class TestSubscriptions:
             request_id=new_id(), subscription_id=subscription.subscription_id, settings={"max_lot_e8": -1}
         )
         with refused("FIELD_INVALID"):
-            await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, PATIENCE_SECONDS))
         request.settings.Clear()
         request.request_id = new_id()
         request.settings.SetInParent()
-        after = (await client.subscriptions.UpdateSubscription(request, **call_options(1, 5))).subscription
+        after = (
+            await client.subscriptions.UpdateSubscription(request, **call_options(1, PATIENCE_SECONDS))
+        ).subscription
         assert after.settings == subscriptions_pb2.CopySettings(leave_policy=subscriptions_pb2.LEAVE_POLICY_CLOSE)
 
     async def test_many_are_changed_together_or_not_at_all(self, client, house):
@@ -338,7 +343,7 @@ class TestSubscriptions:
             )
             for subscription, fields in changes:
                 request.changes.add(subscription_id=subscription, **fields)
-            return await client.subscriptions.BatchUpdateSubscriptions(request, **call_options(1, 5))
+            return await client.subscriptions.BatchUpdateSubscriptions(request, **call_options(1, PATIENCE_SECONDS))
 
         one, two = first.subscription_id, second.subscription_id
         answer = await change((one, {"percent_e8": 60 * E8}), (two, {"percent_e8": 40 * E8, "lot_e8": E8}))
@@ -354,7 +359,7 @@ class TestSubscriptions:
             with refused(reason):
                 await change(*changes)
         get = subscriptions_pb2.GetSubscriptionRequest(subscription_id=one)
-        found = (await client.subscriptions.GetSubscription(get, **call_options(1, 5))).subscription
+        found = (await client.subscriptions.GetSubscription(get, **call_options(1, PATIENCE_SECONDS))).subscription
         assert (found.active, found.percent_e8) == (True, 60 * E8)
 
     async def test_ended_subscriptions_are_listed_on_demand_and_stay_as_they_are(self, client):
@@ -363,7 +368,7 @@ class TestSubscriptions:
         request = subscriptions_pb2.EndSubscriptionRequest(
             request_id=new_id(), subscription_id=subscription.subscription_id
         )
-        options = call_options(1, 5)
+        options = call_options(1, PATIENCE_SECONDS)
         ended = (await client.subscriptions.EndSubscription(request, **options)).subscription
         assert (ended.state, ended.active) == (subscriptions_pb2.SUBSCRIPTION_STATE_ENDED, False)
         assert (await client.subscriptions.EndSubscription(request, **options)).subscription == ended
@@ -397,7 +402,7 @@ class TestAllocations:
         answer = await client.allocate(master.master_id)
         assert list(answer.children.volumes_e8) == [130_000_000, 250_000_000]
         assert list(answer.children.account_ids) == [101, 102]
-        allocation_id, options = answer.allocation.allocation_id, call_options(1, 5)
+        allocation_id, options = answer.allocation.allocation_id, call_options(1, PATIENCE_SECONDS)
         got = await client.allocations.GetAllocation(
             allocations_pb2.GetAllocationRequest(
                 allocation_id=allocation_id, include_children=True, first_child_index=1
@@ -449,7 +454,7 @@ class TestAllocations:
         request = allocations_pb2.PreviewTradeRequest(
             master_id=master.master_id, symbol="EURUSD", volume_e8=E8, include_children=True
         )
-        options = call_options(1, 5)
+        options = call_options(1, PATIENCE_SECONDS)
         answer = await client.allocations.PreviewTrade(request, **options)
         assert list(answer.children.volumes_e8) == [130_000_000, 250_000_000]
         assert (answer.allocation.allocation_id, answer.allocation.child_count) == (0, 2)
@@ -475,7 +480,7 @@ class TestAllocations:
         with refused("ZERO_BASE"):
             await client.allocate(master.master_id)
         listed = await client.allocations.ListAllocations(
-            allocations_pb2.ListAllocationsRequest(), **call_options(1, 5)
+            allocations_pb2.ListAllocationsRequest(), **call_options(1, PATIENCE_SECONDS)
         )
         assert not listed.allocations
 
@@ -488,7 +493,7 @@ class TestAllocations:
         answer = await client.allocate(master.master_id)
         explained = await client.allocations.ExplainAllocation(
             allocations_pb2.ExplainAllocationRequest(allocation_id=answer.allocation.allocation_id),
-            **call_options(1, 5),
+            **call_options(1, PATIENCE_SECONDS),
         )
         assert explained.agrees
         assert (explained.master_basis, explained.volume_step_e8) == (300, E8 // 10)
@@ -503,7 +508,7 @@ class TestAllocations:
         await house.deal(64, 1.0, position=900)
         (batch,) = await house.dispatch()
         await house.fill(batch, first_position=5_000)
-        options = call_options(1, 5)
+        options = call_options(1, PATIENCE_SECONDS)
         request = allocations_pb2.ListChildTradesRequest(master_id=master.master_id, only_open=True, page_size=1)
         page = await client.allocations.ListChildTrades(request, **options)
         (newest,) = page.child_trades

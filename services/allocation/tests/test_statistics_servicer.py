@@ -26,6 +26,7 @@ from apportion.errors import InvalidArgument, NotFound, PageTokenInvalid
 from apportion.money import E8
 from apportion.rpc import call_options, column
 from apportion.storage import transaction
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 MONTHS = (MonthlyReturn(2026, 1, 15),)
@@ -40,19 +41,19 @@ class Client:
 
     async def history(self, *, label=1, **fields) -> allocations_pb2.ListHistoryResponse:
         request = allocations_pb2.ListHistoryRequest(**fields)
-        return await self._allocations.ListHistory(request, **call_options(label, 5))
+        return await self._allocations.ListHistory(request, **call_options(label, PATIENCE_SECONDS))
 
     async def statistics(self, *, label=1, **fields) -> statistics_pb2.Statistics:
         request = statistics_pb2.GetStatisticsRequest(**fields)
-        return (await self._statistics.GetStatistics(request, **call_options(label, 5))).statistics
+        return (await self._statistics.GetStatistics(request, **call_options(label, PATIENCE_SECONDS))).statistics
 
     async def curve(self, *, label=1, **fields) -> statistics_pb2.GetEquityCurveResponse:
         request = statistics_pb2.GetEquityCurveRequest(**fields)
-        return await self._statistics.GetEquityCurve(request, **call_options(label, 5))
+        return await self._statistics.GetEquityCurve(request, **call_options(label, PATIENCE_SECONDS))
 
     async def leaderboard(self, *, label=1, **fields) -> statistics_pb2.ListLeaderboardResponse:
         request = statistics_pb2.ListLeaderboardRequest(**fields)
-        return await self._statistics.ListLeaderboard(request, **call_options(label, 5))
+        return await self._statistics.ListLeaderboard(request, **call_options(label, PATIENCE_SECONDS))
 
 
 @pytest.fixture

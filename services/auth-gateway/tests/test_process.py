@@ -22,7 +22,7 @@ from apportion.auth_gateway.operations.check_password import PasswordCheck
 from apportion.rpc import Server, Tls
 from apportion.runtime import SystemClock
 from apportion.storage import create_engine, transaction
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 
 PACKAGE = "apportion.auth_gateway.storage"
 LOGIN = 432450857
@@ -135,13 +135,13 @@ async def test_a_served_gateway_tells_no_secret(
         log = stack.enter_context((tmp_path / "log").open("wb"))
         process = await operator.start("run", stdout=log, stderr=log)
         try:
-            await eventually(lambda: (tmp_path / "ready.json").exists() or process.returncode is not None, 30)
+            await eventually(lambda: (tmp_path / "ready.json").exists() or process.returncode is not None)
             address = json.loads((tmp_path / "ready.json").read_text())["address"]
             secrets = await spill(f"http://{address}")
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
     everything = operator.printed + (tmp_path / "log").read_bytes() + await dump(postgres_url)
     assert b"call_refused" in everything
     for secret in (CANARY, *secrets):

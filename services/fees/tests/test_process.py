@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 
 SCHEMA = "apportion.fees.storage"
 
@@ -25,10 +25,10 @@ async def test_the_service_runs_and_ends_cleanly(make_database, redis_url, tmp_p
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "apportion.fees", "run", env=environment)
     try:
-        await eventually(ready.exists, timeout_seconds=20)
+        await eventually(ready.exists)
         assert json.loads(ready.read_text())["address"].startswith("127.0.0.1:")
     finally:
         process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await process.wait() == 0
     assert not ready.exists()

@@ -24,7 +24,7 @@ from apportion.errors import NotFound
 from apportion.events import Redis, publish_weather, stream_key
 from apportion.events.weather import accounts_key
 from apportion.rpc import call_options, caller, open_channel, to_timestamp
-from apportion.testing.polling import eventually
+from apportion.testing.polling import PATIENCE_SECONDS, eventually
 from apportion.testing.servers import serving
 
 
@@ -143,17 +143,19 @@ class Process:
         request = limits_pb2.SetDailyLimitRequest(
             request_id=str(uuid.uuid4()), master_id=3, limit_percent_e8=10 * PERCENT
         )
-        await self.limits.SetDailyLimit(request, **call_options(LABEL, 5))
+        await self.limits.SetDailyLimit(request, **call_options(LABEL, PATIENCE_SECONDS))
 
     async def limit(self) -> limits_pb2.DailyLimit:
         request = limits_pb2.GetDailyLimitRequest(master_id=3)
-        return (await self.limits.GetDailyLimit(request, **call_options(LABEL, 5))).daily_limit
+        return (await self.limits.GetDailyLimit(request, **call_options(LABEL, PATIENCE_SECONDS))).daily_limit
 
     async def state(self) -> int:
         return (await self.limit()).state
 
     async def trip(self) -> trips_pb2.Trip:
-        return (await self.trips.GetTrip(trips_pb2.GetTripRequest(trip_id=1), **call_options(LABEL, 5))).trip
+        return (
+            await self.trips.GetTrip(trips_pb2.GetTripRequest(trip_id=1), **call_options(LABEL, PATIENCE_SECONDS))
+        ).trip
 
 
 @asynccontextmanager
@@ -161,7 +163,7 @@ async def started(environment, ready) -> AsyncIterator[Process]:
     ready.unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "apportion.risk", "run", env=environment)
     try:
-        await eventually(ready.exists, timeout_seconds=30)
+        await eventually(ready.exists)
         address = json.loads(ready.read_text())["address"]
         channel = open_channel(address, tls=None, service="risk")
         yield Process(process, channel)
@@ -213,17 +215,17 @@ async def test_a_killed_process_carries_its_trip_on(make_database, redis_url, tm
             async def armed() -> bool:
                 return (await first.limit()).state == 2
 
-            await eventually(armed, timeout_seconds=20)
+            await eventually(armed)
             await publish(redis, others, 20, 6_000, 6_000)
             await others.tell_withdrawal(redis, 4_000)
 
             async def withdrawn() -> bool:
                 return (await first.limit()).day_flow_minor == -4_000
 
-            await eventually(withdrawn, timeout_seconds=40)
+            await eventually(withdrawn)
             assert (await first.limit()).state == 2
             await publish(redis, others, 21, 5_300, 6_000)
-            await eventually(lambda: others.closings, timeout_seconds=20)
+            await eventually(lambda: others.closings)
             first.process.kill()
             await first.process.wait()
         others.may_be_flat = True
@@ -232,13 +234,13 @@ async def test_a_killed_process_carries_its_trip_on(make_database, redis_url, tm
             async def closed() -> bool:
                 return (await second.trip()).state == 3
 
-            await eventually(closed, timeout_seconds=40)
+            await eventually(closed)
             trip = await second.trip()
             assert (trip.signal_equity_minor, trip.equity_minor, trip.day_flow_minor) == (5_400, 5_300, -4_000)
             assert trip.achieved_equity_minor == 5_300
-            await eventually(lambda: _length(redis), timeout_seconds=20)
+            await eventually(lambda: _length(redis))
             second.process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await second.process.wait() == 0
         assert not ready.exists()
     assert list(others.closings.values()) == [500]
@@ -268,16 +270,16 @@ async def test_a_limit_trips_while_redis_is_away(make_database, tmp_path):
             async def is_closed() -> bool:
                 return await process.state() == 5
 
-            await eventually(is_armed, timeout_seconds=20)
+            await eventually(is_armed)
             assert (await process.limit()).last_equity_minor == 10_000
             others.states = states_of(10, 9_500, 10_000)
 
             async def is_seen() -> bool:
                 return (await process.limit()).last_equity_minor == 9_500
 
-            await eventually(is_seen, timeout_seconds=20)
+            await eventually(is_seen)
             others.states = states_of(20, 8_900, 10_000)
-            await eventually(is_closed, timeout_seconds=20)
+            await eventually(is_closed)
             trip = await process.trip()
             assert (trip.equity_minor, trip.achieved_equity_minor) == (8_900, 8_900)
             assert trip.snapshot_source == trips_pb2.SNAPSHOT_SOURCE_ASKED

@@ -36,6 +36,7 @@ from apportion.risk.peers import PEERS
 from apportion.risk.servicers.limits import LimitsServicer
 from apportion.risk.servicers.trips import TripsServicer
 from apportion.rpc import call_options
+from apportion.testing.polling import PATIENCE_SECONDS
 from apportion.testing.servers import running_server
 
 
@@ -43,7 +44,7 @@ class Client:
     def __init__(self, channel, label: int) -> None:
         self.limits = limits_pb2_grpc.LimitsServiceStub(channel)
         self.trips = trips_pb2_grpc.TripsServiceStub(channel)
-        self.options = call_options(label, 5)
+        self.options = call_options(label, PATIENCE_SECONDS)
 
     async def set_limit(self, percent_e8=10 * PERCENT, master_id=3, request_id="", **fields) -> limits_pb2.DailyLimit:
         request = limits_pb2.SetDailyLimitRequest(

@@ -43,6 +43,7 @@ from apportion.risk.workers.shards import shard_keeper
 from apportion.risk.workers.watcher import Watcher
 from apportion.rpc import to_timestamp
 from apportion.runtime import SystemClock
+from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
 
@@ -193,7 +194,7 @@ async def test_a_day_whose_beginning_failed_begins_again(engine, redis):
         await break_limit(engine, server)
         await eventually(lambda: sleeps(engine))
         with capture_logs() as logged:
-            async with engine.connect() as blocker:
+            async with transaction(engine) as blocker:
                 await blocker.execute(text("SELECT FROM trips FOR UPDATE"))
                 server.time_ms = (DAY + 1) * DAY_MS
                 await server.publish(8_900)
@@ -240,7 +241,7 @@ async def test_another_worker_takes_over_a_trip(engine, redis):
     assert (await trip_of(engine)).last_error in ("", "the server does not answer")
     del server.closing
     async with worker(engine, redis, server, masters, "two"):
-        await eventually(lambda: state_is(engine, LimitState.CLOSED), timeout_seconds=10)
+        await eventually(lambda: state_is(engine, LimitState.CLOSED))
     assert await rows_of(engine, "SELECT count(*) FROM trips") == [(1,)]
 
 

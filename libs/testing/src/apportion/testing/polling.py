@@ -7,9 +7,13 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 POLL_SECONDS = 0.01
+PATIENCE_SECONDS = 60.0
+"""For what comes true in a moment on a quiet machine: only a failing test waits so long."""
 
 
-async def eventually(condition: Callable[[], object | Awaitable[object]], timeout_seconds: float = 5.0) -> object:
+async def eventually(
+    condition: Callable[[], object | Awaitable[object]], timeout_seconds: float = PATIENCE_SECONDS
+) -> object:
     """The first true result of `condition`, plain or awaitable. Raises AssertionError when none came in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout_seconds
