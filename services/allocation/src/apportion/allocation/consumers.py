@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation
 from apportion.allocation.domain.child_orders import ChildOrders, child_orders
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.apply_child_deals import apply_child_deals
 from apportion.allocation.operations.apply_net_deals import apply_net_deals
@@ -79,7 +80,7 @@ class Decider:
 
     async def _book_followers(
         self, tx: AsyncConnection, event: ReceivedEvent, deals: ObservedDeals, masters: Iterable[int]
-    ) -> Sequence[tuple[int, int, int]]:
+    ) -> Sequence[PositionKey]:
         """The deals of the accounts that are no masters'. Returns what `apply_net_deals` does."""
         account_ids = np.setdiff1d(deals.account_ids, list(masters)).tolist()
         if not account_ids:
@@ -121,9 +122,7 @@ class Decider:
             tx.engine,
         )
 
-    def _after_commit(
-        self, followed: Followed, engine: AsyncEngine, late: Sequence[tuple[int, int, int]] = ()
-    ) -> AfterCommit:
+    def _after_commit(self, followed: Followed, engine: AsyncEngine, late: Sequence[PositionKey] = ()) -> AfterCommit:
         """Remembers what was decided with, and sends it; then closes what was filled too late."""
 
         async def hook() -> None:

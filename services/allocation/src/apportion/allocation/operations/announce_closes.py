@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.closed_parts import ClosedPart
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.operations.event_payloads import CHILDREN, CLOSED, closed
 from apportion.allocation.storage.masters import load_masters
@@ -26,19 +26,19 @@ COLUMNS = {
     "prices_e8": "price_e8",
     "server_times_ms": "server_time_ms",
 }
-"""Of the event, by what the records of `match_deals` call them."""
+"""Of the event, by the fields of a part."""
 
 
 async def announce_closes(
-    tx: AsyncConnection, label: int, cause_id: UUID, deals: Sequence[Any], *, now: datetime
+    tx: AsyncConnection, label: int, cause_id: UUID, parts: Sequence[ClosedPart], *, now: datetime
 ) -> None:
-    """ChildTradesClosed for each master and symbol; `deals` are records of `match_deals`."""
-    masters = await load_masters(tx, label, {deal["master_id"] for deal in deals}) if deals else {}
+    """ChildTradesClosed for each master and symbol."""
+    masters = await load_masters(tx, label, {part.master_id for part in parts}) if parts else {}
     # Aggregates are locked in the order of their ids, which are texts.
-    ordered = sorted(deals, key=lambda deal: (str(deal["master_id"]), deal["symbol"]))
-    for (master_id, symbol), group in groupby(ordered, key=lambda deal: (deal["master_id"], deal["symbol"])):
-        rows = list(group)
-        columns = {name: [row[field] for row in rows] for name, field in COLUMNS.items()}
+    ordered = sorted(parts, key=lambda part: (str(part.master_id), part.symbol))
+    for (master_id, symbol), group in groupby(ordered, key=lambda part: (part.master_id, part.symbol)):
+        fields = dict(zip(ClosedPart._fields, zip(*group, strict=True), strict=True))
+        columns = {name: fields[field] for name, field in COLUMNS.items()}
         await announce_columns(tx, masters[master_id], cause_id, symbol, columns, now=now)
 
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -14,7 +13,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_trades import ChildTradeState, child_trade_ids, opening_ids_of
+from apportion.allocation.domain.closed_parts import ClosedPart
 from apportion.allocation.domain.netting import NOBODY, NetBook, NetChild, NetDeal
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.operations.announce_closes import announce_closes
 from apportion.allocation.operations.follow_master_deals import Observation
 from apportion.allocation.operations.project_children import project_allocation
@@ -41,12 +42,12 @@ async def apply_net_deals(
     observed: Observation,
     *,
     now: datetime,
-) -> list[tuple[int, int, int]]:
+) -> list[PositionKey]:
     """Each deal is booked once, in ticket order, and what it closed of children is announced once.
 
     `begin_times`: since when each account follows anybody. Earlier deals of its owner are not in the books.
-    Returns (label, master, position ticket) where a child was filled after its master had closed, or a close did too
-    much: it is to be closed when this is committed.
+    Returns the master positions with something to close once this is committed: a child was filled after its master
+    had closed, or a close did too much.
     """
     opening_ids = opening_ids_of(np.array([deal.child_trade_id for deal in deals if deal.opens], dtype=np.int64))
     for allocation_id in np.unique(opening_ids).tolist():
@@ -111,21 +112,21 @@ def _log_excess(booked: Sequence[Booked]) -> None:
             )
 
 
-def _closed(rows: Sequence[NetRow], booked: Sequence[Booked]) -> list[dict[str, Any]]:
-    """As `announce_closes` takes them. A detached child is its investor's own; for what was too much nobody pays."""
+def _closed(rows: Sequence[NetRow], booked: Sequence[Booked]) -> list[ClosedPart]:
+    """To be announced. A detached child is its investor's own; for what was too much nobody pays."""
     row_of = {row.child_trade_id: row for row in rows if row.state != ChildTradeState.DETACHED and not row.is_excess}
     return [
-        {
-            "master_id": row_of[each.part.child_trade_id].master_id,
-            "subscription_id": row_of[each.part.child_trade_id].subscription_id,
-            "symbol": each.deal.symbol,
-            "child_trade_id": each.part.child_trade_id,
-            "account_id": each.deal.account_id,
-            "deal_ticket": each.deal.deal_ticket,
-            "volume_e8": abs(each.part.volume_e8),
-            "price_e8": each.deal.price_e8,
-            "server_time_ms": each.deal.server_time_ms,
-        }
+        ClosedPart(
+            master_id=child.master_id,
+            symbol=each.deal.symbol,
+            child_trade_id=child.child_trade_id,
+            subscription_id=child.subscription_id,
+            account_id=each.deal.account_id,
+            deal_ticket=each.deal.deal_ticket,
+            volume_e8=abs(each.part.volume_e8),
+            price_e8=each.deal.price_e8,
+            server_time_ms=each.deal.server_time_ms,
+        )
         for each in booked
-        if each.closes and each.part.child_trade_id in row_of
+        if each.closes and (child := row_of.get(each.part.child_trade_id)) is not None
     ]

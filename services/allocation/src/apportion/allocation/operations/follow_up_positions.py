@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.operations.decide_close_trade import follow_up_closes
 from apportion.allocation.storage.child_trades import list_excess_positions
 from apportion.allocation.storage.masters import load_master
@@ -28,10 +29,8 @@ async def follow_up_positions(engine: AsyncEngine, *, now: datetime) -> list[All
     return await close_excess(engine, positions, now=now)
 
 
-async def close_excess(
-    engine: AsyncEngine, positions: Sequence[tuple[int, int, int]], *, now: datetime
-) -> list[Allocation]:
-    """The same for the children of these positions only: (label, master, position ticket)."""
+async def close_excess(engine: AsyncEngine, positions: Sequence[PositionKey], *, now: datetime) -> list[Allocation]:
+    """The same for the children of these positions only."""
     allocations: list[Allocation] = []
     for label, master_id, position_ticket in positions:
         async with transaction(engine) as tx:

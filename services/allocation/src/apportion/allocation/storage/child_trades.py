@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.child_trades import NO_TICKET, ChildTradeState
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.domain.retries import RETRYABLE
 from apportion.allocation.storage.copy_settings import load_settings
 from apportion.allocation.storage.packing import from_aggregate
@@ -50,12 +51,12 @@ FOLLOWING = text(
     ) AS ordered
     """
 )
-# Filled after, or in spite of, a close of the master; nothing is on its way to close it.
 # Gone on the server, confirmed: there is nothing to close; its closing deal will book it, or somebody by hand.
 GONE = f"""
     EXISTS (SELECT FROM deviations AS d
             WHERE {OF_CHILD} AND d.server_volume_e8 = 0 AND d.confirmed)
 """
+# Filled after, or in spite of, a close of the master; nothing is on its way to close it.
 EXCESS = text(
     f"""
     SELECT string_agg(int8send(child_trade_id), '') AS child_trade_ids,
@@ -140,8 +141,6 @@ ROUTES = """
            string_agg(int8send(copy_settings_id), '' ORDER BY ordinal) AS settings_ids
     FROM routed, names GROUP BY symbols
 """
-
-
 ROUTE_COLUMNS = ("subscription_ids", "account_ids", "logins", "symbol_rows", "directions", "settings_ids")
 
 
@@ -204,10 +203,9 @@ async def load_excess(tx: AsyncConnection, master_id: int, position_ticket: int)
     return await _load_children(tx, EXCESS, master_id, position_ticket)
 
 
-async def list_excess_positions(tx: AsyncConnection, *, limit: int) -> list[tuple[int, int, int]]:
-    """(label, master, position) where children have more open than they should."""
-    rows = await tx.execute(EXCESS_POSITIONS, {"limit": limit})
-    return [(row.label, row.master_id, row.master_position_ticket) for row in rows]
+async def list_excess_positions(tx: AsyncConnection, *, limit: int) -> list[PositionKey]:
+    """Master positions where children have more open than they should."""
+    return [PositionKey(*row) for row in await tx.execute(EXCESS_POSITIONS, {"limit": limit})]
 
 
 async def load_routes(tx: AsyncConnection, child_trade_ids: Int64Array) -> ChildRoutes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.closed_parts import ClosedPart
 from apportion.money import Int64Array
 from apportion.storage import PARTITIONS, fetch_arrays
 
@@ -44,7 +44,7 @@ LOCK = """
       AND c.position_ticket <> 0 AND c.label = $1
     ORDER BY c.child_trade_id FOR UPDATE
 """
-MATCH = """
+MATCH = f"""
     WITH matched AS (
         UPDATE closing_deals AS d SET child_trade_id = c.child_trade_id
         FROM child_trades AS c
@@ -65,7 +65,8 @@ MATCH = """
             state = CASE WHEN c.open_volume_e8 <= s.closed_e8 THEN 7 ELSE c.state END
         FROM sums AS s WHERE c.child_trade_id = s.child_trade_id
     )
-    SELECT * FROM matched WHERE state <> 8 ORDER BY master_id, symbol, child_trade_id, deal_ticket
+    SELECT {", ".join(ClosedPart._fields)} FROM matched WHERE state <> 8
+    ORDER BY master_id, symbol, child_trade_id, deal_ticket
 """
 
 
@@ -107,14 +108,15 @@ async def keep_deals(tx: AsyncConnection, label: int, deals: ClosingDeals) -> li
     return [(row["account_id"], row["position_ticket"]) for row in rows]
 
 
-async def match_deals(tx: AsyncConnection, label: int, positions: Sequence[tuple[int, int]]) -> list[Any]:
+async def match_deals(tx: AsyncConnection, label: int, positions: Sequence[tuple[int, int]]) -> list[ClosedPart]:
     """Books the waiting deals of these (account, position ticket) on their children, each once.
 
-    Returns a record for each deal: the deal's columns, child_trade_id, subscription_id, master_id and symbol, grouped
-    by master and symbol. Deals on detached children are booked and not returned: they are their investor's own.
+    Returns what they closed, grouped by master and symbol. Deals on detached children are booked and not returned: they
+    are their investor's own.
     """
     if not positions:
         return []
     account_ids, position_tickets = zip(*positions, strict=True)
     await fetch_arrays(tx, LOCK, label, account_ids, position_tickets)
-    return await fetch_arrays(tx, MATCH, label, account_ids, position_tickets)
+    rows = await fetch_arrays(tx, MATCH, label, account_ids, position_tickets)
+    return [ClosedPart._make(row.values()) for row in rows]

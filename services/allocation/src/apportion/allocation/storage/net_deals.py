@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.netting import NOBODY, NetDeal, Part
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.storage.child_trades import OrderResults, apply_open_results
 from apportion.storage import fetch_arrays
 
@@ -158,11 +159,10 @@ async def load_nobodys_e8(tx: AsyncConnection, account_ids: Sequence[int]) -> di
     }
 
 
-async def list_late(tx: AsyncConnection, booked: Sequence[Booked]) -> list[tuple[int, int, int]]:
-    """(label, master, position ticket) where a fill, or a close, left more open than is wanted by now."""
+async def list_late(tx: AsyncConnection, booked: Sequence[Booked]) -> list[PositionKey]:
+    """Master positions where a fill, or a close, left more open than is wanted by now."""
     opened = [each.part.child_trade_id for each in booked if each.is_fill or each.is_excess]
-    rows = await fetch_arrays(tx, LATE, opened)
-    return [(row["label"], row["master_id"], row["master_position_ticket"]) for row in rows]
+    return [PositionKey(*row.values()) for row in await fetch_arrays(tx, LATE, opened)]
 
 
 async def save_net_deals(

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.storage.child_stops import OrderedStops
 from apportion.money import Int64Array
 from apportion.storage import fetch_arrays
@@ -55,9 +56,9 @@ async def wait_for_stops(
     await fetch_arrays(tx, WAIT, label, *columns, decide_time, retry_time, limit_seconds, most)
 
 
-async def list_due_stops(tx: AsyncConnection, now: datetime, *, limit: int) -> list[tuple[int, int, int]]:
-    """(label, master, position) of which children are to get their stops again now."""
-    return [tuple(row.values()) for row in await fetch_arrays(tx, DUE, now, limit)]
+async def list_due_stops(tx: AsyncConnection, now: datetime, *, limit: int) -> list[PositionKey]:
+    """Master positions whose children are to get their stops again now."""
+    return [PositionKey(*row.values()) for row in await fetch_arrays(tx, DUE, now, limit)]
 
 
 async def take_due_stops(tx: AsyncConnection, master_id: int, position_ticket: int, now: datetime) -> Int64Array:
