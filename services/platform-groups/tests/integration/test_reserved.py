@@ -84,7 +84,8 @@ async def test_a_closing_is_accepted_while_lists_wait_for_the_database(start, si
         async def all_read_connections_wait() -> bool:
             return await waiting_count() == READ_CONNECTIONS
 
-        async with platform.engine.connect() as blocker:
+        async with transaction(platform.engine) as blocker:
+            await blocker.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             await blocker.execute(text("LOCK TABLE transfers IN ACCESS EXCLUSIVE MODE"))
             listing = transfers_pb2.ListTransfersRequest(account_id=account.account_id)
             calls = [

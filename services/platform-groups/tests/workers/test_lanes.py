@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from platform_world import (
@@ -22,7 +22,7 @@ from platform_world import (
     store,
 )
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import VersionConflict
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
@@ -49,7 +49,7 @@ class Server:
     def __init__(self, engine: AsyncEngine, table: str) -> None:
         self._engine = engine
         self._table = table
-        self._blocker: AsyncConnection | None = None
+        self._blocker = AsyncExitStack()
         self.request_count = 0
         self.collect_count = 0
         self.outstanding: list[SentOrder] = []
@@ -79,13 +79,12 @@ class Server:
     async def _is_first(self) -> bool:
         self.request_count += 1
         if self.request_count == 1:
-            self._blocker = await self._engine.connect()
-            await self._blocker.execute(text(f"SELECT FROM {self._table} FOR UPDATE"))
+            tx = await self._blocker.enter_async_context(transaction(self._engine))
+            await tx.execute(text(f"SELECT FROM {self._table} FOR UPDATE"))
         return self.request_count == 1
 
     async def unblock(self) -> None:
-        assert self._blocker is not None
-        await self._blocker.close()
+        await self._blocker.aclose()
 
 
 async def held_shard(engine: AsyncEngine) -> HeldShards:

@@ -17,9 +17,12 @@ class PlatformGroup:
     platform_group_id: int
     label: int
     trading_server_id: int
+    server_name: str
+    """Of its trading server."""
     name: str
     server_group: str
     currency_code: str
+    currency_digits: int
     margin_mode: MarginMode
     default_leverage: int
     account_capacity: int

@@ -17,6 +17,8 @@ async def await_initial_balance(
     engine: AsyncEngine, clock: Clock, account: Account, *, patience_seconds: float
 ) -> None:
     """Returns when the first balance of a new account is booked, or when patience ends: it is booked later then."""
+    if not account.initial_balance_minor:
+        return
     async with transaction(engine) as tx:
         transfer_id = await find_by_source(tx, account.label, f"{INITIAL_SOURCE}/{account.account_id}")
     if transfer_id is not None:

@@ -13,7 +13,7 @@ from apportion.platform_groups.domain.transfers import check_amount
 from apportion.platform_groups.operations.open_on_server import open_on_server
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
 from apportion.platform_groups.storage.accounts import insert_account, load_account
-from apportion.platform_groups.storage.platform_groups import count_accounts, currency_digits_of, load_group
+from apportion.platform_groups.storage.platform_groups import count_accounts, load_group
 from apportion.platform_groups.storage.trading_servers import load_server
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
@@ -55,24 +55,14 @@ async def create_account(
         group = await _group_with_room(tx, key.label, account.platform_group_id)
         leverage = account.leverage or group.default_leverage
         check_leverage(leverage)
-        digits = await currency_digits_of(tx, group.platform_group_id)
         if account.initial_balance_minor:
-            check_amount(account.initial_balance_minor, digits)
+            check_amount(account.initial_balance_minor, group.currency_digits)
         wallet = await load_account(tx, key.label, account.wallet_account_id) if account.wallet_account_id else None
         check_wallet(account.kind, wallet)
-        server = await load_server(tx, key.label, group.trading_server_id)
-        account_id = await insert_account(
-            tx,
-            key.label,
-            account,
-            group,
-            currency_digits=digits,
-            leverage=leverage,
-            request_id=key.request_id,
-            now=now,
+        intent = await insert_account(
+            tx, key.label, account, group, leverage=leverage, request_id=key.request_id, now=now
         )
-        await store_answer(tx, key, AccountRef(account_id))
-        intent = await load_account(tx, key.label, account_id)
+        await store_answer(tx, key, AccountRef(intent.account_id))
     main, investor = new_password(), new_password()
     opened = await open_on_server(
         engine,
@@ -85,8 +75,8 @@ async def create_account(
         permit=lambda: clock.monotonic() < end,
     )
     if opened.state is not AccountState.OPEN:
-        return CreatedAccount(opened, server.name)
-    return CreatedAccount(opened, server.name, main, investor)
+        return CreatedAccount(opened, group.server_name)
+    return CreatedAccount(opened, group.server_name, main, investor)
 
 
 async def _group_with_room(tx: AsyncConnection, label: int, platform_group_id: int) -> PlatformGroup:

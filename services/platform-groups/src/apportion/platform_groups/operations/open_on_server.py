@@ -58,9 +58,11 @@ async def open_on_server(
 async def record_login(engine: AsyncEngine, intent: Account, login: int, *, now: datetime) -> Account:
     """The server has the account: OPEN, and its first balance on the way."""
     async with transaction(engine) as tx:
-        if await save_opened(tx, intent.account_id, login):
-            await deposit_initial_balance(tx, intent, now=now)
-        return await load_account(tx, intent.label, intent.account_id)
+        opened = await save_opened(tx, intent.account_id, login)
+        if opened is None:
+            return await load_account(tx, intent.label, intent.account_id)
+        await deposit_initial_balance(tx, opened, now=now)
+        return opened
 
 
 async def record_failure(engine: AsyncEngine, intent: Account, reason: str) -> Account:

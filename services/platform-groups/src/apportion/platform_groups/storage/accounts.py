@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Row, bindparam, text
+from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
@@ -16,10 +16,24 @@ from apportion.platform_groups.domain.platform_groups import PlatformGroup
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
 from apportion.platform_groups.errors import LoginAmbiguous
+from apportion.storage import fetch_arrays
 
 COLUMNS = """account_id, label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
     COALESCE(login, 0) AS login, currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id,
     initial_balance_minor, request_id, failure_reason, create_time"""
+
+INSERT = f"""
+    WITH new AS (SELECT nextval(pg_get_serial_sequence('accounts', 'account_id')) AS account_id)
+    INSERT INTO accounts (account_id, label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
+        currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id, initial_balance_minor,
+        request_id, attempt_time, create_time)
+    SELECT account_id, $1::bigint, $2::bigint, $3::bigint, $4::smallint, 1, 1, 1, $5::text, $6::smallint, $7::smallint,
+        $8::integer, $9::text, CASE WHEN $4 = 1 THEN account_id ELSE $10::bigint END, $11::bigint, $12::uuid,
+        $13::timestamptz, $13
+    FROM new RETURNING {COLUMNS}
+"""
+
+SAVE_OPENED = f"UPDATE accounts SET state = 2, login = $2 WHERE account_id = $1 AND state = 1 RETURNING {COLUMNS}"
 
 WRITE_UNTIL = {AccountAccess.FULL: "full_write_until", AccountAccess.READ_ONLY: "read_only_write_until"}
 """Until when a write of an access whose answer is missing may still come in."""
@@ -42,59 +56,45 @@ async def insert_account(
     account: NewAccount,
     group: PlatformGroup,
     *,
-    currency_digits: int,
     leverage: int,
     request_id: str,
     now: datetime,
-) -> int:
-    """A row in state CREATING; returns its id. A wallet becomes its own wallet."""
-    query = text(
-        """
-        INSERT INTO accounts (label, platform_group_id, trading_server_id, kind, state, access, wanted_access,
-            currency_code, currency_digits, margin_mode, leverage, holder_name, wallet_account_id,
-            initial_balance_minor, request_id, attempt_time, create_time)
-        VALUES (:label, :group_id, :server_id, :kind, 1, 1, 1, :currency_code, :currency_digits, :margin_mode,
-            :leverage, :holder_name, :wallet_account_id, :initial_balance_minor,
-            CAST(:request_id AS uuid), :now, :now)
-        RETURNING account_id
-        """
+) -> Account:
+    """The account in state CREATING. A wallet is its own wallet."""
+    (row,) = await fetch_arrays(
+        tx,
+        INSERT,
+        label,
+        group.platform_group_id,
+        group.trading_server_id,
+        int(account.kind),
+        group.currency_code,
+        group.currency_digits,
+        int(group.margin_mode),
+        leverage,
+        account.holder_name,
+        account.wallet_account_id,
+        account.initial_balance_minor,
+        request_id,
+        now,
     )
-    values = {
-        "label": label,
-        "group_id": account.platform_group_id,
-        "server_id": group.trading_server_id,
-        "kind": int(account.kind),
-        "currency_code": group.currency_code,
-        "currency_digits": currency_digits,
-        "margin_mode": int(group.margin_mode),
-        "leverage": leverage,
-        "holder_name": account.holder_name,
-        "wallet_account_id": account.wallet_account_id,
-        "initial_balance_minor": account.initial_balance_minor,
-        "request_id": request_id,
-        "now": now,
-    }
-    account_id = int((await tx.execute(query, values)).scalar_one())
-    if account.kind is AccountKind.WALLET:
-        own = text("UPDATE accounts SET wallet_account_id = account_id WHERE account_id = :id")
-        await tx.execute(own, {"id": account_id})
-    return account_id
+    return _account(row)
 
 
 async def load_account(tx: AsyncConnection, label: int, account_id: int, *, for_update: bool = False) -> Account:
     """Raises NotFound."""
     lock = "FOR UPDATE" if for_update else ""
-    query = text(f"SELECT {COLUMNS} FROM accounts WHERE label = :label AND account_id = :id {lock}")
-    row = (await tx.execute(query, {"label": label, "id": account_id})).one_or_none()
-    if row is None:
+    query = f"SELECT {COLUMNS} FROM accounts WHERE label = $1 AND account_id = $2 {lock}"
+    rows = await fetch_arrays(tx, query, label, account_id)
+    if not rows:
         raise NotFound("account", account_id)
-    return _account(row)
+    return _account(rows[0])
 
 
 async def load_account_by_login(tx: AsyncConnection, label: int, login: int) -> Account:
     """Raises NotFound, LoginAmbiguous."""
-    query = text(f"SELECT {COLUMNS} FROM accounts WHERE label = :label AND login = :login ORDER BY account_id LIMIT 2")
-    rows = (await tx.execute(query, {"label": label, "login": login})).all()
+    query = f"SELECT {COLUMNS} FROM accounts WHERE label = $1 AND login = $2 ORDER BY account_id LIMIT 2"
+    rows = await fetch_arrays(tx, query, label, login)
     if not rows:
         raise NotFound("account with login", login)
     if len(rows) > 1:
@@ -114,22 +114,18 @@ async def load_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[i
 
 async def find_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Account]:
     """Those of the label, by id."""
-    query = text(f"SELECT {COLUMNS} FROM accounts WHERE label = :label AND account_id = ANY(CAST(:ids AS bigint[]))")
-    wanted = {"label": label, "ids": sorted(set(account_ids))}
-    return {row.account_id: _account(row) for row in await tx.execute(query, wanted)}
+    query = f"SELECT {COLUMNS} FROM accounts WHERE label = $1 AND account_id = ANY($2::bigint[])"
+    return {row["account_id"]: _account(row) for row in await fetch_arrays(tx, query, label, sorted(set(account_ids)))}
 
 
 async def list_accounts(
     tx: AsyncConnection, label: int, kind: int, wallet_account_id: int, after_id: int, limit: int
 ) -> list[Account]:
     """`kind` and `wallet_account_id` 0: all."""
-    query = text(
-        f"""SELECT {COLUMNS} FROM accounts
-        WHERE label = :label AND (:kind = 0 OR kind = :kind) AND (:wallet = 0 OR wallet_account_id = :wallet)
-          AND account_id > :after_id ORDER BY account_id LIMIT :limit"""
-    )
-    values = {"label": label, "kind": kind, "wallet": wallet_account_id, "after_id": after_id, "limit": limit}
-    return [_account(row) for row in await tx.execute(query, values)]
+    query = f"""SELECT {COLUMNS} FROM accounts
+        WHERE label = $1 AND ($2::smallint = 0 OR kind = $2) AND ($3::bigint = 0 OR wallet_account_id = $3)
+          AND account_id > $4 ORDER BY account_id LIMIT $5"""
+    return [_account(row) for row in await fetch_arrays(tx, query, label, kind, wallet_account_id, after_id, limit)]
 
 
 async def list_known_logins(tx: AsyncConnection, trading_server_id: int) -> list[KnownLogin]:
@@ -147,26 +143,21 @@ async def list_creating(
     tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], attempted_before: datetime
 ) -> list[Account]:
     """Accounts whose creation nobody works on any more."""
-    query = text(
-        f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND state = 1
-        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[])) AND attempt_time < :before
-        ORDER BY account_id LIMIT 100"""
-    )
-    values = {"id": trading_server_id, "shards": list(shards), "before": attempted_before}
-    return [_account(row) for row in await tx.execute(query, values)]
+    query = f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = $1 AND state = 1
+        AND account_id % {SHARD_COUNT} = ANY($2::bigint[]) AND attempt_time < $3 ORDER BY account_id LIMIT 100"""
+    rows = await fetch_arrays(tx, query, trading_server_id, list(shards), attempted_before)
+    return [_account(row) for row in rows]
 
 
 async def list_access_pending(
     tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], *, except_ids: Sequence[int], limit: int
 ) -> list[Account]:
     """Accounts for which the server was not seen to have the access since it was last asked for."""
-    query = text(
-        f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = :id AND NOT access_settled AND state = 2
-        AND account_id % {SHARD_COUNT} = ANY(CAST(:shards AS bigint[]))
-        AND account_id <> ALL(CAST(:except_ids AS bigint[])) ORDER BY account_id LIMIT :limit"""
-    )
-    values = {"id": trading_server_id, "shards": list(shards), "except_ids": list(except_ids), "limit": limit}
-    return [_account(row) for row in await tx.execute(query, values)]
+    query = f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = $1 AND NOT access_settled AND state = 2
+        AND account_id % {SHARD_COUNT} = ANY($2::bigint[]) AND account_id <> ALL($3::bigint[])
+        ORDER BY account_id LIMIT $4"""
+    rows = await fetch_arrays(tx, query, trading_server_id, list(shards), list(except_ids), limit)
+    return [_account(row) for row in rows]
 
 
 async def is_access_settled(tx: AsyncConnection, account_id: int) -> bool:
@@ -184,17 +175,16 @@ async def list_read_only(tx: AsyncConnection, account_ids: Sequence[int]) -> set
     return set((await tx.execute(query, {"ids": list(account_ids)})).scalars())
 
 
-async def save_opened(tx: AsyncConnection, account_id: int, login: int) -> bool:
-    """CREATING → OPEN; False when it was not CREATING any more."""
-    query = text("UPDATE accounts SET state = 2, login = :login WHERE account_id = :id AND state = 1")
-    result = await tx.execute(query, {"id": account_id, "login": login})
-    return result.rowcount == 1
+async def save_opened(tx: AsyncConnection, account_id: int, login: int) -> Account | None:
+    """CREATING → OPEN; None when it was not CREATING any more."""
+    rows = await fetch_arrays(tx, SAVE_OPENED, account_id, login)
+    return _account(rows[0]) if rows else None
 
 
-async def save_failed(tx: AsyncConnection, account_id: int, reason: str) -> bool:
-    """CREATING → FAILED; False when it was not CREATING any more."""
+async def save_failed(tx: AsyncConnection, account_id: int, reason: str) -> None:
+    """CREATING → FAILED; nothing when it was not CREATING any more."""
     query = text("UPDATE accounts SET state = 4, failure_reason = :reason WHERE account_id = :id AND state = 1")
-    return (await tx.execute(query, {"id": account_id, "reason": reason})).rowcount == 1
+    await tx.execute(query, {"id": account_id, "reason": reason})
 
 
 async def save_absent(tx: AsyncConnection, account_id: int, now: datetime) -> int:
@@ -306,25 +296,25 @@ async def confirm_password_reset(tx: AsyncConnection, account_id: int, request_i
     await tx.execute(query, {"id": account_id, "request_id": request_id})
 
 
-def _account(row: Row[Any]) -> Account:
+def _account(row: Any) -> Account:
     return Account(
-        account_id=row.account_id,
-        label=row.label,
-        platform_group_id=row.platform_group_id,
-        trading_server_id=row.trading_server_id,
-        kind=AccountKind(row.kind),
-        state=AccountState(row.state),
-        access=AccountAccess(row.access),
-        wanted_access=AccountAccess(row.wanted_access),
-        login=row.login,
-        currency_code=row.currency_code,
-        currency_digits=row.currency_digits,
-        margin_mode=MarginMode(row.margin_mode),
-        leverage=row.leverage,
-        holder_name=row.holder_name,
-        wallet_account_id=row.wallet_account_id,
-        initial_balance_minor=row.initial_balance_minor,
-        request_id=str(row.request_id),
-        failure_reason=row.failure_reason,
-        create_time=row.create_time,
+        account_id=row["account_id"],
+        label=row["label"],
+        platform_group_id=row["platform_group_id"],
+        trading_server_id=row["trading_server_id"],
+        kind=AccountKind(row["kind"]),
+        state=AccountState(row["state"]),
+        access=AccountAccess(row["access"]),
+        wanted_access=AccountAccess(row["wanted_access"]),
+        login=row["login"],
+        currency_code=row["currency_code"],
+        currency_digits=row["currency_digits"],
+        margin_mode=MarginMode(row["margin_mode"]),
+        leverage=row["leverage"],
+        holder_name=row["holder_name"],
+        wallet_account_id=row["wallet_account_id"],
+        initial_balance_minor=row["initial_balance_minor"],
+        request_id=str(row["request_id"]),
+        failure_reason=row["failure_reason"],
+        create_time=row["create_time"],
     )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.platform_groups.domain.server_facts import ServerDeal
 from apportion.platform_groups.domain.states import AccountKind
-from apportion.storage.copy import fetch_arrays
+from apportion.storage import fetch_arrays
 
 # A token counts only on the account that its order was for: a trader can write any comment at a terminal.
 INSERT = """

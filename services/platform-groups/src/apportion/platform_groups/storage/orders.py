@@ -25,7 +25,7 @@ from apportion.platform_groups.domain.orders import (
 )
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import OrderPurpose
-from apportion.storage.copy import fetch_arrays
+from apportion.storage import fetch_arrays
 
 Int64s = NDArray[np.int64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
@@ -13,10 +13,14 @@ from apportion.platform_groups.domain.platform_groups import NewGroup, PlatformG
 from apportion.platform_groups.domain.server_facts import ServerGroup
 from apportion.platform_groups.domain.states import GroupState, MarginMode
 from apportion.platform_groups.errors import NameTaken
-from apportion.storage import constraint_errors
+from apportion.storage import constraint_errors, fetch_arrays
 
-COLUMNS = """platform_group_id, label, trading_server_id, name, server_group, currency_code, currency_digits,
-    margin_mode, default_leverage, account_capacity, weight, tags, state, backup_platform_group_id, create_time"""
+SELECT = """
+    SELECT g.platform_group_id, g.label, g.trading_server_id, s.name AS server_name, g.name, g.server_group,
+        g.currency_code, g.currency_digits, g.margin_mode, g.default_leverage, g.account_capacity, g.weight, g.tags,
+        g.state, g.backup_platform_group_id, g.create_time
+    FROM platform_groups g JOIN trading_servers s ON s.trading_server_id = g.trading_server_id
+"""
 
 
 async def insert_group(
@@ -50,55 +54,28 @@ async def load_group(
     tx: AsyncConnection, label: int, platform_group_id: int, *, for_update: bool = False
 ) -> PlatformGroup:
     """Raises NotFound."""
-    lock = "FOR UPDATE" if for_update else ""
-    query = text(f"SELECT {COLUMNS} FROM platform_groups WHERE label = :label AND platform_group_id = :id {lock}")
-    row = (await tx.execute(query, {"label": label, "id": platform_group_id})).one_or_none()
-    if row is None:
+    lock = "FOR UPDATE OF g" if for_update else ""
+    query = f"{SELECT} WHERE g.label = $1 AND g.platform_group_id = $2 {lock}"
+    rows = await fetch_arrays(tx, query, label, platform_group_id)
+    if not rows:
         raise NotFound("platform group", platform_group_id)
-    return _group(row)
+    return _group(rows[0])
 
 
 async def list_groups(
     tx: AsyncConnection, label: int, trading_server_id: int, after_id: int, limit: int
 ) -> list[PlatformGroup]:
     """`trading_server_id` 0: of all servers."""
-    query = text(
-        f"""SELECT {COLUMNS} FROM platform_groups
-        WHERE label = :label AND (:server_id = 0 OR trading_server_id = :server_id) AND platform_group_id > :after_id
-        ORDER BY platform_group_id LIMIT :limit"""
-    )
-    values = {"label": label, "server_id": trading_server_id, "after_id": after_id, "limit": limit}
-    return [_group(row) for row in await tx.execute(query, values)]
-
-
-async def currency_digits_of(tx: AsyncConnection, platform_group_id: int) -> int:
-    query = text("SELECT currency_digits FROM platform_groups WHERE platform_group_id = :id")
-    return int((await tx.execute(query, {"id": platform_group_id})).scalar_one())
+    query = f"""{SELECT}
+        WHERE g.label = $1 AND ($2::bigint = 0 OR g.trading_server_id = $2) AND g.platform_group_id > $3
+        ORDER BY g.platform_group_id LIMIT $4"""
+    return [_group(row) for row in await fetch_arrays(tx, query, label, trading_server_id, after_id, limit)]
 
 
 async def count_accounts(tx: AsyncConnection, platform_group_id: int) -> int:
     """Accounts that take a place in the group: all but the failed ones."""
     query = text("SELECT count(*) FROM accounts WHERE platform_group_id = :id AND state <> 4")
     return int((await tx.execute(query, {"id": platform_group_id})).scalar_one())
-
-
-def _group(row: Row[Any]) -> PlatformGroup:
-    return PlatformGroup(
-        platform_group_id=row.platform_group_id,
-        label=row.label,
-        trading_server_id=row.trading_server_id,
-        name=row.name,
-        server_group=row.server_group,
-        currency_code=row.currency_code,
-        margin_mode=MarginMode(row.margin_mode),
-        default_leverage=row.default_leverage,
-        account_capacity=row.account_capacity,
-        weight=row.weight,
-        tags=tuple(row.tags),
-        state=GroupState(row.state),
-        backup_platform_group_id=row.backup_platform_group_id,
-        create_time=row.create_time,
-    )
 
 
 async def list_without_margin_mode(tx: AsyncConnection, trading_server_id: int) -> list[str]:
@@ -124,4 +101,25 @@ async def save_margin_mode(tx: AsyncConnection, trading_server_id: int, server_g
             WHERE margin_mode = 0 AND platform_group_id IN (SELECT platform_group_id FROM learnt)"""
         ),
         values,
+    )
+
+
+def _group(row: Any) -> PlatformGroup:
+    return PlatformGroup(
+        platform_group_id=row["platform_group_id"],
+        label=row["label"],
+        trading_server_id=row["trading_server_id"],
+        server_name=row["server_name"],
+        name=row["name"],
+        server_group=row["server_group"],
+        currency_code=row["currency_code"],
+        currency_digits=row["currency_digits"],
+        margin_mode=MarginMode(row["margin_mode"]),
+        default_leverage=row["default_leverage"],
+        account_capacity=row["account_capacity"],
+        weight=row["weight"],
+        tags=tuple(row["tags"]),
+        state=GroupState(row["state"]),
+        backup_platform_group_id=row["backup_platform_group_id"],
+        create_time=row["create_time"],
     )

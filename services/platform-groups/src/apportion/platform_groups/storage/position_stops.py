@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.platform_groups.domain.position_stops import Stops
-from apportion.storage.copy import fetch_arrays
+from apportion.storage import fetch_arrays
 
 INSERT = """
     INSERT INTO position_stops (trading_server_id, position_ticket, account_id, stop_loss_e8, take_profit_e8,

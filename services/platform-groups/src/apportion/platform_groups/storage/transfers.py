@@ -16,7 +16,7 @@ from apportion.errors import NotFound
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
 from apportion.platform_groups.domain.transfers import LEGS_PER_TRANSFER, LegOutcome, SentLeg, Transfer, UnknownLeg
-from apportion.storage.copy import fetch_arrays
+from apportion.storage import fetch_arrays
 
 Int64s = NDArray[np.int64]
 
