@@ -169,6 +169,20 @@ async def test_operators_revoke_sessions(gateway: Any, scope: tuple[int, ...]) -
     assert not await signed_in(gateway, headers)
 
 
+@pytest.mark.parametrize("scope", [(), (1,), (1, LOGIN)])
+async def test_what_revokes_sessions_revokes_tokens_that_wait_for_exchange(gateway: Any, scope: tuple[int, ...]) -> None:
+    sessions = gateway_sessions(gateway)
+    token, spared = await gateway.token(), await gateway.token()
+    now_ms = int(gateway.clock.now().timestamp() * 1000)
+    await sessions.revoke(now_ms, 1, LOGIN + 1)
+    await sessions.revoke(now_ms, 2)
+    assert (await exchange(gateway, spared)).status == 200
+    await sessions.revoke(now_ms, *scope)
+    assert (await exchange(gateway, token)).reason == "TOKEN_INVALID"
+    gateway.clock.advance(1)
+    assert (await exchange(gateway, await gateway.token())).status == 200
+
+
 async def test_quotas_of_exchanges_and_calls(start_gateway: Any) -> None:
     gateway = await start_gateway(exchanges_per_address=1, calls_per_user=2)
     headers = await gateway.sign_in()

@@ -28,6 +28,7 @@ class TokenGrant(NamedTuple):
 
     identity: Identity
     area: str
+    issued_ms: int
     expires_ms: int
 
 

@@ -129,7 +129,8 @@ def _mint(
 ) -> tuple[str, TokenGrant]:
     area = broker.choose_area(sign_in.return_url)
     identity = Identity(sign_in.label, sign_in.login, wallet_account_id)
-    return desk.random(TOKEN_BYTES).hex(), TokenGrant(identity, area, now_ms + broker.token_ttl_seconds * 1000)
+    expires_ms = now_ms + broker.token_ttl_seconds * 1000
+    return desk.random(TOKEN_BYTES).hex(), TokenGrant(identity, area, now_ms, expires_ms)
 
 
 def _issued(broker: Broker, sign_in: SignIn, token: str, grant: TokenGrant) -> IssuedToken:

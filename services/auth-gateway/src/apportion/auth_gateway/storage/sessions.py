@@ -11,19 +11,26 @@ from apportion.auth_gateway.domain.limits import WINDOW_MS
 from apportion.auth_gateway.domain.tokens import SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS, Identity, Session
 from apportion.events import Redis, Script
 
-_OPEN = Script("""
+IS_REVOKED = """
+local function is_revoked(label, login, since_ms)
+  local marks = redis.call('MGET', 'gateway:revoked', 'gateway:revoked:' .. label,
+                           'gateway:revoked:' .. label .. ':' .. login)
+  for i = 1, 3 do
+    if marks[i] and tonumber(marks[i]) >= tonumber(since_ms) then return true end
+  end
+  return false
+end
+"""
+"""For scripts: whether what a user was given at a time has been revoked since, from him, his broker's users or all."""
+
+_OPEN = Script(f"""{IS_REVOKED}
 -- KEYS: session.  ARGV: now ms, idle ms, calls per window, window ms
 -- Gives the value, or the milliseconds to wait when the user's quota of calls is used up, or nothing.
 local value = redis.call('GET', KEYS[1])
 if not value then return false end
 local created, ends, label, login = string.match(value, '^(%d+) (%d+) (%d+) (%d+) ')
-local marks = redis.call('MGET', 'gateway:revoked', 'gateway:revoked:' .. label,
-                         'gateway:revoked:' .. label .. ':' .. login)
 local left = tonumber(ends) - tonumber(ARGV[1])
-for i = 1, 3 do
-  if marks[i] and tonumber(marks[i]) >= tonumber(created) then left = 0 end
-end
-if left <= 0 then
+if left <= 0 or is_revoked(label, login, created) then
   redis.call('DEL', KEYS[1])
   return false
 end
@@ -61,6 +68,6 @@ class Sessions:
         await self.redis.command("DEL", session_key(digest))
 
     async def revoke(self, now_ms: int, label: int | None = None, login: int | None = None) -> None:
-        """End every session that was opened until now: of one user, of a broker (no login), of all (no label)."""
+        """End every session and token given until now: of one user, of a broker (no login), of all (no label)."""
         scope = "".join(f":{part}" for part in (label, login) if part is not None)
         await self.redis.command("SET", f"gateway:revoked{scope}", now_ms, "PX", SESSION_MAX_SECONDS * 1000)

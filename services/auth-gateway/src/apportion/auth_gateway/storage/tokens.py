@@ -1,6 +1,6 @@
 """One-time tokens in Redis, by their SHA-256 only.
 
-A value is `expires_ms label login wallet_account_id area`. Exchanged tokens leave a mark that names the session they
+A value is `issued_ms expires_ms label login wallet_account_id area`. Exchanged tokens leave a mark that names the session they
 opened for as long as it can live: a second use of the token closes that session.
 """
 
@@ -16,10 +16,10 @@ from apportion.auth_gateway.domain.tokens import (
     Session,
     TokenGrant,
 )
-from apportion.auth_gateway.storage.sessions import session_key
+from apportion.auth_gateway.storage.sessions import IS_REVOKED, session_key
 from apportion.events import Redis, Script
 
-_EXCHANGE = Script("""
+_EXCHANGE = Script(f"""{IS_REVOKED}
 -- KEYS: token, mark, session.  ARGV: now ms, idle ms, session ms, session digest, allowed labels (' 1 2 ', '' for any)
 local value = redis.call('GET', KEYS[1])
 if not value then
@@ -28,8 +28,8 @@ if not value then
   return false
 end
 redis.call('DEL', KEYS[1])
-local expires, identity, label = string.match(value, '^(%d+) ((%d+) %d+ %d+) ')
-if tonumber(expires) <= tonumber(ARGV[1]) then return false end
+local issued, expires, identity, label, login = string.match(value, '^(%d+) (%d+) ((%d+) (%d+) %d+) ')
+if tonumber(expires) <= tonumber(ARGV[1]) or is_revoked(label, login, issued) then return false end
 if ARGV[5] ~= '' and not string.find(ARGV[5], ' ' .. label .. ' ', 1, true) then return false end
 local ends = string.format('%.0f', tonumber(ARGV[1]) + tonumber(ARGV[3]))
 redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ends .. ' ' .. identity, 'PX', ARGV[2])
@@ -44,7 +44,7 @@ def token_key(digest: str) -> str:
 
 def token_value(grant: TokenGrant) -> str:
     who = grant.identity
-    return f"{grant.expires_ms} {who.label} {who.login} {who.wallet_account_id} {grant.area}"
+    return f"{grant.issued_ms} {grant.expires_ms} {who.label} {who.login} {who.wallet_account_id} {grant.area}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Tokens:
         value = await self.redis.command("GET", token_key(digest))
         if value is None:
             return None
-        expires_ms, label, login, wallet_account_id, area = value.decode().split(" ", 4)
-        identity = Identity(int(label), int(login), int(wallet_account_id))
-        return TokenGrant(identity, area, int(expires_ms)) if int(expires_ms) > now_ms else None
+        *numbers, area = value.decode().split(" ", 5)
+        issued_ms, expires_ms, *who = map(int, numbers)
+        return TokenGrant(Identity(*who), area, issued_ms, expires_ms) if expires_ms > now_ms else None
 
     async def store(self, digest: str, grant: TokenGrant, now_ms: int) -> None:
         """Keep a token until it expires."""
