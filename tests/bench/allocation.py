@@ -80,8 +80,8 @@ async def decide(engine: AsyncEngine, desk: Desk, master_id: int, volume_e8: int
     async with transaction(engine) as tx:
         master, ids = await load_deciding(tx, LABEL, master_id)
         opened = await decide_open_trade(tx, desk, ids, master, new_trade(volume_e8), by_command=False, now=CLOCK.now())
-    if opened.subscriptions is not None:
-        desk.remember(opened.subscriptions)
+    if opened.fresh is not None:
+        desk.remember(opened.fresh.subscriptions)
     return opened
 
 

@@ -179,7 +179,7 @@ async def _send_seconds(
     """From the committed decision until all its orders are accepted."""
     opened = await once()
     started = time.perf_counter()
-    orders = child_orders(opened.allocation, opened.columns, opened.routes)
+    orders = child_orders(opened.allocation, opened.fresh.columns, opened.fresh.routes)
     await dispatch_allocation(
         engine,
         PlatformOrders(channel, 5.0),

@@ -128,11 +128,10 @@ class Decider:
         async def hook() -> None:
             orders = {}
             for opened in followed.opened:
-                if opened.subscriptions is not None and opened.columns is not None and opened.routes is not None:
-                    self.desk.remember(opened.subscriptions)
-                    orders[opened.allocation.allocation_id] = child_orders(
-                        opened.allocation, opened.columns, opened.routes
-                    )
+                allocation, fresh = opened.allocation, opened.fresh
+                if fresh is not None:
+                    self.desk.remember(fresh.subscriptions)
+                    orders[allocation.allocation_id] = child_orders(allocation, fresh.columns, fresh.routes)
             self.dispatch(followed.allocations, orders)
             if late:
                 self.dispatch(await close_excess(engine, late, now=self.clock.now()), {})

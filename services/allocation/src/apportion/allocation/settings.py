@@ -67,6 +67,9 @@ class AllocationSettings(PaymentSettings):
     confirm_seconds: float = Field(
         default=5.0, gt=0, description="what a server shows otherwise than the books counts when it does so this long"
     )
+    answer_seconds: float = Field(
+        default=30.0, gt=0, description="an opening order handed over this long ago without a result is asked for"
+    )
     orphans: OrphanPolicy = Field(
         default=OrphanPolicy.CLOSE,
         description="positions that our orders opened and that should not be open: close, or only show",
@@ -91,4 +94,4 @@ class AllocationSettings(PaymentSettings):
     @property
     def reconciling(self) -> Reconciling:
         """The rules of comparing positions."""
-        return Reconciling(self.confirm_seconds, self.orphans)
+        return Reconciling(self.confirm_seconds, self.orphans, self.answer_seconds)

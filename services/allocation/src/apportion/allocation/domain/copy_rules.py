@@ -53,7 +53,7 @@ def gate_reasons(
     reasons = subscriptions.spread(reason_of).astype(np.int8)
     if holdings is not None:
         most = subscriptions.spread(lambda settings: settings.max_open_positions or INT64_MAX)
-        reasons[(holdings.counts >= most) & (reasons == SkipReason.NONE)] = SkipReason.CAPPED
+        reasons[(holdings.counts >= most) & (reasons == SkipReason.NONE.value)] = SkipReason.CAPPED
     return reasons if reasons.any() else NO_REASONS
 
 

@@ -113,7 +113,7 @@ def rest_reason(blanket: SkipReason, proportions_e9: Int64Array, reasons: NDArra
         return blanket.name
     if not reasons.size:
         return NO_SUBSCRIPTIONS
-    left_out = reasons[(proportions_e9 == 0) & (reasons != SkipReason.NONE)]
+    left_out = reasons[(proportions_e9 == 0) & (reasons != SkipReason.NONE.value)]
     return SkipReason(int(np.bincount(left_out).argmax())).name if left_out.size else PERCENT_BELOW_100
 
 

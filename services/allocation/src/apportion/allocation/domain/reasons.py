@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 
 class SkipReason(enum.IntEnum):
-    """The numbers are those of the protos and of the stored columns."""
+    """The numbers are those of the protos and of the stored columns.
+
+    Columns are compared with the `value` of a member: numpy takes seven times as long for the member itself.
+    """
 
     NONE = 0
     INACTIVE = 1

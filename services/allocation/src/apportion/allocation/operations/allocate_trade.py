@@ -8,12 +8,12 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, MasterTrade
-from apportion.allocation.errors import VolumeStep, ZeroBase
+from apportion.allocation.errors import ZeroBase
 from apportion.allocation.operations.decide_open_trade import OpenedTrade, decide_open_trade, find_opened
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.gather_inputs import TradeToOpen
 from apportion.allocation.operations.get_allocation import ChildPage, get_allocation, page_of
-from apportion.allocation.operations.get_master import get_master
+from apportion.allocation.operations.prepare_trade import prepare_trade
 from apportion.allocation.storage.masters import load_deciding
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
@@ -41,11 +41,8 @@ async def allocate_trade(
 
     Raises NotFound, SymbolUnknown, VolumeStep, ZeroBase or DealConflict.
     """
-    label, trade = command.key.label, command.trade
-    server_id = await trading_server_of(engine, desk, label, command.master_id)
-    opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
-    check_volume(opening)
-    await desk.hear(label, server_id, now)
+    label = command.key.label
+    opening = await prepare_trade(engine, desk, label, command.master_id, command.trade, now=now)
     async with transaction(engine) as tx:
         stored = await claim_request(tx, command.key, AllocatedTrade, now=now)
         if stored is None:
@@ -54,17 +51,11 @@ async def allocate_trade(
             await store_answer(tx, command.key, stored)
         else:
             opened = None
-    if opened is None or opened.subscriptions is None or opened.columns is None or opened.routes is None:
+    if opened is None or opened.fresh is None:
         return await get_allocation(engine, label, stored.allocation_id, first=0, limit=limit)
-    desk.remember(opened.subscriptions)
-    return opened.allocation, page_of(opened.routes, opened.columns, slice(limit)) if limit else None
-
-
-def check_volume(opening: TradeToOpen) -> None:
-    """Raises VolumeStep."""
-    grid, volume_e8 = opening.spec.grid, opening.trade.volume_e8
-    if not grid.holds(volume_e8):
-        raise VolumeStep(volume_e8=volume_e8, step_e8=grid.step_e8)
+    fresh = opened.fresh
+    desk.remember(fresh.subscriptions)
+    return opened.allocation, page_of(fresh.routes, fresh.columns, slice(limit)) if limit else None
 
 
 async def _open(
@@ -79,12 +70,3 @@ async def _open(
         if known is None:
             raise
         return OpenedTrade(known)
-
-
-async def trading_server_of(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> int:
-    """Where a master trades, which never changes. Raises NotFound."""
-    server_id = desk.trading_servers.get((label, master_id))
-    if server_id is None:
-        server_id = (await get_master(engine, label, master_id)).trading_server_id
-        desk.trading_servers[label, master_id] = server_id
-    return server_id

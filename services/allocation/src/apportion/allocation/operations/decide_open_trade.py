@@ -35,13 +35,21 @@ from apportion.allocation.storage.record_openings import save_opening
 
 
 @dataclass(frozen=True, slots=True)
+class FreshDecision:
+    """What a decision that was just stored was made with, and what it gave: still in memory."""
+
+    subscriptions: SubscriptionSet
+    columns: AllocationColumns
+    routes: ChildRoutes
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedTrade:
-    """A stored decision; the others are None when it was stored before, not now."""
+    """The stored decision on an opening trade."""
 
     allocation: Allocation
-    subscriptions: SubscriptionSet | None = None
-    columns: AllocationColumns | None = None
-    routes: ChildRoutes | None = None
+    fresh: FreshDecision | None = None
+    """None where the decision was stored before."""
 
 
 async def decide_open_trade(
@@ -84,7 +92,7 @@ async def decide_open_trade(
             await save_opening(tx, allocation)
         elif decision.carries_e8.size:
             await save_carries(tx, subscriptions, opening.trade.symbol, decision.carries_e8)
-        return OpenedTrade(allocation, subscriptions, columns, routes)
+        return OpenedTrade(allocation, FreshDecision(subscriptions, columns, routes))
     stored = await find_opened(tx, master, opening.trade)
     if stored is None:
         raise LookupError(f"deal {opening.trade.deal_ticket} of master {master.master_id} is stored and not found")

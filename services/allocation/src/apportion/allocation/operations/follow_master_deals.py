@@ -61,7 +61,7 @@ class Followed:
 
     allocations: list[Allocation] = field(default_factory=list)
     opened: list[OpenedTrade] = field(default_factory=list)
-    """Those of the decisions whose columns are at hand."""
+    """Those of the decisions that opened something, all of them fresh."""
     conflicts: list[DealConflict] = field(default_factory=list)
     """Deals that were decided on before, with other figures: nothing was written for them."""
 
@@ -146,7 +146,7 @@ async def _open(
     opened = await decide_open_trade(tx, desk, ids, master, opening, by_command=False, now=now)
     if opened.allocation.mode is AllocationMode.PROFIT:
         await distribute_opening(tx, master, opened.allocation, trade.money, now=now)
-    if opened.subscriptions is not None:
+    if opened.fresh is not None:
         followed.opened.append(opened)
         followed.allocations.append(opened.allocation)
 

@@ -11,17 +11,11 @@ from apportion.allocation.domain.child_routes import routes_of_set
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.allocation.operations.allocate_trade import check_volume, trading_server_of
 from apportion.allocation.operations.decide_open_trade import columns_of, opened_allocation
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.gather_inputs import (
-    StoredInputs,
-    TradeToOpen,
-    asks_database,
-    load_stored,
-    put_together,
-)
+from apportion.allocation.operations.gather_inputs import StoredInputs, asks_database, load_stored, put_together
 from apportion.allocation.operations.get_allocation import ChildPage, page_of
+from apportion.allocation.operations.prepare_trade import prepare_trade
 from apportion.allocation.storage.masters import load_master, read_master
 from apportion.storage import transaction
 
@@ -34,10 +28,7 @@ async def preview_trade(
     Nothing of it is stored, but the set of subscriptions that the next decision needs anyway. A master whose followers
     have nothing to divide by gives a decision without children. Raises NotFound, SymbolUnknown or VolumeStep.
     """
-    server_id = await trading_server_of(engine, desk, label, master_id)
-    opening = TradeToOpen(trade, await desk.symbols.spec(label, server_id, trade.symbol))
-    check_volume(opening)
-    await desk.hear(label, server_id, now)
+    opening = await prepare_trade(engine, desk, label, master_id, trade, now=now)
     master, subscriptions = await _subscribed(engine, desk, label, master_id)
     stored = StoredInputs()
     if asks_database(master, subscriptions):

@@ -32,7 +32,6 @@ BATCH_ACCOUNTS = 2_000
 MOST_UNANSWERED = 100
 """Decisions in one pass."""
 ANSWER_SECONDS = 30.0
-"""After this an order that was handed over has a result, unless its server is slow: asking costs what an event does."""
 BATCH_POSITIONS = 8_000
 """By the books. An answer of platform-groups holds some 13 000, and there are positions that the books do not know."""
 
@@ -44,6 +43,9 @@ class Reconciling:
     confirm_seconds: float
     """Between the two reports that must agree before a deviation counts."""
     orphans: OrphanPolicy
+    answer_seconds: float = ANSWER_SECONDS
+    """After this an order that was handed over has a result, unless its server is slow: asking costs what an event
+    does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,6 @@ async def reconcile_positions(
     async with transaction(engine) as tx:
         await check_fence(tx, lease)
         await forget_unwatched(tx, label, trading_server_id)
-        before = now - timedelta(seconds=ANSWER_SECONDS)
+        before = now - timedelta(seconds=rules.answer_seconds)
         look.done.unanswered = await list_unanswered(tx, label, trading_server_id, before=before, limit=MOST_UNANSWERED)
     return look.done
