@@ -1,10 +1,10 @@
-"""PostgreSQL: engine, transactions, request ids, outbox, inbox, page tokens, migrations."""
+"""PostgreSQL: engine, transactions, request ids, outbox, leases, pages of lists, migrations."""
 
 from __future__ import annotations
 
 from apportion.runtime.context import RequestKey
 from apportion.storage.clock_watch import ClockWatch
-from apportion.storage.copy import copy_rows, driver_connection, fetch_arrays
+from apportion.storage.copy import copy_rows, fetch_arrays
 from apportion.storage.database import housekeeping, open_database
 from apportion.storage.engine import DatabaseNotDurable, check_durability, create_engine, ping
 from apportion.storage.failures import constraint_errors, database_failure, violated_constraint
@@ -46,7 +46,6 @@ __all__ = [
     "create_engine",
     "create_infrastructure",
     "database_failure",
-    "driver_connection",
     "event_arguments",
     "event_clause",
     "fetch_arrays",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TypeVar
 
+from asyncpg.transaction import Transaction
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from apportion.storage.copy import driver_connection
 from apportion.storage.failures import database_failure
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -24,14 +28,13 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     try:
         connection = await engine.connect()
+        begun = await _or_give_up(connection, _begin(connection))
         try:
-            await _begin(connection)
             yield connection
-            await _commit(connection)
-        except BaseException as error:
-            await connection.__aexit__(type(error), error, error.__traceback__)  # rolls back, cancelled or not
+        except BaseException:
+            await asyncio.shield(_roll_back(connection, begun))  # cancelled or not
             raise
-        # `async with` would make a task of this, too: after a commit nothing is sent any more.
+        await _or_give_up(connection, begun.commit())
         await connection.close()
     except Exception as error:
         failure = database_failure(error)
@@ -40,36 +43,29 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise failure from error
 
 
-async def _begin(connection: AsyncConnection) -> None:
-    """SQLAlchemy would send BEGIN with its first statement, which costs three times what the driver takes for one.
+async def _begin(connection: AsyncConnection) -> Transaction:
+    begun = driver_connection(connection).transaction()
+    await begun.start()
+    return begun
 
-    So a transaction may be made of driver statements alone (`fetch_arrays`). There is no public call for it. What
-    SQLAlchemy does of its own to begin is no I/O, so it needs no greenlet, which its asynchronous call would make.
+
+async def _or_give_up(connection: AsyncConnection, step: Awaitable[T]) -> T:
+    """After a step that failed or was cancelled on the way nobody knows whether the connection is in a transaction.
+
+    The next one to take it from the pool would begin a savepoint in that transaction, which nobody commits.
     """
-    inner: Any = connection.sync_connection
-    inner.begin()
     try:
-        await inner.connection.dbapi_connection._start_transaction()
+        return await step
+    except BaseException as error:
+        await connection.invalidate(error)
+        await connection.close()
+        raise
+
+
+async def _roll_back(connection: AsyncConnection, begun: Transaction) -> None:
+    try:
+        await begun.rollback()
     except Exception as error:  # a lost connection mostly, which must not go back to the pool
         await connection.invalidate(error)
-        raise error.__cause__ or error from None
-    except asyncio.CancelledError as error:
-        # Cancelled on the way, it may have begun all the same: the driver would make each later transaction a savepoint
-        # in this one, which nobody commits.
-        await connection.invalidate(error)
-        raise
-
-
-async def _commit(connection: AsyncConnection) -> None:
-    """As `_begin`: the driver commits, and then SQLAlchemy, for which nothing is left to send.
-
-    After a commit that fails or is cancelled on the way nobody knows whether the connection's transaction has ended.
-    """
-    inner: Any = connection.sync_connection
-    driver: Any = inner.connection.dbapi_connection
-    try:
-        await driver._call_and_discard(driver._transaction.commit)
-    except (Exception, asyncio.CancelledError) as error:
-        await connection.invalidate(error)
-        raise
-    inner.commit()
+    finally:
+        await connection.close()
