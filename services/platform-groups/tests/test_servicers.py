@@ -353,6 +353,19 @@ async def test_a_login_on_two_servers_is_ambiguous(platform, registration, simul
     request = accounts_pb2.GetAccountRequest(login=first.login)
     await refused(platform.accounts.GetAccount(request, **platform.options()), "LOGIN_AMBIGUOUS")
 
+    async def found() -> int:
+        return (await platform.accounts.GetAccount(request, **platform.options())).account.account_id
+
+    await change(platform, f"UPDATE accounts SET state = 3 WHERE account_id = {first.account_id}")
+    assert await found() == second.account_id, "the open one"
+    await change(platform, f"UPDATE accounts SET state = 3 WHERE account_id = {second.account_id}")
+    await refused(platform.accounts.GetAccount(request, **platform.options()), "LOGIN_AMBIGUOUS")
+    await change(platform, f"UPDATE accounts SET state = 2, kind = 2 WHERE account_id = {second.account_id}")
+    request.kind = accounts_pb2.ACCOUNT_KIND_WALLET
+    assert await found() == first.account_id, "the only wallet"
+    request.kind = accounts_pb2.ACCOUNT_KIND_INVESTMENT
+    await refused(platform.accounts.GetAccount(request, **platform.options()), "NOT_FOUND")
+
 
 async def test_an_access_that_no_worker_brings_to_the_server_is_not_there_yet(platform) -> None:
     account = await platform.account()

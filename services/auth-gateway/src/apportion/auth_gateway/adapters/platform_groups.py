@@ -19,7 +19,7 @@ class PlatformGroupsAccounts:
         self._stub = accounts_pb2_grpc.AccountsServiceStub(channel)
 
     async def find_open_wallet(self, label: int, login: int) -> int | None:
-        request = accounts_pb2.GetAccountRequest(login=login)
+        request = accounts_pb2.GetAccountRequest(login=login, kind=accounts_pb2.ACCOUNT_KIND_WALLET)
         try:
             response = await self._stub.GetAccount(request, **call_options(label, CALL_SECONDS))
         except NotFound:

@@ -9,9 +9,9 @@ from apportion.platform_groups.storage.accounts import load_account, load_accoun
 from apportion.storage import transaction
 
 
-async def get_account(engine: AsyncEngine, label: int, *, account_id: int = 0, login: int = 0) -> Account:
-    """By id, or by login when the id is 0. Raises NotFound, LoginAmbiguous."""
+async def get_account(engine: AsyncEngine, label: int, *, account_id: int = 0, login: int = 0, kind: int = 0) -> Account:
+    """By id, or when that is 0 by login, among accounts of a kind (0: any). Raises NotFound, LoginAmbiguous."""
     async with transaction(engine) as tx:
         if account_id:
             return await load_account(tx, label, account_id)
-        return await load_account_by_login(tx, label, login)
+        return await load_account_by_login(tx, label, login, kind)

@@ -66,7 +66,9 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.GetAccountResponse:
         if request.WhichOneof("key") is None:
             raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
-        account = await get_account(self.reads, caller().label, account_id=request.account_id, login=request.login)
+        account = await get_account(
+            self.reads, caller().label, account_id=request.account_id, login=request.login, kind=request.kind
+        )
         return accounts_pb2.GetAccountResponse(account=render_account(account, await self._seen(account)))
 
     async def ListAccounts(  # noqa: N802

@@ -91,15 +91,17 @@ async def load_account(tx: AsyncConnection, label: int, account_id: int, *, for_
     return _account(rows[0])
 
 
-async def load_account_by_login(tx: AsyncConnection, label: int, login: int) -> Account:
-    """Raises NotFound, LoginAmbiguous."""
-    query = f"SELECT {COLUMNS} FROM accounts WHERE label = $1 AND login = $2 ORDER BY account_id LIMIT 2"
-    rows = await fetch_arrays(tx, query, label, login)
-    if not rows:
+async def load_account_by_login(tx: AsyncConnection, label: int, login: int, kind: int) -> Account:
+    """The one of a kind (0: any), an open one before all others. Raises NotFound, LoginAmbiguous."""
+    query = f"""SELECT {COLUMNS} FROM accounts
+        WHERE label = $1 AND login = $2 AND ($3::smallint = 0 OR kind = $3)
+        ORDER BY (state = $4) DESC, account_id LIMIT 2"""
+    found = [_account(row) for row in await fetch_arrays(tx, query, label, login, kind, AccountState.OPEN)]
+    if not found:
         raise NotFound("account with login", login)
-    if len(rows) > 1:
+    if len({account.state is AccountState.OPEN for account in found}) < len(found):
         raise LoginAmbiguous(f"login {login} exists on two trading servers", login=login)
-    return _account(rows[0])
+    return found[0]
 
 
 async def load_accounts(tx: AsyncConnection, label: int, account_ids: Iterable[int]) -> dict[int, Account]:
