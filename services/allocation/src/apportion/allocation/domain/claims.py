@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apportion.allocation.domain.methods import RoundingPolicy
+from apportion.allocation.domain.open_inputs import Rows
 from apportion.money import (
     E8,
     INT64_MAX,
@@ -26,6 +27,8 @@ from apportion.money import (
 )
 
 _GREATEST_LEVEL = 2**61
+# A quotient of two integers is a float at most this part of it off, the rounding of the comparison included.
+_DOUBT = 2.0**-49
 
 Mask = NDArray[np.bool_]
 
@@ -37,26 +40,29 @@ class Claims(Protocol):
     rest: int
     weight_sum: int
 
-    def beyond(self, max_steps: int | Int64Array) -> tuple[Mask, int | Int64Array] | None:
-        """Some whose claim surely lies outside 0 to `max_steps`, and the bound to give them; None: there are none."""
+    def beyond(self) -> tuple[Rows, bool] | None:
+        """Some whose claim surely lies above their bound (True), or some whose claim lies below 0.
+
+        None: there are none. Only then the claims that the others tell of are those of now.
+        """
         ...
 
     def below(self, min_steps: int) -> Mask:
         """Whose claim, rounded half up, is less than this."""
         ...
 
-    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: NDArray[np.intp]) -> Mask:
+    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: Rows) -> Mask:
         """Which of some rows claimed, of the whole volume at first and times a factor of each, at least this."""
         ...
 
-    def parts(self, policy: RoundingPolicy, max_steps: int | Int64Array, least_steps: int) -> Int64Array:
+    def parts(self, policy: RoundingPolicy, least_steps: int) -> Int64Array:
         """The claims in whole steps that add up to the rest; none above the bound if none claims more.
 
         NEAREST_LARGEST takes an excess from parts above `least_steps` while there are such.
         """
         ...
 
-    def give(self, rows: NDArray[np.intp], steps: int) -> None:
+    def give(self, rows: Rows, steps: int) -> None:
         """So many steps are given away, and these rows claim no more."""
         ...
 
@@ -64,16 +70,18 @@ class Claims(Protocol):
 class Proportions:
     """weight ÷ Σ weights × rest. Bounds are compared with weights instead of claims: one comparison of integers."""
 
-    def __init__(self, weights: Int64Array, steps: int) -> None:
+    def __init__(self, weights: Int64Array, steps: int, max_steps: int | Int64Array) -> None:
         self.weights = weights.copy()
+        self._max_steps = max_steps
         self.rest = self._whole = steps
         self.weight_sum = self._whole_sum = exact_sum(weights)
 
-    def beyond(self, max_steps: int | Int64Array) -> tuple[Mask, int | Int64Array] | None:
+    def beyond(self) -> tuple[Rows, bool] | None:
+        max_steps = self._max_steps
         if not isinstance(max_steps, int):
             quotients, residuals = floor_residual(self.weights, self.rest, self.weight_sum)
-            over = (quotients > max_steps) | ((quotients == max_steps) & (residuals > 0))
-            return (over, max_steps) if over.any() else None
+            rows = np.flatnonzero((quotients > max_steps) | ((quotients == max_steps) & (residuals > 0)))
+            return (rows, True) if rows.size else None
         # weight × rest ÷ sum > max exactly when weight > ⌊max × sum ÷ rest⌋.
         threshold = first = min(max_steps * self.weight_sum // self.rest, INT64_MAX)
         if int(self.weights.max()) <= threshold:
@@ -87,27 +95,27 @@ class Proportions:
             if weight_sum == 0:
                 break
             threshold = max_steps * weight_sum // (self.rest - count * max_steps)
-        return self.weights > threshold, max_steps
+        return np.flatnonzero(self.weights > threshold), True
 
     def below(self, min_steps: int) -> Mask:
         threshold = -(-(2 * min_steps - 1) * self.weight_sum // (2 * self.rest))
         mask: Mask = self.weights < min(threshold, INT64_MAX)
         return mask
 
-    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: NDArray[np.intp]) -> Mask:
+    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: Rows) -> Mask:
         columns = (self.weights[rows], factors_e8)
         return product_div(columns, self._whole, self._whole_sum * E8, Rounding.DOWN) >= min_steps
 
-    def parts(self, policy: RoundingPolicy, max_steps: int | Int64Array, least_steps: int) -> Int64Array:
+    def parts(self, policy: RoundingPolicy, least_steps: int) -> Int64Array:
         parts, residuals = floor_residual(self.weights, self.rest, self.weight_sum)
         if policy is RoundingPolicy.NEAREST_LARGEST:
             parts += residuals >= -(-self.weight_sum // 2)
-            settle_nearest(parts, self.rest - int(parts.sum()), self.weights, most=max_steps, least=least_steps)
+            settle_nearest(parts, self.rest - int(parts.sum()), self.weights, most=self._max_steps, least=least_steps)
         else:
             parts += greatest(self.rest - int(parts.sum()), residuals, self.weights)
         return parts
 
-    def give(self, rows: NDArray[np.intp], steps: int) -> None:
+    def give(self, rows: Rows, steps: int) -> None:
         self.rest -= steps
         self.weight_sum -= exact_sum(self.weights[rows])
         self.weights[rows] = 0
@@ -116,55 +124,68 @@ class Proportions:
 class Levels:
     """weight ÷ Σ weights × (rest + Σ had) − had, at least 0: water that fills vessels up to one level.
 
-    Counted in units, a whole number of which makes a step: a claim is `units` + `fractions` ÷ Σ weights.
+    Counted in units, a whole number of which makes a step: a claim is `units` + `fractions` ÷ Σ weights. Each vessel is
+    dry below one level and full from another: floats of these tell who claims beyond his bounds, wherever the water
+    stands, but for those too near it, whose claims are computed.
     """
 
-    def __init__(self, weights: Int64Array, had_e8: Int64Array, steps: int, step_e8: int) -> None:
-        unit_e8 = int(np.gcd(np.gcd.reduce(had_e8), step_e8))
+    def __init__(
+        self, weights: Int64Array, had_e8: Int64Array, steps: int, step_e8: int, max_steps: int | Int64Array
+    ) -> None:
+        self._had, self._step = had_e8 // step_e8, 1
+        if (self._had * step_e8 != had_e8).any():
+            unit_e8 = int(np.gcd(np.gcd.reduce(had_e8), step_e8))
+            self._had, self._step = had_e8 // unit_e8, step_e8 // unit_e8
+        if max(int(self._had.max()), -int(self._had.min())) >= _GREATEST_LEVEL:
+            raise OverflowError("what is held does not fit into int64")
         self.weights = weights.copy()
-        self._had = had_e8 // unit_e8
-        self._step = step_e8 // unit_e8
         self.rest = steps
         self.weight_sum = exact_sum(weights)
         self._had_sum = exact_sum(self._had)
-        self._units = self._fractions = self._had
-        if self.weight_sum:
-            self._fill()
-        self._first = self._units, self._fractions, self.weight_sum
+        self._first = self._total(), self.weight_sum
+        self._max_steps = max_steps
+        # Nobody claims as much as twice the greatest level.
+        self._bound = np.minimum(max_steps * self._step, 2 * _GREATEST_LEVEL)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_weight = 1 / weights
+            self._dry = self._had * per_weight
+            self._full = (self._had + self._bound) * per_weight
 
-    def beyond(self, max_steps: int | Int64Array) -> tuple[Mask, int | Int64Array] | None:
-        bound = max_steps * self._step
-        if int(self._units.min()) >= 0 and (self._units < bound).all():
-            return None
-        under = self._units < 0
-        over = (self._units > bound) | ((self._units == bound) & (self._fractions > 0))
-        if not over.any():
-            return (under, 0) if under.any() else None
-        if not under.any():
-            return over, max_steps
-        # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
-        # outweighs the other stays there for sure.
-        units = exact_sum(self._units - np.clip(self._units, 0, bound))
-        is_lowered = units * self.weight_sum + exact_sum(self._fractions[under | over]) <= 0
-        return (under, 0) if is_lowered else (over, max_steps)
+    def beyond(self) -> tuple[Rows, bool] | None:
+        total = self._total()
+        level = total / self.weight_sum
+        doubt = abs(level) * _DOUBT
+        under = np.flatnonzero(self._dry > level - doubt)
+        if under.size and self._dry[under].min() < level + doubt:
+            under = under[self._claimed(under, total, self.weight_sum)[0] < 0]
+        over = np.flatnonzero(self._full < level + doubt)
+        if over.size and self._full[over].max() > level - doubt:
+            units, fractions = self._claimed(over, total, self.weight_sum)
+            over = over[units + (fractions > 0) > self._bounds_of(over)]
+        if over.size and not (under.size and self._is_lowered(under, over, total)):
+            return over, True
+        if under.size:
+            return under, False
+        self._units, self._fractions = self._claimed(slice(None), total, self.weight_sum)
+        return None
 
     def below(self, min_steps: int) -> Mask:
         mask: Mask = self._nearest() < min_steps
         return mask
 
-    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: NDArray[np.intp]) -> Mask:
-        units, fractions, weight_sum = self._first
+    def reaching(self, min_steps: int, factors_e8: Int64Array, rows: Rows) -> Mask:
+        units, fractions = self._claimed(rows, *self._first)
         # (units + fraction) × factor ÷ 1e8, cut down: the fraction's fraction cannot lift the sum to the next integer.
-        whole, rest_e8 = floor_residual(units[rows], factors_e8, E8)
-        part_e8, _ = floor_residual(fractions[rows], factors_e8, weight_sum)
+        whole, rest_e8 = floor_residual(units, factors_e8, E8)
+        part_e8, _ = floor_residual(fractions, factors_e8, self._first[1])
         reaches: Mask = whole + (rest_e8 + part_e8) // E8 >= min_steps * self._step
         return reaches
 
-    def parts(self, policy: RoundingPolicy, max_steps: int | Int64Array, least_steps: int) -> Int64Array:
+    def parts(self, policy: RoundingPolicy, least_steps: int) -> Int64Array:
         if policy is RoundingPolicy.NEAREST_LARGEST:
             parts = self._nearest()
             missing = self.rest - int(parts.sum())
-            settle_nearest(parts, missing, self._units, self._fractions, most=max_steps, least=least_steps)
+            settle_nearest(parts, missing, self._units, self._fractions, most=self._max_steps, least=least_steps)
             return parts
         if self._step == 1:
             missing = self.rest - int(self._units.sum())
@@ -173,28 +194,41 @@ class Levels:
         parts += greatest(self.rest - int(parts.sum()), remainders, self._fractions, self._units)
         return parts
 
-    def give(self, rows: NDArray[np.intp], steps: int) -> None:
+    def give(self, rows: Rows, steps: int) -> None:
         self.rest -= steps
         self.weight_sum -= exact_sum(self.weights[rows])
         self._had_sum -= exact_sum(self._had[rows])
         self.weights[rows] = self._had[rows] = 0
-        if self.weight_sum and self.rest:
-            self._fill()
+        self._dry[rows] = self._full[rows] = np.nan  # Neither above nor below any level.
 
-    def _fill(self) -> None:
+    def _total(self) -> int:
+        """What there is and what they had."""
         total = self.rest * self._step + self._had_sum
-        if max(abs(total), int(self._had.max()), -int(self._had.min())) >= _GREATEST_LEVEL:
+        if abs(total) >= _GREATEST_LEVEL:
             raise OverflowError("the volume to divide does not fit into int64")
-        units, self._fractions = floor_residual(self.weights, total, self.weight_sum)
-        self._units = units - self._had
+        return total
+
+    def _claimed(self, rows: Rows | slice, total: int, weight_sum: int) -> tuple[Int64Array, Int64Array]:
+        units, fractions = floor_residual(self.weights[rows], total, weight_sum)
+        units -= self._had[rows]
+        return units, fractions
+
+    def _is_lowered(self, under: Rows, over: Rows, total: int) -> bool:
+        """Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
+        outweighs the other stays there for sure.
+        """
+        outside = np.concatenate((under, over))
+        claimed = exact_sum(self.weights[outside]) * total
+        bounds = exact_sum(np.broadcast_to(self._bounds_of(over), over.shape))
+        return claimed <= (exact_sum(self._had[outside]) + bounds) * self.weight_sum
+
+    def _bounds_of(self, rows: Rows) -> Int64Array:
+        return self._bound[rows] if self._bound.ndim else self._bound
 
     def _nearest(self) -> Int64Array:
         # Half a step or more is rounded up; of an odd step the half is half a unit.
         half_unit = self._fractions >= -(-self.weight_sum // 2)
         if self._step == 1:
             return self._units + half_unit
-        steps, remainders = np.divmod(self._units, self._step)
-        half = self._step // 2
-        up = (remainders > half) | ((remainders == half) & half_unit) if self._step % 2 else remainders >= half
-        nearest: Int64Array = steps + up
+        nearest: Int64Array = (2 * self._units + (self._step + half_unit)) // (2 * self._step)
         return nearest

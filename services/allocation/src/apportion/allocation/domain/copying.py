@@ -23,7 +23,7 @@ def copy(share: Share, limits: LotLimits, rounding: Rounding) -> tuple[Int64Arra
     below = np.flatnonzero(steps < grid.min_steps)
     if below.size:
         steps[below] = 0
-        reasons[below[reasons[below] == SkipReason.NONE]] = SkipReason.BELOW_MIN_LOT
+        reasons[below[reasons[below] == SkipReason.NONE.value]] = SkipReason.BELOW_MIN_LOT
         lifted, factors_e8 = limits.liftable(below)
         lifted = lifted[share.reaches(grid.min_steps * grid.step_e8, factors_e8, lifted)]
         steps[lifted] = grid.min_steps
@@ -48,7 +48,7 @@ def copy_with_carry(
     owed_e8[rows] = added(share.of(rows).in_units(1, Rounding.HALF_UP), carries_e8[rows])
     steps, reasons = copy(Share((np.maximum(owed_e8, 0),), 1, 1), limits, Rounding.HALF_UP)
     left_e8 = owed_e8 - steps * step_e8
-    return steps, reasons, np.where(reasons == SkipReason.CAPPED, carries_e8, left_e8)
+    return steps, reasons, np.where(reasons == SkipReason.CAPPED.value, carries_e8, left_e8)
 
 
 def added(shares_e8: Int64Array, carries_e8: Int64Array) -> Int64Array:

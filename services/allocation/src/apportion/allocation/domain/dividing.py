@@ -31,13 +31,13 @@ def divide_among(inputs: OpenInputs, reasons: Reasons) -> tuple[Int64Array, Int6
     weights = dividing_weights(inputs)
     if weights is None:
         raise TypeError(f"{inputs.method.name} divides nothing")
-    weights, limits = np.where(reasons == SkipReason.NONE, weights, 0), limits_of(inputs)
+    weights, limits = weights * (reasons == SkipReason.NONE.value), limits_of(inputs)
     if inputs.method is AllocationMethod.EQUAL_RISK:
         steps = _divide_by_risk(inputs, weights, limits, reasons)
     elif inputs.method is AllocationMethod.DIVIDE_BY_PERCENT and (spare := PERCENT_E8 - exact_sum(weights)) > 0:
         steps = _divide_part(inputs, weights, spare, limits, reasons)
     else:
-        steps = divide(_claims(inputs, weights, inputs.master_steps), limits, inputs.rounding, reasons)
+        steps = divide(_claims(inputs, weights, inputs.master_steps, limits), limits, inputs.rounding, reasons)
     if inputs.rounding is not RoundingPolicy.CARRY:
         return steps, NO_COLUMN
     return steps, _owed(inputs, weights, steps, reasons)
@@ -45,23 +45,23 @@ def divide_among(inputs: OpenInputs, reasons: Reasons) -> tuple[Int64Array, Int6
 
 def divide(claims: Claims, limits: LotLimits, policy: RoundingPolicy, reasons: Reasons) -> Int64Array:
     """Steps of children, in sum at most what is claimed. `reasons` gets those of the children that claim something."""
-    min_steps, max_steps = limits.grid.min_steps, limits.max_steps
+    min_steps = limits.grid.min_steps
     steps = np.zeros(claims.weights.shape, dtype=np.int64)
     has_lower_limit = min_steps > 1 or limits.round_up
     while claims.rest and claims.weight_sum:
-        if beyond := claims.beyond(max_steps):
-            given, bound = np.flatnonzero(beyond[0]), beyond[1]
-            if bound is max_steps:
-                steps[given] = bound if isinstance(bound, int) else bound[given]
+        if beyond := claims.beyond():
+            given, is_above = beyond
+            if is_above:
+                steps[given] = limits.most(given)
                 reasons[given] = SkipReason.CAPPED
             claims.give(given, exact_sum(steps[given]))
         elif not (has_lower_limit and _leave(claims, limits, claims.below(min_steps), steps, min_steps > 1)):
-            parts = claims.parts(policy, max_steps, min_steps if min_steps > 1 else 0)
+            parts = claims.parts(policy, min_steps if min_steps > 1 else 0)
             if not (has_lower_limit and _leave(claims, limits, parts < min_steps, steps, parts > 0)):
                 steps += parts
                 break
     empty = np.flatnonzero(steps == 0)
-    reasons[empty[reasons[empty] == SkipReason.NONE]] = SkipReason.BELOW_MIN_LOT
+    reasons[empty[reasons[empty] == SkipReason.NONE.value]] = SkipReason.BELOW_MIN_LOT
     return steps
 
 
@@ -90,12 +90,12 @@ def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, fr
     return True
 
 
-def _claims(inputs: OpenInputs, weights: Int64Array, steps: int) -> Claims:
+def _claims(inputs: OpenInputs, weights: Int64Array, steps: int, limits: LotLimits) -> Claims:
     if inputs.rounding is RoundingPolicy.CARRY:
         # What one is owed he has too little.
         had_e8 = np.where(weights > 0, -inputs.figures.carries_e8, 0)
-        return Levels(weights, had_e8, steps, inputs.grid.step_e8)
-    return Proportions(weights, steps)
+        return Levels(weights, had_e8, steps, inputs.grid.step_e8, limits.max_steps)
+    return Proportions(weights, steps, limits.max_steps)
 
 
 def _divide_part(
@@ -105,12 +105,12 @@ def _divide_part(
 
     It takes nothing of what limits set free.
     """
-    everybody = Proportions(np.append(weights, spare), inputs.master_steps)
-    parts = everybody.parts(inputs.rounding, inputs.master_steps, 0)
+    everybody = Proportions(np.append(weights, spare), inputs.master_steps, inputs.master_steps)
+    parts = everybody.parts(inputs.rounding, 0)
     steps = parts[:-1]
     is_refused = (steps > limits.max_steps) | ((steps < limits.grid.min_steps) & (steps > 0))
     if is_refused.any() or limits.round_up or inputs.rounding is RoundingPolicy.CARRY:
-        claims = _claims(inputs, weights, inputs.master_steps - int(parts[-1]))
+        claims = _claims(inputs, weights, inputs.master_steps - int(parts[-1]), limits)
         return divide(claims, limits, inputs.rounding, reasons)
     reasons[(steps == 0) & (weights > 0)] = SkipReason.BELOW_MIN_LOT
     return steps
@@ -121,11 +121,10 @@ def _divide_by_risk(inputs: OpenInputs, weights: Int64Array, limits: LotLimits, 
     step_e8 = inputs.grid.step_e8
     while True:
         reasons_after = reasons.copy()
-        had_e8 = np.where(weights > 0, inputs.figures.held_e8, 0)
-        claims = Levels(weights, had_e8, inputs.master_steps, step_e8)
+        had_e8 = inputs.figures.held_e8 * (weights > 0)
+        claims = Levels(weights, had_e8, inputs.master_steps, step_e8, limits.max_steps)
         steps = divide(claims, limits, inputs.rounding, reasons_after)
-        inside = np.flatnonzero(steps)  # Who gets nothing was judged before.
-        falling = falling_out(inputs, inside, steps[inside] * step_e8)
+        falling = falling_out(inputs, steps > 0, steps * step_e8)  # Who gets nothing was judged before.
         if not falling.size:
             reasons[:] = reasons_after
             return steps
@@ -139,7 +138,7 @@ def _owed(inputs: OpenInputs, weights: Int64Array, steps: Int64Array, reasons: R
     Adds up to what it added up to before.
     """
     owed_e8 = inputs.figures.carries_e8.copy()
-    uncut = np.flatnonzero((weights > 0) & (reasons != SkipReason.CAPPED))
+    uncut = np.flatnonzero((weights > 0) & (reasons != SkipReason.CAPPED.value))
     if uncut.size:
         got_e8 = steps[uncut] * inputs.grid.step_e8
         owed_e8[uncut] += largest_remainder(exact_sum(got_e8), weights[uncut]) - got_e8

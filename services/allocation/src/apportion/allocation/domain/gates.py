@@ -29,7 +29,7 @@ def gate(inputs: OpenInputs) -> NDArray[np.int8]:
         _gate_parameters(inputs, reasons)
         _gate_figures(inputs, reasons)
         if inputs.gate_reasons.size:
-            np.copyto(reasons, inputs.gate_reasons, where=inputs.gate_reasons != SkipReason.NONE)
+            np.copyto(reasons, inputs.gate_reasons, where=inputs.gate_reasons != SkipReason.NONE.value)
     reasons[~inputs.subscriptions.active] = SkipReason.INACTIVE
     return reasons
 
@@ -70,8 +70,8 @@ def _gate_figures(inputs: OpenInputs, reasons: NDArray[np.int8]) -> None:
         return
     if inputs.method is AllocationMethod.LOT_MULTIPLIER:
         modes = inputs.subscriptions.modes
-        by_risk = modes == LotMode.RISK
-        _gate_bases(inputs, reasons, by_risk | (modes == LotMode.EQUITY))
+        by_risk = modes == LotMode.RISK.value
+        _gate_bases(inputs, reasons, by_risk | (modes == LotMode.EQUITY.value))
         _gate_master(inputs, reasons, by_risk)
         return
     _gate_bases(inputs, reasons, None)
@@ -109,7 +109,7 @@ def _gate_master(inputs: OpenInputs, reasons: NDArray[np.int8], rows: NDArray[np
 def _gate_margins(inputs: OpenInputs, reasons: NDArray[np.int8]) -> None:
     """Of those who ask for a margin level: who has not even that much before the trade, or cannot be judged."""
     watched = inputs.subscriptions.percents_e8 > 0
-    watched &= reasons == SkipReason.NONE
+    watched &= reasons == SkipReason.NONE.value
     if not watched.any():
         return
     if not has_price(inputs):
@@ -117,5 +117,5 @@ def _gate_margins(inputs: OpenInputs, reasons: NDArray[np.int8]) -> None:
         return
     reasons[watched & (inputs.figures.leverages <= 0)] = SkipReason.NO_PRICE
     reasons[watched & (inputs.figures.margins == UNKNOWN_BASIS)] = SkipReason.STALE_STATE
-    rows = np.flatnonzero(watched & (reasons == SkipReason.NONE))
-    reasons[falling_out(inputs, rows, np.zeros(rows.shape, dtype=np.int64))] = SkipReason.MARGIN_GATE
+    watched &= reasons == SkipReason.NONE.value
+    reasons[falling_out(inputs, watched, np.zeros(watched.shape, dtype=np.int64))] = SkipReason.MARGIN_GATE

@@ -29,13 +29,16 @@ class LotLimits:
         """Whether anybody may get min lot instead of a smaller share."""
         return bool(self.round_up_factors_e8.size)
 
+    def most(self, rows: Rows) -> int | Int64Array:
+        """The most steps of each of these rows, or of all."""
+        return self.max_steps if isinstance(self.max_steps, int) else self.max_steps[rows]
+
     def liftable(self, rows: Rows) -> tuple[Rows, Int64Array]:
         """Who of these rows wants min lot instead of less, and may have it by his own limit; with his factor."""
         if not self.round_up:
             return rows[:0], NO_COLUMN
         factors_e8 = self.round_up_factors_e8[self.settings_rows[rows]]
-        most = self.max_steps if isinstance(self.max_steps, int) else self.max_steps[rows]
-        may = (factors_e8 > 0) & np.greater(most, 0)
+        may = (factors_e8 > 0) & np.greater(self.most(rows), 0)
         return rows[may], factors_e8[may]
 
 

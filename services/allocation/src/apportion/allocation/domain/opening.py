@@ -55,7 +55,7 @@ def _copy_to_all(inputs: OpenInputs, reasons: NDArray[np.int8]) -> tuple[Int64Ar
     steps = np.zeros(len(inputs.subscriptions), dtype=np.int64)
     carries_e8 = inputs.figures.carries_e8.copy() if inputs.rounding is RoundingPolicy.CARRY else NO_COLUMN
     rounding = Rounding.DOWN if inputs.rounding is RoundingPolicy.DOWN else Rounding.HALF_UP
-    for rows, share in shares_of(inputs, np.flatnonzero(reasons == SkipReason.NONE)):
+    for rows, share in shares_of(inputs, np.flatnonzero(reasons == SkipReason.NONE.value)):
         limits = limits_of(inputs, rows)
         if inputs.rounding is RoundingPolicy.CARRY:
             steps[rows], reasons[rows], carries_e8[rows] = copy_with_carry(share, limits, carries_e8[rows])

@@ -115,5 +115,5 @@ def shares_of(inputs: OpenInputs, rows: Rows) -> list[tuple[Rows, Share]]:
     if inputs.method is not AllocationMethod.LOT_MULTIPLIER:
         return [(rows, FORMULAS[inputs.method](inputs, rows))]
     modes = inputs.subscriptions.modes[rows]
-    groups = [(rows[modes == mode], formula) for mode, formula in MODE_FORMULAS.items()]
+    groups = [(rows[np.flatnonzero(modes == mode.value)], formula) for mode, formula in MODE_FORMULAS.items()]
     return [(group, formula(inputs, group)) for group, formula in groups if group.size]
