@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.api.platform_groups.v1 import events_pb2
-from apportion.rpc import column, set_column
+from apportion.errors import MalformedMessage
+from apportion.rpc import check_lengths, column, set_column
 
 INT64 = np.iinfo(np.int64)
 
@@ -74,3 +75,11 @@ def test_what_is_not_a_column_is_refused() -> None:
         set_column(message, "deal_tickets", np.zeros((2, 2), dtype=np.int64))
     with pytest.raises(TypeError, match="not a packed sfixed column"):
         set_column(message, "symbols", np.array([1]))
+
+
+def test_columns_that_belong_together_have_one_length() -> None:
+    message = events_pb2.DealsObserved()
+    check_lengths(message, column([1, 2]), ["a", "b"])
+    with pytest.raises(MalformedMessage) as caught:
+        check_lengths(message, column([1, 2]), ["a"])
+    assert caught.value.metadata == {"type": "apportion.api.platform_groups.v1.DealsObserved"}

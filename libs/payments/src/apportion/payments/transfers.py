@@ -14,7 +14,7 @@ from apportion.errors import MalformedMessage
 from apportion.events import Handler, ReceivedEvent
 from apportion.payments.payment import Backoff, PaymentBatch, PaymentResults, PaymentState
 from apportion.payments.payments import Payments
-from apportion.rpc import call_options, set_column
+from apportion.rpc import call_options, check_lengths, set_column
 from apportion.runtime import Clock
 
 log = structlog.get_logger()
@@ -66,8 +66,7 @@ def parse_results(payload: bytes, source: str) -> PaymentResults:
     """Transfers of the source that ended. Raises MalformedMessage."""
     message = events_pb2.TransfersUpdated.FromString(payload)
     columns = (message.item_ids, message.transfer_ids, message.states, message.reason_indexes)
-    if len({len(values) for values in columns}) != 1:
-        raise MalformedMessage("columns of different lengths", type=TRANSFERS_UPDATED)
+    check_lengths(message, *columns)
     reasons = list(message.reasons) or [""]
     if any(not 0 <= index < len(reasons) for index in message.reason_indexes):
         raise MalformedMessage("a reason index is out of range", type=TRANSFERS_UPDATED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apportion.rpc.caller import SUITE_LABEL, Caller, caller, caller_or_none
 from apportion.rpc.channel import CallOptions, call_options, open_channel
-from apportion.rpc.columns import CHUNK_ROWS, column, set_column
+from apportion.rpc.columns import CHUNK_ROWS, check_lengths, column, set_column
 from apportion.rpc.peers import Peers
 from apportion.rpc.problems import Problems
 from apportion.rpc.requests import request_key
@@ -26,6 +26,7 @@ __all__ = [
     "call_options",
     "caller",
     "caller_or_none",
+    "check_lengths",
     "column",
     "from_timestamp",
     "open_channel",

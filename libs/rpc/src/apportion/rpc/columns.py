@@ -7,12 +7,14 @@ Merging those bytes costs a memory copy, where `extend()` costs a Python object 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from numpy.typing import NDArray
+
+from apportion.errors import MalformedMessage
 
 CHUNK_ROWS = 5_000
 """Most rows one columnar message carries: 200 KB at five columns, well under the message limit."""
@@ -44,6 +46,12 @@ def set_column(message: Message, field: str, values: NDArray[np.signedinteger] |
 def column(field: Sequence[int]) -> NDArray[np.int64]:
     """A repeated integer field of any width as an int64 array of its own, shape (rows,)."""
     return np.array(field, dtype=np.int64)
+
+
+def check_lengths(message: Message, *columns: Sized) -> None:
+    """Raises MalformedMessage when columns of `message` that belong together are not of one length."""
+    if len({len(values) for values in columns}) != 1:
+        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
 
 
 def _fitted(

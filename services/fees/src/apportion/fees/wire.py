@@ -13,7 +13,7 @@ from apportion.fees.domain.terms import Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
 from apportion.fees.operations.set_terms import SetTerms
 from apportion.money import UnknownCurrencyError, currency_digits
-from apportion.rpc import Problems, column, request_key, to_timestamp
+from apportion.rpc import Problems, check_lengths, column, request_key, to_timestamp
 
 
 def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
@@ -127,7 +127,8 @@ def parse_closed_trades(payload: bytes) -> ClosedTrades:
         closed_volumes_e8=column(message.closed_volumes_e8),
         server_times_ms=column(message.server_times_ms),
     )
-    columns = (
+    check_lengths(
+        message,
         closed.child_trade_ids,
         closed.subscription_ids,
         closed.account_ids,
@@ -135,8 +136,6 @@ def parse_closed_trades(payload: bytes) -> ClosedTrades:
         closed.closed_volumes_e8,
         closed.server_times_ms,
     )
-    if len({values.size for values in columns}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
     if (closed.closed_volumes_e8 <= 0).any():
         raise MalformedMessage("a closed volume is not above 0", type=message.DESCRIPTOR.full_name)
     return closed

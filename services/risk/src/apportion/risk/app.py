@@ -28,7 +28,7 @@ from apportion.risk.workers.server_watch import WatchWork
 from apportion.risk.workers.shards import shard_keeper
 from apportion.risk.workers.watcher import Watcher
 from apportion.rpc import Server, Tls, open_channel
-from apportion.runtime import Background, Loops, ServiceApp, SystemClock
+from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
 from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
@@ -40,8 +40,8 @@ STATES_BYTES = 64 << 20
 
 @asynccontextmanager
 async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
-    """Opens database, Redis and channels in order, closes them in reverse. Refuses a database that may forget."""
-    tls = Tls.of(settings)
+    """Opens database, Redis and channels in order, closes them in reverse. Refuses a database it cannot trust."""
+    clock, tls = SystemClock(), Tls.of(settings)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings, SCHEMA))
         redis = Redis(settings.redis_url)
@@ -58,14 +58,11 @@ async def build(settings: RiskSettings, roles: set[str]) -> AsyncIterator[Servic
         stack.push_async_callback(platform.close)
         masters = AllocationMasters(allocation, settings.call_seconds)
         asked = AskedStates(platform, settings.ask_seconds)
-        loops = _loops(settings, engine, redis, masters, platform, asked) if WORK in roles else {}
-        server = _server(settings, tls, engine, masters, _states(settings, redis, asked)) if SERVE in roles else None
+        states = NewestStates(RedisWeather(redis), asked, clock, fallback_seconds=settings.fallback_seconds)
+        loops = _loops(settings, engine, redis, masters, platform, asked, states, clock) if WORK in roles else {}
+        server = _server(settings, tls, engine, masters, states, clock) if SERVE in roles else None
         background = await stack.enter_async_context(Background())
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
-
-
-def _states(settings: RiskSettings, redis: Redis, asked: AskedStates) -> NewestStates:
-    return NewestStates(RedisWeather(redis), asked, SystemClock(), fallback_seconds=settings.fallback_seconds)
 
 
 def _loops(
@@ -75,13 +72,13 @@ def _loops(
     masters: AllocationMasters,
     platform: grpc.aio.Channel,
     asked: AskedStates,
+    states: NewestStates,
+    clock: Clock,
 ) -> Loops:
     """What a worker runs, in the order of starting; leases go last at a stop, after the work they cover."""
-    clock, owner = SystemClock(), settings.worker_id
-    keeper = shard_keeper(engine, owner, clock)
+    keeper = shard_keeper(engine, settings.worker_id, clock)
     server_days: dict[int, int] = {}
     accounts = PlatformAccounts(platform, settings.call_seconds)
-    states = _states(settings, redis, asked)
     closer = Closer(TripWork(engine, masters, accounts, states, trip_changed_payload, clock), keeper, server_days)
     watch = WatchWork(
         engine=engine,
@@ -102,13 +99,13 @@ def _loops(
         name="risk",
         topics={"deals": replay_port(platform)},
         handlers=HANDLERS,
-        owner=owner,
+        owner=settings.worker_id,
         clock=clock,
     )
     return {
         **housekeeping(engine, settings, clock),
         "shards": keeper.run,
-        "relay": Relay(engine, redis, owner=owner, clock=clock).run,
+        "relay": Relay(engine, redis, owner=settings.worker_id, clock=clock).run,
         "closer": closer.run,
         "consumer": consumer.run,
         "watcher": Watcher(watch, keeper).run,
@@ -116,7 +113,12 @@ def _loops(
 
 
 def _server(
-    settings: RiskSettings, tls: Tls | None, engine: AsyncEngine, masters: AllocationMasters, states: NewestStates
+    settings: RiskSettings,
+    tls: Tls | None,
+    engine: AsyncEngine,
+    masters: AllocationMasters,
+    states: NewestStates,
+    clock: Clock,
 ) -> Server:
     server = Server(
         settings.listen_address,
@@ -125,7 +127,7 @@ def _server(
         domain="risk.apportion",
         ready=partial(ping, engine),
     )
-    limits = LimitsServicer(engine, masters, states, SystemClock())
+    limits = LimitsServicer(engine, masters, states, clock)
     limits_pb2_grpc.add_LimitsServiceServicer_to_server(limits, server.grpc)
     trips_pb2_grpc.add_TripsServiceServicer_to_server(TripsServicer(engine), server.grpc)
     events_pb2_grpc.add_ReplayServiceServicer_to_server(ReplayServicer(engine), server.grpc)

@@ -14,7 +14,4 @@ REPLAY = "/apportion.api.common.v1.ReplayService/*"
 PEERS: Peers = {
     "operator": ("/apportion.api.risk.v1.*", REPLAY),
     "auth-gateway": READS,
-    "allocation": (*READS, REPLAY),
-    "fees": (*READS, REPLAY),
-    "platform-groups": (*READS, REPLAY),
 }

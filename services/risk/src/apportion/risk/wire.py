@@ -14,11 +14,10 @@ from apportion.errors import MalformedMessage
 from apportion.risk.domain.books import Deals
 from apportion.risk.domain.limits import Basis, DailyLimit
 from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
-from apportion.risk.domain.trips import Price, PriceList, Trip
+from apportion.risk.domain.trips import Price, PriceList, Trip, TripDetails
 from apportion.risk.operations.record_deals import ObservedDeals
 from apportion.risk.operations.set_daily_limit import SetDailyLimit
-from apportion.risk.storage.trips import TripDetails
-from apportion.rpc import Problems, column, from_timestamp, request_key, to_timestamp
+from apportion.rpc import Problems, check_lengths, column, from_timestamp, request_key, to_timestamp
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -151,9 +150,7 @@ def parse_deals(payload: bytes) -> ObservedDeals:
     tickets, actions = column(message.deal_tickets), column(message.actions)
     profits, swaps = column(message.profits_minor), column(message.swaps_minor)
     commissions, times_ms = column(message.commissions_minor), column(message.server_times_ms)
-    columns = (account_ids, tickets, actions, profits, swaps, commissions, times_ms)
-    if len({values.size for values in columns}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
+    check_lengths(message, account_ids, tickets, actions, profits, swaps, commissions, times_ms)
     amounts = profits + swaps + commissions
     is_credit, is_trade = actions == DealAction.DEAL_ACTION_CREDIT, actions == DealAction.DEAL_ACTION_TRADE
     rows = np.flatnonzero(amounts)
@@ -171,8 +168,7 @@ def parse_account_states(message: AccountStates, source: SnapshotSource) -> Snap
     """Raises MalformedMessage when the columns do not fit together, TimestampInvalid without the time of the look."""
     account_ids, balances = column(message.account_ids), column(message.balances_minor)
     credits_minor, equities = column(message.credits_minor), column(message.equities_minor)
-    if len({values.size for values in (account_ids, balances, credits_minor, equities)}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
+    check_lengths(message, account_ids, balances, credits_minor, equities)
     order = np.argsort(account_ids, kind="stable")
     return Snapshot(
         source=source,
@@ -194,8 +190,7 @@ def parse_ticks_weather(payload: bytes) -> PriceList:
     """Raises MalformedMessage or TimestampInvalid."""
     message = _decoded(Ticks, payload)
     columns = (message.symbols, message.bids_e8, message.asks_e8, message.server_times_ms)
-    if len({len(values) for values in columns}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
+    check_lengths(message, *columns)
     return PriceList(
         observed_time=from_timestamp(message.observed_time, "observed_time"),
         prices=tuple(Price(*row) for row in zip(*columns, strict=True)),

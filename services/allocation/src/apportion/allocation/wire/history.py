@@ -11,9 +11,8 @@ from apportion.allocation.domain.history import AccountDeals, HistoryEntry, Hist
 from apportion.allocation.operations.find_scope import Owner
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.api.platform_groups.v1 import events_pb2
-from apportion.errors import MalformedMessage
 from apportion.money import INT64_MAX, Int64Array
-from apportion.rpc import Problems, column, from_timestamp
+from apportion.rpc import Problems, check_lengths, column, from_timestamp
 
 
 def parse_account_deals(payload: bytes) -> AccountDeals:
@@ -41,8 +40,7 @@ def parse_account_deals(payload: bytes) -> AccountDeals:
         reasons=column(message.reasons),
         times=[observed_time - timedelta(milliseconds=age_ms) for age_ms in ages_ms.tolist()],
     )
-    if len({len(getattr(deals, name)) for name in AccountDeals.__slots__}) != 1:
-        raise MalformedMessage("columns of different lengths", type=message.DESCRIPTOR.full_name)
+    check_lengths(message, *(getattr(deals, name) for name in AccountDeals.__slots__))
     return deals
 
 

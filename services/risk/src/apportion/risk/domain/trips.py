@@ -116,3 +116,12 @@ class Trip:
     def request_id(self, step: str) -> UUID:
         """The same for every repeat of a step, whoever repeats it."""
         return uuid5(NAMESPACE, f"{self.label}/{self.trip_id}/{step}")
+
+
+@dataclass(frozen=True, slots=True)
+class TripDetails:
+    """A trip with what is read only for somebody who asks for this one."""
+
+    trip: Trip
+    prices: tuple[Price, ...]
+    closes: tuple[Close, ...]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import NotFound
-from apportion.risk.storage.trips import TripDetails, load_trip_details
+from apportion.risk.domain.trips import TripDetails
+from apportion.risk.storage.trips import load_trip_details
 from apportion.storage import transaction
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.risk.domain.limits import Alarm, Basis, DailyLimit
 from apportion.risk.domain.snapshots import SnapshotSource
-from apportion.risk.domain.trips import Close, Evidence, Price, Trip, TripState
+from apportion.risk.domain.trips import Close, Evidence, Price, Trip, TripDetails, TripState
 from apportion.risk.storage import tables
 from apportion.storage import copy_rows
 
@@ -31,15 +31,6 @@ PROGRESS = (
     "last_error",
     "next_attempt_time",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TripDetails:
-    """A trip with what only one who asks for it wants to see."""
-
-    trip: Trip
-    prices: tuple[Price, ...]
-    closes: tuple[Close, ...]
 
 
 async def insert_trip(
