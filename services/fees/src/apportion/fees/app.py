@@ -21,7 +21,7 @@ from apportion.fees.settings import FeesSettings
 from apportion.fees.storage.charges import CHARGES
 from apportion.payments import PaymentDispatcher, PaymentsServicer, PlatformTransfers
 from apportion.rpc import Server, Tls, open_channel
-from apportion.runtime import Background, Loops, ServiceApp, SystemClock
+from apportion.runtime import Background, Clock, Loops, ServiceApp, SystemClock
 from apportion.runtime.service import SERVE, WORK
 from apportion.storage import housekeeping, open_database, ping
 from apportion.storage import migrate as migrate_database
@@ -31,18 +31,18 @@ SCHEMA = "apportion.fees.storage"
 
 @asynccontextmanager
 async def build(settings: FeesSettings, roles: set[str]) -> AsyncIterator[ServiceApp]:
-    """Opens database and channels in order, closes them in reverse. Refuses a database that cannot be trusted."""
-    tls = Tls.of(settings)
+    """Opens database, Redis and channels in order, closes them in reverse. Refuses a database it cannot trust."""
+    clock, tls = SystemClock(), Tls.of(settings)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings, SCHEMA))
+        redis = Redis(settings.redis_url)
+        stack.push_async_callback(redis.close)
         allocation = open_channel(settings.allocation_address, tls=tls, service="allocation", peer="fees")
         stack.push_async_callback(allocation.close)
         platform = open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer="fees")
         stack.push_async_callback(platform.close)
-        redis = Redis(settings.redis_url)
-        stack.push_async_callback(redis.close)
-        loops = _loops(settings, engine, redis, allocation, platform) if WORK in roles else {}
-        server = _server(settings, tls, engine, allocation) if SERVE in roles else None
+        loops = _loops(settings, engine, redis, allocation, platform, clock) if WORK in roles else {}
+        server = _server(settings, tls, engine, allocation, clock) if SERVE in roles else None
         background = await stack.enter_async_context(Background())
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
@@ -53,9 +53,9 @@ def _loops(
     redis: Redis,
     allocation: grpc.aio.Channel,
     platform: grpc.aio.Channel,
+    clock: Clock,
 ) -> Loops:
     """What a worker runs, in the order of starting."""
-    clock = SystemClock()
     transfers = PlatformTransfers(platform, CHARGES.source, settings.call_seconds)
     dispatcher = PaymentDispatcher(engine, CHARGES, transfers, clock, settings.payment_waits)
     consumer = Consumer(
@@ -74,7 +74,9 @@ def _loops(
     }
 
 
-def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, allocation: grpc.aio.Channel) -> Server:
+def _server(
+    settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, allocation: grpc.aio.Channel, clock: Clock
+) -> Server:
     server = Server(
         settings.listen_address,
         tls=tls,
@@ -83,9 +85,9 @@ def _server(settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, alloca
         ready=partial(ping, engine),
     )
     subscriptions = AllocationSubscriptions(allocation, settings.call_seconds)
-    terms_pb2_grpc.add_TermsServiceServicer_to_server(TermsServicer(engine, subscriptions, SystemClock()), server.grpc)
+    terms_pb2_grpc.add_TermsServiceServicer_to_server(TermsServicer(engine, subscriptions, clock), server.grpc)
     calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server.grpc)
-    payments = PaymentsServicer(engine, CHARGES, SystemClock())
+    payments = PaymentsServicer(engine, CHARGES, clock)
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, server.grpc)
     return server
 

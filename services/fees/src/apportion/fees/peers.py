@@ -9,12 +9,9 @@ READS = (
     "/apportion.api.fees.v1.TermsService/ListTerms",
     "/apportion.api.fees.v1.CalculationsService/ListCalculations",
 )
-
 PAYMENTS = "/apportion.api.common.v1.PaymentsService/*"
 
 PEERS: Peers = {
     "operator": ("/apportion.api.fees.v1.*", PAYMENTS),
     "auth-gateway": READS,
-    "allocation": READS,
-    "risk": READS,
 }

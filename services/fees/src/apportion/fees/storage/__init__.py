@@ -1,1 +1,1 @@
-"""Terms, calculations, charges and transfers in PostgreSQL."""
+"""Terms, calculations and charges in PostgreSQL."""
