@@ -81,7 +81,7 @@ def service_app(
         """Bring the database schema to this version."""
         settings = _read(settings_type)
         logs.configure(name, settings.log_level, development=settings.development)
-        _finish(_run(_awaited(migrate, settings)))
+        _finish(_run(migrate(settings)))
 
     @app.command()
     def check_settings() -> None:
@@ -154,11 +154,7 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _awaited(migrate: Migrate[SettingsT], settings: SettingsT) -> None:
-    await migrate(settings)
-
-
-def _run(main: Awaitable[None]) -> int:
+def _run(main: Awaitable[object]) -> int:
     import uvloop  # here, so that tests which import this module keep the plain loop
 
     async def guarded() -> int:
