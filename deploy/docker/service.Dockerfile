@@ -1,5 +1,5 @@
 # One image per service: docker build -f deploy/docker/service.Dockerfile --build-arg SERVICE=allocation .
-# Only the named service and the libraries it depends on are installed; dependencies come from the hash-pinned lock.
+# Installs the named service and the libraries that services build on; dependencies come from the hash-pinned lock.
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
