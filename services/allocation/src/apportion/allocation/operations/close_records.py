@@ -22,8 +22,9 @@ from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.open_inputs import NO_REASONS
 from apportion.allocation.operations.announce_closes import announce_columns
 from apportion.allocation.operations.distribute_deal import distribute_deal
-from apportion.allocation.operations.event_payloads import decided_id, decision_event
-from apportion.allocation.storage.allocations import AllocationIds, store_allocation
+from apportion.allocation.operations.event_payloads import decided_id
+from apportion.allocation.operations.store_decision import store_decision
+from apportion.allocation.storage.allocations import AllocationIds
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.master_positions import MasterPosition
 from apportion.allocation.storage.record_openings import load_open_records, reduce_openings
@@ -47,14 +48,14 @@ async def close_records(
     All openings that made the position take part by what is open of them. The position is locked and open, the rows
     of its records are made. Who is active, halted or leaving does not matter.
     """
-    before_e8 = abs(position.open_volume_e8)
-    closed_e8 = min(abs(trade.volume_e8), before_e8)
+    change_e8 = position.change_by_close_e8(trade.volume_e8)
+    closed_e8 = abs(change_e8)
     allocation = replace(
         opening,
         allocation_id=await ids.next(tx),
         kind=AllocationKind.CLOSE,
         trade=trade,
-        before_volume_e8=before_e8,
+        before_volume_e8=abs(position.open_volume_e8),
         master_basis=0,
         row_count=0,
         child_count=0,
@@ -65,10 +66,8 @@ async def close_records(
         dispatch_state=DispatchState.DONE,
         dispatch_time=now,
     )
-    event = decision_event(master, allocation, await load_routes(tx, NO_COLUMN), NO_ROWS)
-    change_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
-    if not await store_allocation(tx, allocation, NO_ROWS, event, unit_e8=1, position_change_e8=change_e8):
-        raise AssertionError("two closes of one position were decided at once in spite of its lock")
+    routes = await load_routes(tx, NO_COLUMN)
+    await store_decision(tx, master, allocation, NO_ROWS, routes, position_change_e8=change_e8)
     openings = await load_open_records(tx, master.label, master.master_id, trade.position_ticket)
     await distribute_deal(tx, master, allocation, openings, trade.money, closed_e8=closed_e8, now=now)
     parts_e8 = split_volume_e8(closed_e8, openings)

@@ -18,9 +18,9 @@ from apportion.allocation.domain.subscriptions import Subscription
 from apportion.allocation.errors import SymbolUnknown
 from apportion.allocation.operations.decide_open_trade import columns_of, opened_allocation
 from apportion.allocation.operations.desk import Desk
-from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.gather_inputs import gather_inputs, trade_at_hand
-from apportion.allocation.storage.allocations import AllocationIds, find_opening, next_wave, store_allocation
+from apportion.allocation.operations.store_decision import store_decision
+from apportion.allocation.storage.allocations import AllocationIds, find_opening, next_wave
 from apportion.allocation.storage.carries import load_carries, save_carries
 from apportion.allocation.storage.master_positions import list_entries, list_open_positions, load_position
 from apportion.allocation.storage.masters import load_master
@@ -87,10 +87,7 @@ async def _copy(
     )
     columns = columns_of(inputs, decision, allocation.mode)
     routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
-    event = decision_event(master, allocation, routes, columns)
-    step_e8 = allocation.grid.step_e8
-    if not await store_allocation(tx, allocation, columns, event, unit_e8=step_e8, position_change_e8=None):
-        raise AssertionError("two decisions on one position at once in spite of its master's lock")
+    await store_decision(tx, master, allocation, columns, routes, position_change_e8=None)
     if decision.carries_e8.size:
         carries_e8 = await load_carries(tx, everybody, trade.symbol)
         carries_e8[everybody.subscription_ids == subscription.subscription_id] = decision.carries_e8

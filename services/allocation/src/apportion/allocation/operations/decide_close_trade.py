@@ -18,15 +18,14 @@ from apportion.allocation.domain.allocations import (
     MasterTrade,
     is_same_deal,
 )
-from apportion.allocation.domain.child_routes import ChildRoutes
 from apportion.allocation.domain.child_trades import opening_ids_of
 from apportion.allocation.domain.closing import CloseInputs, decide_close
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.errors import DealConflict
 from apportion.allocation.operations.close_records import close_records
-from apportion.allocation.operations.event_payloads import decision_event
 from apportion.allocation.operations.project_children import project_allocation
+from apportion.allocation.operations.store_decision import store_decision
 from apportion.allocation.storage.allocations import (
     AllocationIds,
     find_allocation,
@@ -35,7 +34,6 @@ from apportion.allocation.storage.allocations import (
     list_unprojected_of_master,
     load_allocation,
     next_wave,
-    store_allocation,
 )
 from apportion.allocation.storage.child_trades import (
     FollowingChildren,
@@ -77,15 +75,15 @@ async def decide_close_trade(
         await project_allocation(tx, master.label, allocation_id, now=now)
     if opening.mode is AllocationMode.PROFIT:
         return await close_records(tx, ids, master, opening, position, trade, now=now)
+    change_e8 = position.change_by_close_e8(trade.volume_e8)
     before_e8 = abs(position.open_volume_e8)
-    closed_e8 = min(abs(trade.volume_e8), before_e8)
     children = await load_following(tx, master.master_id, trade.position_ticket)
     routes = await load_routes(tx, children.child_trade_ids)
     small_rests = np.array([profile.close_small_rest for profile in routes.profiles], dtype=np.bool_)
     inputs = CloseInputs(
         method=opening.method,
         grid=opening.grid,
-        closed_e8=closed_e8,
+        closed_e8=abs(change_e8),
         before_e8=before_e8,
         open_volumes_e8=children.volumes_e8,
         close_small_rests=small_rests[routes.profile_rows] if small_rests.any() else small_rests[:0],
@@ -93,10 +91,10 @@ async def decide_close_trade(
     closing_e8 = decide_close(inputs)
     ordered_e8 = np.where(children.position_tickets != 0, closing_e8, 0)
     await retarget(tx, children.child_trade_ids, children.volumes_e8 - closing_e8, ordered_e8)
-    closed_signed_e8 = -closed_e8 if position.open_volume_e8 > 0 else closed_e8
-    header = _header(opening, trade, 0, before_e8, children, closing_e8, now=now)
+    allocation = _header(await ids.next(tx), opening, trade, 0, before_e8, children, closing_e8, now=now)
     columns = _columns(children, closing_e8, inputs.close_small_rests)
-    return await _store(tx, ids, master, header, routes, columns, closed_signed_e8)
+    await store_decision(tx, master, allocation, columns, routes, position_change_e8=change_e8)
+    return allocation
 
 
 async def _unprojected(tx: AsyncConnection, master: Master, position_ticket: int) -> list[int]:
@@ -160,13 +158,16 @@ async def _close_excess(
     )
     wave = await next_wave(tx, master.master_id, deal_ticket, AllocationKind.CLOSE)
     await add_closing(tx, children.child_trade_ids, children.volumes_e8)
-    header = _header(opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
+    allocation_id = await AllocationIds().next(tx)
+    allocation = _header(allocation_id, opening, trade, wave, excess_e8, children, children.volumes_e8, now=now)
     routes = await load_routes(tx, children.child_trade_ids)
     columns = _columns(children, children.volumes_e8, NO_FLAGS)
-    return await _store(tx, AllocationIds(), master, header, routes, columns, None)
+    await store_decision(tx, master, allocation, columns, routes, position_change_e8=None)
+    return allocation
 
 
 def _header(
+    allocation_id: int,
     opening: Allocation,
     trade: MasterTrade,
     wave: int,
@@ -181,7 +182,7 @@ def _header(
     sign = 1 if trade.volume_e8 > 0 else -1
     return replace(
         opening,
-        allocation_id=0,
+        allocation_id=allocation_id,
         kind=AllocationKind.CLOSE,
         trade=trade,
         wave=wave,
@@ -210,23 +211,3 @@ def _columns(
         position_tickets=children.position_tickets,
         close_small_rests=close_small_rests,
     )
-
-
-async def _store(
-    tx: AsyncConnection,
-    ids: AllocationIds,
-    master: Master,
-    header: Allocation,
-    routes: ChildRoutes,
-    columns: AllocationColumns,
-    position_change_e8: int | None,
-) -> Allocation:
-    step_e8 = header.grid.step_e8
-    unit_e8 = step_e8 if not (columns.volumes_e8 % step_e8).any() else 1
-    allocation = replace(header, allocation_id=await ids.next(tx))
-    event = decision_event(master, allocation, routes, columns)
-    if not await store_allocation(
-        tx, allocation, columns, event, unit_e8=unit_e8, position_change_e8=position_change_e8
-    ):
-        raise AssertionError("two closes of one position were decided at once in spite of its lock")
-    return allocation

@@ -18,14 +18,13 @@ from apportion.allocation.domain.child_routes import ChildRoutes, mirrored_stops
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.open_inputs import NO_COLUMN
 from apportion.allocation.domain.retries import STOPS_RETRYABLE, Retries
-from apportion.allocation.operations.event_payloads import decision_event
+from apportion.allocation.operations.store_decision import store_decision
 from apportion.allocation.storage.allocations import (
     AllocationIds,
     find_opening,
     load_allocation,
     load_columns,
     next_wave,
-    store_allocation,
 )
 from apportion.allocation.storage.child_stops import OrderedStops, load_ordered_stops, save_ordered_stops
 from apportion.allocation.storage.child_trades import OrderResults, load_routes
@@ -186,9 +185,7 @@ async def _modify(
         stop_losses_e8=wanted.stop_losses_e8,
         take_profits_e8=wanted.take_profits_e8,
     )
-    event = decision_event(master, allocation, routes, columns)
-    if not await store_allocation(tx, allocation, columns, event, unit_e8=1, position_change_e8=None):
-        raise AssertionError("two modifications of one position were decided at once in spite of its lock")
+    await store_decision(tx, master, allocation, columns, routes, position_change_e8=None)
     return allocation
 
 

@@ -17,13 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind, DispatchState
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.retries import RETRYABLE, Retries
-from apportion.allocation.operations.event_payloads import decision_event
+from apportion.allocation.operations.store_decision import store_decision
 from apportion.allocation.storage.allocations import (
     AllocationIds,
     claim_projection,
     load_allocation,
     next_wave,
-    store_allocation,
 )
 from apportion.allocation.storage.child_trades import load_routes
 from apportion.allocation.storage.master_positions import load_position
@@ -114,13 +113,14 @@ async def _reopen(
     )
     losses, profits = routes.stops_e8(*position.stops_e8, buys=first.trade.volume_e8 > 0)
     await save_reopened(tx, follow_up.allocation_id, ids, losses, profits)
-    none = np.zeros_like(ids)
-    columns = AllocationColumns(volumes_e8, none.astype(np.int8), volumes_e8, ids, none)
-    step_e8 = first.grid.step_e8
-    unit_e8 = step_e8 if not (volumes_e8 % step_e8).any() else 1
-    event = decision_event(master, follow_up, routes, columns)
-    if not await store_allocation(tx, follow_up, columns, event, unit_e8=unit_e8, position_change_e8=None):
-        raise AssertionError("two follow-ups of one decision in spite of its position's lock")
+    columns = AllocationColumns(
+        volumes_e8=volumes_e8,
+        reasons=np.zeros(ids.shape, dtype=np.int8),
+        bases=volumes_e8,
+        child_trade_ids=ids,
+        position_tickets=np.zeros_like(ids),
+    )
+    await store_decision(tx, master, follow_up, columns, routes, position_change_e8=None)
     await claim_projection(tx, follow_up.allocation_id, now)  # its children have their rows
     return follow_up
 

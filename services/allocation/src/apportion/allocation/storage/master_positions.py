@@ -46,6 +46,11 @@ class MasterPosition:
     def stops_e8(self) -> tuple[int, int]:
         return self.stop_loss_e8, self.take_profit_e8
 
+    def change_by_close_e8(self, volume_e8: int) -> int:
+        """What closing a volume adds to what is open: never more than closes it whole."""
+        closed_e8 = min(abs(volume_e8), abs(self.open_volume_e8))
+        return -closed_e8 if self.open_volume_e8 > 0 else closed_e8
+
 
 async def load_position(tx: AsyncConnection, master_id: int, position_ticket: int) -> MasterPosition:
     """Locked until the commit; nothing open when the position was never seen."""
