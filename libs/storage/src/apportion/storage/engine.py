@@ -48,6 +48,7 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, statement_timeout_ms:
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_recycle=RECYCLE_SECONDS,
+        hide_parameters=True,  # errors are logged; what statements carry is personal or secret
         # `transaction` begins and ends by the driver's own calls, which cost a third of SQLAlchemy's.
         isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,

@@ -9,7 +9,14 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from apportion.errors import DatabaseUnavailable, DomainError, Overloaded, VersionConflict
+from apportion.errors import (
+    DatabaseUnavailable,
+    DomainError,
+    InvalidArgument,
+    Overloaded,
+    VersionConflict,
+    Violation,
+)
 
 # Another transaction was in the way; the same work may succeed now.
 CONFLICT_STATES = frozenset(
@@ -33,11 +40,21 @@ UNAVAILABLE_STATES = frozenset(
         "57P05",  # idle_session_timeout
     }
 )
+UNSTORABLE_STATES = frozenset(
+    {
+        "22021",  # character_not_in_repertoire: NUL in a text
+        "22P05",  # untranslatable_character: NUL in JSON
+    }
+)
 CONNECTION_STATE_CLASS = "08"
 
 
 def database_failure(error: BaseException) -> DomainError | None:
-    """The typed error for a failure of the database itself, None for any other, such as a violated constraint."""
+    """The typed error for a failure of the database itself, None for any other, such as a violated constraint.
+
+    Also for texts that it cannot store: InvalidArgument, for no request that reaches a statement checks each of its
+    texts for them.
+    """
     if isinstance(error, PoolTimeoutError):
         return Overloaded("no database connection came free in time")
     if isinstance(error, ConnectionError | TimeoutError):
@@ -60,6 +77,8 @@ def _from_state(state: str | None) -> DomainError | None:
         return VersionConflict("another transaction was in the way")
     if state in UNAVAILABLE_STATES or state.startswith(CONNECTION_STATE_CLASS):
         return DatabaseUnavailable()
+    if state in UNSTORABLE_STATES:
+        return InvalidArgument("a text holds a NUL character", violations=(Violation("*", "must not contain NUL"),))
     return None
 
 
