@@ -9,14 +9,14 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 
-from apportion.api.allocation.v1 import allocations_pb2
+from apportion.api.allocation.v1 import allocations_pb2, masters_pb2
 from apportion.api.platform_groups.v1 import accounts_pb2, trading_pb2
 from apportion.api.risk.v1 import limits_pb2
 from apportion.devstack.clients import Clients
 from apportion.devstack.stack import Stack
 from apportion.devstack.world import DemoMaster, World
+from apportion.money import E8
 
-E8 = 100_000_000
 TRADES_SHOWN = 3
 MIB = 1 << 20
 
@@ -40,7 +40,9 @@ class MasterRow:
 
 @dataclass
 class Board:
-    """Reads everything through the services' own RPCs; `speed` is how fast the server's clock runs."""
+    """Reads everything through the services' own RPCs. `speed` is how fast the server's clock runs, and `notices` are
+    lines to try.
+    """
 
     stack: Stack
     clients: Clients
@@ -112,17 +114,16 @@ def _usage(pid: int | None) -> tuple[str, str]:
 
 def _masters(rows: list[MasterRow]) -> RenderableType:
     table = Table(title="Masters", expand=True)
-    for column in ("master", "login", "method", "followers", "equity", "floor today", "limit", "fees earned"):
+    for column in ("master", "login", "method", "followers", "equity", "signal equity", "limit", "fees earned"):
         table.add_column(column, justify="left" if column in {"master", "method", "limit"} else "right")
     for row in rows:
-        state = limits_pb2.LimitState.Name(row.limit.state)[12:] if row.limit else "-"
+        state = limits_pb2.LimitState.Name(row.limit.state).removeprefix("LIMIT_STATE_") if row.limit else "-"
         colour = {"ARMED": "green", "WAITING": "yellow"}.get(state, "red")
         style = row.master.style
-        method = allocations_pb2.DESCRIPTOR.pool.FindEnumTypeByName("apportion.api.allocation.v1.AllocationMethod")
         table.add_row(
             style.name,
             str(row.master.login),
-            method.values_by_number[style.method].name.removeprefix("ALLOCATION_METHOD_"),
+            masters_pb2.AllocationMethod.Name(style.method).removeprefix("ALLOCATION_METHOD_"),
             str(row.follower_count),
             _money(row.account.snapshot.equity_minor),
             _money(row.limit.signal_equity_minor) if row.limit else "-",
