@@ -11,7 +11,6 @@ from apportion.allocation.domain.mismatch import (
     ChildFacts,
     MasterTradeFacts,
     Mismatch,
-    alarms,
     child_mismatches,
     master_mismatches,
 )
@@ -82,11 +81,3 @@ def test_a_masters_trade(changes, mismatches):
 def test_a_child(fact, mismatch):
     assert child_mismatches(CHILD) == ()
     assert child_mismatches(replace(CHILD, **{fact: True})) == (mismatch,)
-
-
-def test_the_normal_ones_are_no_alarm():
-    assert not alarms(())
-    assert not alarms((Mismatch.PL_MODE,))
-    assert not alarms((Mismatch.COPYING_METHOD,))
-    assert all(alarms((mismatch,)) for mismatch in Mismatch if mismatch > Mismatch.COPYING_METHOD)
-    assert alarms((Mismatch.COPYING_METHOD, Mismatch.CHILD_EXTRA))

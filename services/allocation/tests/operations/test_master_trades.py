@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from mismatch_twin import alarms
 
 from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod
-from apportion.allocation.domain.mismatch import Mismatch, alarms
+from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.operations.count_mismatches import count_mismatches
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.api.platform_groups.v1 import events_pb2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from mismatch_twin import alarms
+
 from apportion.allocation.domain.child_listing import ChildFilters
 from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode
-from apportion.allocation.domain.mismatch import Mismatch, alarms
+from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
 from apportion.allocation.operations.get_subscription import get_subscription
 from apportion.allocation.operations.list_child_trades import list_child_trades

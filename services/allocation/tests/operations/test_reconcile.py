@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from mismatch_twin import alarms
 from sqlalchemy import text
 from trading_server import Server
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping
 from apportion.allocation.domain.child_trades import ChildTradeState
-from apportion.allocation.domain.mismatch import Mismatch, alarms
+from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.operations import reconcile_positions as reconcile_module
 from apportion.allocation.operations.count_mismatches import count_mismatches

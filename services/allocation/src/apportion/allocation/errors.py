@@ -34,6 +34,7 @@ DomainError
     ├── OpenTrades              OPEN_TRADES
     ├── PooledOnly              POOLED_ONLY
     ├── RecordsOpen             RECORDS_OPEN
+    ├── PositionsTooMany        POSITIONS_TOO_MANY
     └── DealConflict            DEAL_CONFLICT
 """
 

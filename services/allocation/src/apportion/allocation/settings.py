@@ -50,7 +50,6 @@ class AllocationSettings(PaymentSettings):
     follow_up_seconds: float = Field(
         default=60.0, gt=0, description="pause between comparisons of what is open with what should be"
     )
-
     equity_sample_seconds: float = Field(
         default=60.0, gt=0, description="pause between looks at equities for statistics"
     )
@@ -74,6 +73,9 @@ class AllocationSettings(PaymentSettings):
         default=OrphanPolicy.CLOSE,
         description="positions that our orders opened and that should not be open: close, or only show",
     )
+    floating_seconds: float = Field(
+        default=2.0, gt=0, le=5, description="pause between looks at the floating profit of artificial records"
+    )
 
     @property
     def limits(self) -> Limits:
@@ -86,10 +88,6 @@ class AllocationSettings(PaymentSettings):
             open_seconds=self.open_seconds,
         )
         return Limits(self.stale_seconds, self.states_seconds, self.open_seconds, self.deal_seconds, retries)
-
-    floating_seconds: float = Field(
-        default=2.0, gt=0, le=5, description="pause between looks at the floating profit of artificial records"
-    )
 
     @property
     def reconciling(self) -> Reconciling:

@@ -12,6 +12,7 @@ class Mismatch(enum.IntEnum):
     """The numbers are those of the protos."""
 
     PL_MODE = 1
+    """Normal, as is the next: shown, and no alarm."""
     COPYING_METHOD = 2
     UNALLOCATED_REST = 3
     CHILD_REJECTED = 4
@@ -20,10 +21,6 @@ class Mismatch(enum.IntEnum):
     NO_MASTER_TRADE = 7
     MASTER_CLOSED = 8
     ACCOUNT_LEFT = 9
-
-
-NORMAL = frozenset({Mismatch.PL_MODE, Mismatch.COPYING_METHOD})
-"""Shown, and no alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +94,3 @@ def child_mismatches(facts: ChildFacts) -> tuple[Mismatch, ...]:
         Mismatch.ACCOUNT_LEFT: facts.has_left,
     }
     return tuple(mismatch for mismatch, holds in found.items() if holds)
-
-
-def alarms(mismatches: tuple[Mismatch, ...]) -> bool:
-    """Whether somebody should look."""
-    return not NORMAL.issuperset(mismatches)

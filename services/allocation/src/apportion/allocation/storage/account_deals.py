@@ -85,10 +85,6 @@ LIST = f"""
       AND (d.server_time_ms, d.deal_ticket) < ($9::bigint, $10::bigint)
     ORDER BY d.server_time_ms DESC, d.deal_ticket DESC LIMIT $11
 """
-SCOPES = """
-    unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
-        WITH ORDINALITY AS o (account_id, subscription_id, start_time, end_time, number)
-"""
 SCOPE_NAMES = {
     "subscription_id": "o.subscription_id",
     "start_time": "o.start_time",
