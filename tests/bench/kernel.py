@@ -11,7 +11,8 @@ from tests.bench.servers import Servers
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
-from apportion.allocation.domain.opening import OpenInputs, decide_open
+from apportion.allocation.domain.open_inputs import OpenInputs
+from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.money import E8, Int64Array
 

@@ -11,7 +11,7 @@ from allocation_sets import subscription_set
 from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import FAMILIES, Family, RoundingPolicy
-from apportion.allocation.domain.opening import Figures, OpenInputs
+from apportion.allocation.domain.open_inputs import Figures, OpenInputs
 from apportion.money import E8
 
 HALF = Fraction(1, 2)

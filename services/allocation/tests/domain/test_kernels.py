@@ -17,7 +17,8 @@ from open_twins import HALF, column, make, twin_copy, twin_divide
 from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, LotMode, RoundingPolicy
-from apportion.allocation.domain.opening import UNKNOWN_BASIS, Figures, OpenInputs, decide_open
+from apportion.allocation.domain.open_inputs import UNKNOWN_BASIS, Figures, OpenInputs
+from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import E8, INT64_MAX
 

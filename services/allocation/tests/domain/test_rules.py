@@ -24,7 +24,7 @@ from apportion.allocation.domain.methods import (
     checked_rounding,
     needs,
 )
-from apportion.allocation.domain.opening import UNKNOWN_BASIS
+from apportion.allocation.domain.open_inputs import UNKNOWN_BASIS
 from apportion.allocation.domain.subscriptions import (
     Parameters,
     Subscription,

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from open_twins import lots, make
 
+from apportion.allocation.domain.gates import has_zero_base
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, LotMode, RoundingPolicy
 from apportion.allocation.domain.open_inputs import UNKNOWN_BASIS
-from apportion.allocation.domain.opening import decide_open, has_zero_base
+from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import E8
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apportion.allocation.domain.opening import UNKNOWN_BASIS
+from apportion.allocation.domain.open_inputs import UNKNOWN_BASIS
 from apportion.money import Int64Array
 
 

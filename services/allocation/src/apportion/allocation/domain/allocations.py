@@ -16,16 +16,6 @@ from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS, Figur
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
 
-__all__ = [
-    "NO_COLUMN",
-    "Allocation",
-    "AllocationColumns",
-    "AllocationKind",
-    "DispatchState",
-    "MasterTrade",
-    "is_same_deal",
-]
-
 
 class AllocationKind(enum.IntEnum):
     OPEN = 1

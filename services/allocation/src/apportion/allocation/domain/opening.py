@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from apportion.allocation.domain.copying import copy, copy_with_carry
 from apportion.allocation.domain.dividing import divide_among
-from apportion.allocation.domain.gates import gate, has_zero_base
+from apportion.allocation.domain.gates import gate
 from apportion.allocation.domain.lot_limits import limits_of
 from apportion.allocation.domain.methods import FAMILIES, Family, RoundingPolicy
-from apportion.allocation.domain.open_inputs import NO_COLUMN, UNKNOWN_BASIS, Figures, OpenInputs
+from apportion.allocation.domain.open_inputs import NO_COLUMN, OpenInputs
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.shares import shares_of
 from apportion.money import Int64Array, Rounding, exact_sum
-
-__all__ = ["UNKNOWN_BASIS", "Decision", "Figures", "OpenInputs", "decide_open", "has_zero_base"]
 
 
 @dataclass(frozen=True, slots=True)

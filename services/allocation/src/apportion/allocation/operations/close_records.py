@@ -10,7 +10,6 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
-    NO_COLUMN,
     Allocation,
     AllocationColumns,
     AllocationKind,
@@ -19,7 +18,7 @@ from apportion.allocation.domain.allocations import (
 )
 from apportion.allocation.domain.distributions import Records, closed_volumes_e8, split_volume_e8
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.domain.open_inputs import NO_REASONS
+from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS
 from apportion.allocation.operations.announce_closes import announce_columns
 from apportion.allocation.operations.distribute_deal import distribute_deal
 from apportion.allocation.operations.event_payloads import decided_id
