@@ -100,6 +100,17 @@ class DailyLimit:
         return int(signals(np.array([base]), np.array([self.limit_percent_e8]))[0])
 
 
+@dataclass(frozen=True, slots=True)
+class NewDayStart:
+    """What a snapshot showed at the start of a limit's day."""
+
+    limit: DailyLimit
+    equity_minor: int
+    balance_minor: int
+    credit_minor: int
+    ticket: int
+
+
 def signals(bases_minor: Int64Array, percents_e8: Int64Array) -> Int64Array:
     """The signal equities of many limits."""
     allowed_losses: Int64Array = mul_div_floor(np.maximum(bases_minor, 0), percents_e8, HUNDRED_PERCENT_E8)

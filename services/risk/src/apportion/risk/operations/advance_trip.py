@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError, StaleEpoch
-from apportion.risk.domain.trips import LIMIT_STATES, Close, Trip, TripState
+from apportion.risk.domain.trips import Close, Trip, TripState
 from apportion.risk.operations.ports import Accounts, AccountStatesSource, Masters, TripPayload
 from apportion.risk.operations.trip_limit import publish_trip
-from apportion.risk.storage.trips import limit_follows, load_trip, save_closes, save_progress
+from apportion.risk.storage.limits import show_trip
+from apportion.risk.storage.trips import load_trip, save_closes, save_progress
 from apportion.runtime import Clock
 from apportion.storage import storable, transaction
 from apportion.storage.leases import Lease, check_fence
@@ -209,7 +210,6 @@ async def _save(work: TripWork, lease: Lease, before: Trip, step: Step) -> None:
         if step.closes:
             await save_closes(tx, trip.trip_id, before.closing_round, step.closes)
         if trip.state is not before.state:
-            trip_id = 0 if trip.state is TripState.REARMED else trip.trip_id
-            await limit_follows(tx, trip, LIMIT_STATES[trip.state], trip_id, now)
+            await show_trip(tx, trip, now)
             await publish_trip(tx, trip, work.payload, now)
             log.info("trip_advanced", trip_id=trip.trip_id, state=trip.state.name)

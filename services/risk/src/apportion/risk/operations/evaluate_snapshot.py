@@ -11,14 +11,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.risk.domain.books import Deals, Explanation, explain, first_ticket, unexplained_rest
-from apportion.risk.domain.limits import Alarm
+from apportion.risk.domain.limits import Alarm, NewDayStart
 from apportion.risk.domain.snapshots import Snapshot
 from apportion.risk.domain.trips import Price, Trip
 from apportion.risk.domain.watch import Doubts, View, Watch
 from apportion.risk.operations.ports import TripPayload
 from apportion.risk.operations.trip_limit import trip_limit
 from apportion.risk.storage.deals import NONE, load_deals
-from apportion.risk.storage.limits import NewDayStart, note_observations, start_days
+from apportion.risk.storage.limits import note_observations, start_days
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.risk.domain.limits import DailyLimit, LimitState
-from apportion.risk.domain.trips import LIMIT_STATES, Evidence, Price, Trip
+from apportion.risk.domain.trips import Evidence, Price, Trip
 from apportion.risk.operations.ports import TripPayload
-from apportion.risk.storage.limits import load_limit
-from apportion.risk.storage.trips import insert_trip, limit_follows
+from apportion.risk.storage.limits import load_limit, show_trip
+from apportion.risk.storage.trips import insert_trip
 from apportion.storage import append_event, partition_of, transaction
 from apportion.storage.leases import Lease, check_fence
 
@@ -38,7 +38,7 @@ async def trip_limit(
         if current is None or current.version != limit.version or current.state is not LimitState.ARMED:
             return None
         trip = await insert_trip(tx, limit, evidence, prices, now)
-        await limit_follows(tx, trip, LIMIT_STATES[trip.state], trip.trip_id, now)
+        await show_trip(tx, trip, now)
         await publish_trip(tx, trip, payload, now)
         return trip
 

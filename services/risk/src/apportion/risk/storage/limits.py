@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Row, insert, select, text, update
@@ -11,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import VersionConflict
 from apportion.money import Int64Array
-from apportion.risk.domain.limits import Alarm, Basis, DailyLimit, LimitState
+from apportion.risk.domain.limits import Alarm, Basis, DailyLimit, LimitState, NewDayStart
+from apportion.risk.domain.trips import LIMIT_STATES, Trip, TripState
 from apportion.risk.storage import tables
 from apportion.storage import constraint_errors, fetch_arrays
 
@@ -43,17 +43,6 @@ NOTE = """
         AS new (label, master_id, version, flow_minor, alarm)
     WHERE limits.label = new.label AND limits.master_id = new.master_id AND limits.version = new.version
 """
-
-
-@dataclass(frozen=True, slots=True)
-class NewDayStart:
-    """What a snapshot showed at the start of a limit's day."""
-
-    limit: DailyLimit
-    equity_minor: int
-    balance_minor: int
-    credit_minor: int
-    ticket: int
 
 
 async def load_limit(tx: AsyncConnection, label: int, master_id: int, *, for_update: bool = False) -> DailyLimit | None:
@@ -105,6 +94,18 @@ async def update_limit(tx: AsyncConnection, limit: DailyLimit) -> None:
     await tx.execute(
         update(ROWS).where(ROWS.c.label == limit.label, ROWS.c.master_id == limit.master_id).values(values)
     )
+
+
+async def show_trip(tx: AsyncConnection, trip: Trip, now: datetime) -> None:
+    """The limit shows the state of its trip, and names the trip until it is over."""
+    values = {
+        "state": LIMIT_STATES[trip.state],
+        "trip_id": 0 if trip.state is TripState.REARMED else trip.trip_id,
+        "alarm": Alarm.NONE,
+        "version": ROWS.c.version + 1,
+        "update_time": now,
+    }
+    await tx.execute(update(ROWS).where(ROWS.c.label == trip.label, ROWS.c.master_id == trip.master_id).values(values))
 
 
 async def start_days(

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, text, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.risk.domain.limits import Alarm, Basis, DailyLimit
@@ -143,19 +143,6 @@ async def save_closes(tx: AsyncConnection, trip_id: int, closing_round: int, clo
             "volume_e8": [close.volume_e8 for close in closes],
             "price_e8": [close.price_e8 for close in closes],
         },
-    )
-
-
-async def limit_follows(tx: AsyncConnection, trip: Trip, state: int, trip_id: int, now: datetime) -> None:
-    """The limit shows the state of its trip; `trip_id` 0: the trip is over."""
-    await tx.execute(
-        text(
-            """
-            UPDATE limits SET state = :state, trip_id = :trip_id, alarm = '', version = version + 1, update_time = :now
-            WHERE label = :label AND master_id = :master_id
-            """
-        ),
-        {"state": state, "trip_id": trip_id, "now": now, "label": trip.label, "master_id": trip.master_id},
     )
 
 
