@@ -8,7 +8,11 @@ from functools import cache
 from evidence import asserted, made
 from tree import ROOT, files, refuse, text
 
+from apportion.api.allocation.v1 import allocations_pb2
 from apportion.devstack.registry import errors_page
+from apportion.platform_groups.adapters import mt5_answers
+from apportion.platform_groups.domain import orders, transfers
+from apportion.risk.domain import limits
 
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
 
@@ -42,6 +46,25 @@ def _evidence(package: str) -> tuple[set[str], set[str]]:
     home = "" if package == "errors" else f"{parent}/{package.replace('_', '-')}/"
     mine = [path for path in files() if path.suffix == ".py" and path.as_posix().startswith(home)]
     return made(p for p in mine if "tests" not in p.parts), asserted(p for p in mine if "tests" in p.parts)
+
+
+def test_every_outcome_is_explained() -> None:
+    page = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/outcomes.md").read_text(encoding="utf-8"), re.MULTILINE))
+    enums = {
+        *(name.removeprefix("MISMATCH_") for name in allocations_pb2.Mismatch.keys()[1:]),
+        *(name.removeprefix("SKIP_REASON_") for name in allocations_pb2.SkipReason.keys()[1:]),
+        *filter(None, limits.Alarm),
+    }
+    constants = {
+        value
+        for module in (orders, transfers)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and value.isupper()
+    }
+    known = enums | constants | set(mt5_answers.REASONS.values())
+    refuse(
+        [*sorted(known - page), *(f"{name} is none" for name in sorted(page - known))], "explain it in docs/outcomes.md"
+    )
 
 
 def test_links_lead_somewhere() -> None:
