@@ -8,7 +8,7 @@ from sqlalchemy import text
 from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, trading_servers_pb2
 from apportion.events import Redis
 from apportion.events.weather import ticks_key
-from apportion.platform_groups.adapters.weather import StatesReader
+from apportion.platform_groups.adapters.weather import Snapshots
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
@@ -76,7 +76,7 @@ async def test_states_and_prices_are_published(start, simulator, redis_url) -> N
         async def flags() -> dict[int, int]:
             found = {}
             for account in (trader, idle):
-                row = await StatesReader(redis).row(platform.server_id, account.account_id)
+                row = await Snapshots(redis).row(platform.server_id, account.account_id)
                 if row is not None:
                     states, index = row
                     found[states.account_ids[index]] = states.position_flags[index]

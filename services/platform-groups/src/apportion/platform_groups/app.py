@@ -25,13 +25,14 @@ from apportion.platform_groups.adapters.hosts import Hosts
 from apportion.platform_groups.adapters.passwords import new_password
 from apportion.platform_groups.adapters.servers import TradingServers
 from apportion.platform_groups.adapters.vault import Vault, parse_keys
-from apportion.platform_groups.adapters.weather import StatesReader, Weather
+from apportion.platform_groups.adapters.weather import Snapshots, Weather
 from apportion.platform_groups.operations.get_account_states import FreshStates
 from apportion.platform_groups.peers import CRITICAL_METHODS, PEERS
 from apportion.platform_groups.servicers.accounts import AccountsServicer
 from apportion.platform_groups.servicers.deals import DealsServicer
+from apportion.platform_groups.servicers.platform_groups import PlatformGroupsServicer
 from apportion.platform_groups.servicers.trading import TradingServicer
-from apportion.platform_groups.servicers.trading_servers import PlatformGroupsServicer, TradingServersServicer
+from apportion.platform_groups.servicers.trading_servers import TradingServersServicer
 from apportion.platform_groups.servicers.transfers import TransfersServicer
 from apportion.platform_groups.settings import PlatformGroupsSettings
 from apportion.platform_groups.workers.connector import ConnectorNeeds
@@ -152,7 +153,7 @@ def _server(
     )
     accounts_pb2_grpc.add_AccountsServiceServicer_to_server(
         AccountsServicer(
-            engine, reads, servers, StatesReader(redis), clock, new_password, FreshStates(engine, servers, clock)
+            engine, reads, servers, Snapshots(redis), clock, new_password, FreshStates(engine, servers, clock)
         ),
         server.grpc,
     )

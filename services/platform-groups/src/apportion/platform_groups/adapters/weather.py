@@ -33,8 +33,8 @@ class _Parsed:
     account_ids: Int64s
 
 
-class StatesReader:
-    """The newest published states, parsed once per version."""
+class Snapshots:
+    """Implements SnapshotsPort. The newest published states are parsed once per version."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

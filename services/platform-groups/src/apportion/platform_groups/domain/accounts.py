@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from apportion.platform_groups.domain.shards import shard_of
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
-from apportion.platform_groups.errors import AccountNotOpen, WalletInvalid
+from apportion.platform_groups.errors import AccountNotOpen, ServersMixed, WalletInvalid
 
 TRADE_DISABLED_RIGHT = 0x4
 
@@ -67,6 +68,16 @@ def check_wallet(kind: AccountKind, wallet: Account | None) -> None:
     elif wallet is None or wallet.kind is not AccountKind.WALLET or wallet.state is not AccountState.OPEN:
         key = 0 if wallet is None else wallet.account_id
         raise WalletInvalid(f"account {key} is no open wallet", wallet_account_id=key)
+
+
+def server_of_all(accounts: Iterable[Account]) -> int:
+    """The one trading server that all these accounts, at least one, are on. Raises ServersMixed."""
+    server_ids = sorted({account.trading_server_id for account in accounts})
+    if len(server_ids) > 1:
+        raise ServersMixed(
+            f"the accounts are on {len(server_ids)} trading servers", trading_server_ids=",".join(map(str, server_ids))
+        )
+    return server_ids[0]
 
 
 def check_open(account: Account) -> None:

@@ -14,3 +14,11 @@ def shard_of(account_id: int) -> int:
 def lease_key(trading_server_id: int, shard: int) -> str:
     """The lease that gives the right to write to the server for a shard's accounts."""
     return f"{trading_server_id}/{shard}"
+
+
+def server_of_key(key: str) -> int:
+    return int(key.partition("/")[0])
+
+
+def shard_of_key(key: str) -> int:
+    return int(key.partition("/")[2])

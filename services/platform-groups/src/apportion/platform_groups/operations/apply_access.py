@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.domain.accounts import Account, access_of, rights_for
 from apportion.platform_groups.domain.server_facts import OutcomeUnknown, ServerFailure, ServerUnreachable
 from apportion.platform_groups.operations.ports import Permit, TradingServerPort
-from apportion.platform_groups.storage.accounts import save_seen_access, save_write_begun, save_write_ended
+from apportion.platform_groups.storage.account_access import save_seen_access, save_write_begun, save_write_ended
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
@@ -30,10 +30,10 @@ async def apply_access(
 ) -> bool:
     """Read, change one bit, write, read again: the server ignores what it dislikes without a word.
 
-    What is seen is saved under the lease, and is settled only if nobody has wished otherwise meanwhile and no earlier
-    write, whose answer was lost here or at a former holder of the shard, can undo it: such a one may come in for
-    `answer_timeout`. False: wait for that, then look again. Raises ServerFailure, also when the server does not show
-    the access afterwards; StaleEpoch.
+    What is seen is saved under the lease. It is settled only if nobody has wished otherwise meanwhile and no earlier
+    write can undo it: one whose answer was lost, here or at a former holder of the shard, may still come in for
+    `answer_timeout`. False: wait for that, then look again. Raises StaleEpoch, and ServerFailure also when the server
+    does not show the access afterwards.
     """
     read_time = clock.now()
     user = await server.user(account.login)
@@ -59,7 +59,7 @@ async def _write(
     permit: Permit,
     answer_timeout: timedelta,
 ) -> None:
-    """That it may be on the wire is committed before, and taken back by its answer."""
+    """Commits beforehand that a write may be on the wire; its answer takes that back."""
     access = account.wanted_access
     latest = clock.now() + SENDING_TIME
     begun = latest + answer_timeout

@@ -1,4 +1,4 @@
-"""Deals that were observed, told again."""
+"""Tell again of deals that were observed before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.platform_groups.domain.accounts import server_of_all
 from apportion.platform_groups.domain.states import MarginMode
-from apportion.platform_groups.errors import ServersMixed
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.accounts import load_accounts
@@ -24,7 +24,7 @@ MOST_DEALS = 2_000
 class StoredDeals:
     trading_server_id: int
     server_time_ms: int
-    """Of now: what the ages of the deals are measured with."""
+    """The server's time now, which the ages of the deals are measured by."""
     rows: Sequence[Any]
     """In ticket order."""
     submitted: Mapping[int, SubmittedOrder]
@@ -45,15 +45,10 @@ async def batch_get_deals(
     """
     async with transaction(engine) as tx:
         accounts = await load_accounts(tx, label, account_ids)
-        server_ids = sorted({account.trading_server_id for account in accounts.values()})
-        if len(server_ids) > 1:
-            raise ServersMixed(
-                f"the accounts are on {len(server_ids)} trading servers",
-                trading_server_ids=",".join(map(str, server_ids)),
-            )
+        server_id = server_of_all(accounts.values())
         rows = await list_deals_of_positions(tx, label, account_ids, position_tickets, since_time, limit=MOST_DEALS)
         netted = {row["order_id"] for row in rows if accounts[row["account_id"]].margin_mode is MarginMode.NETTING}
         submitted = await load_submitted(tx, sorted(netted - {0}))
-    with server_call(server_ids[0]):
-        server_time_ms = await (await servers.get(server_ids[0])).server_time_ms()
-    return StoredDeals(server_ids[0], server_time_ms, rows, submitted)
+    with server_call(server_id):
+        server_time_ms = await (await servers.get(server_id)).server_time_ms()
+    return StoredDeals(server_id, server_time_ms, rows, submitted)

@@ -1,4 +1,4 @@
-"""Open positions of many accounts."""
+"""Report the open positions of many accounts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import Account, check_open
+from apportion.platform_groups.domain.accounts import Account, check_open, server_of_all
 from apportion.platform_groups.domain.server_facts import ServerPosition
 from apportion.platform_groups.domain.states import AccountKind, AccountState, MarginMode
-from apportion.platform_groups.errors import ServersMixed
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.accounts import find_accounts, load_accounts
@@ -23,7 +22,7 @@ class PositionsReport:
     positions: Sequence[tuple[int, ServerPosition]]
     """(account id, position) sorted by account and ticket."""
     left_account_ids: Sequence[int]
-    """Sorted: those of which nothing is told."""
+    """Sorted: the accounts that were left out."""
 
 
 async def batch_get_positions(
@@ -36,7 +35,7 @@ async def batch_get_positions(
 ) -> PositionsReport:
     """Asked of the server itself: all or an error. Accounts that are unknown or not open may be left out.
 
-    A position of a master's netting account has the ticket of its deals, also when it was turned around since.
+    A position of a master's netting account keeps the ticket of its first deals, also after it was turned around.
 
     Raises NotFound, AccountNotOpen, ServersMixed, TradingServerUnavailable.
     """
@@ -44,22 +43,18 @@ async def batch_get_positions(
         accounts = await (find_accounts if leave_out_closed else load_accounts)(tx, label, account_ids)
     if leave_out_closed:
         accounts = {key: account for key, account in accounts.items() if account.state is AccountState.OPEN}
-    server_ids = sorted({account.trading_server_id for account in accounts.values()})
-    if len(server_ids) > 1:
-        raise ServersMixed(
-            f"the accounts are on {len(server_ids)} trading servers", trading_server_ids=",".join(map(str, server_ids))
-        )
-    for account in accounts.values():
-        check_open(account)
     left = sorted(set(account_ids) - accounts.keys())
     if not accounts:
         return PositionsReport([], left)
+    server_id = server_of_all(accounts.values())
+    for account in accounts.values():
+        check_open(account)
     account_of = {account.login: account.account_id for account in accounts.values()}
-    with server_call(server_ids[0]):
-        server = await servers.get(server_ids[0])
+    with server_call(server_id):
+        server = await servers.get(server_id)
         found = await server.positions_of_logins(sorted(account_of))
     positions = [(account_of[position.login], position) for position in found]
-    positions = await _with_lasting_tickets(engine, server_ids[0], accounts, positions)
+    positions = await _with_lasting_tickets(engine, server_id, accounts, positions)
     return PositionsReport(sorted(positions, key=lambda row: (row[0], row[1].position_ticket)), left)
 
 

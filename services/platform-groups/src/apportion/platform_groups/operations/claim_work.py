@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.platform_groups.domain.orders import SentOrder
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.transfers import SentLeg
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.storage.events import append_orders_updated
@@ -69,7 +70,7 @@ async def adopt_orders(
     """A new hand on the shard's orders: what was left SENDING is UNKNOWN, whoever left it."""
     async with transaction(engine) as tx:
         await check_fence(tx, lease)
-        rows = await orphan_orders(tx, trading_server_id, [shard_of_lease(lease)], now)
+        rows = await orphan_orders(tx, trading_server_id, [shard_of_key(lease.key)], now)
         await append_orders_updated(tx, rows, new_id, now)
 
 
@@ -77,13 +78,8 @@ async def adopt_legs(engine: AsyncEngine, trading_server_id: int, lease: Lease, 
     """As `adopt_orders`, for the shard's legs of transfers."""
     async with transaction(engine) as tx:
         await check_fence(tx, lease)
-        await orphan_legs(tx, trading_server_id, [shard_of_lease(lease)], now)
-
-
-def shard_of_lease(lease: Lease) -> int:
-    """The shard in a key `<trading server>/<shard>`."""
-    return int(lease.key.rpartition("/")[2])
+        await orphan_legs(tx, trading_server_id, [shard_of_key(lease.key)], now)
 
 
 async def _epochs(tx: AsyncConnection, leases: Sequence[Lease]) -> dict[int, int]:
-    return {shard_of_lease(lease): lease.epoch for lease in await standing_leases(tx, leases)}
+    return {shard_of_key(lease.key): lease.epoch for lease in await standing_leases(tx, leases)}

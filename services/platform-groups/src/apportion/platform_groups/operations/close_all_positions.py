@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.domain.accounts import Account, check_open
 from apportion.platform_groups.domain.closings import FLAT_READS, Closing, may_try, source_of
 from apportion.platform_groups.domain.server_facts import ServerFailure, ServerPosition
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.states import OrderPurpose
-from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.ports import TradingServerPort
 from apportion.platform_groups.storage.accounts import load_account
 from apportion.platform_groups.storage.closings import (
@@ -75,7 +75,7 @@ async def advance_closings(
     before the report: a close that ends in between may have come too late for it, and its position be reported still.
     Raises StaleEpoch, with nothing written, when a lease has passed on.
     """
-    lease_of = {shard_of_lease(lease): lease for lease in leases}
+    lease_of = {shard_of_key(lease.key): lease for lease in leases}
     async with transaction(engine) as tx:
         running = await list_running(tx, trading_server_id, list(lease_of))
     slots = asyncio.Semaphore(CONCURRENT_CLOSINGS)

@@ -1,4 +1,4 @@
-"""Go on with accounts that a crash or a lost answer left half done."""
+"""Finish accounts that a crash or a lost answer left CREATING."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.tokens import account_token, account_token_of
-from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
-from apportion.platform_groups.storage.accounts import (
-    claim_creation,
-    list_creating,
-    save_absent,
-)
+from apportion.platform_groups.storage.accounts import claim_creation, list_creating, save_absent
 from apportion.platform_groups.storage.platform_groups import load_group
 from apportion.runtime import Clock
 from apportion.storage import transaction
@@ -42,11 +38,11 @@ async def finish_creating(
 ) -> None:
     """Adopts accounts that are on the server; creates those that two complete reports did not show.
 
-    Of the shards of these leases: one that has passed on (StaleEpoch) or runs out by `is_held` right before the write
-    creates nothing. Only rows that nobody touched for `answer_timeout`: until then the call that made them may still be
-    on the wire.
+    Only accounts in the shards of these leases, and only rows that nobody touched for `answer_timeout`: until then the
+    call that made them may still be on the wire. Nothing is created under a lease that has passed on (StaleEpoch) or
+    that `is_held` denies right before the write.
     """
-    lease_of = {shard_of_lease(lease): lease for lease in leases}
+    lease_of = {shard_of_key(lease.key): lease for lease in leases}
     async with transaction(engine) as tx:
         waiting = await list_creating(tx, trading_server_id, list(lease_of), clock.now() - answer_timeout)
         groups = {
@@ -57,12 +53,11 @@ async def finish_creating(
         return
     server = await servers.get(trading_server_id)
     logins: dict[str, int] = {}
-    for group in {group.server_group for group in groups.values()}:
-        for user in await server.users_of_group(group):
+    for server_group in sorted({group.server_group for group in groups.values()}):
+        for user in await server.users_of_group(server_group):
             if token := account_token_of(user.comment):
                 logins[token] = user.login
     for account in waiting:
-        group_path = groups[account.platform_group_id].server_group
         if login := logins.get(account_token(account.account_id, account.request_id)):
             await record_login(engine, account, login, now=clock.now())
             log.info("account_adopted", account_id=account.account_id, login=login)
@@ -74,7 +69,7 @@ async def finish_creating(
                 engine,
                 servers,
                 account,
-                group_path,
+                groups[account.platform_group_id].server_group,
                 clock,
                 main_password=main,
                 investor_password=investor,

@@ -9,7 +9,9 @@ from apportion.platform_groups.storage.accounts import load_account, load_accoun
 from apportion.storage import transaction
 
 
-async def get_account(engine: AsyncEngine, label: int, *, account_id: int = 0, login: int = 0, kind: int = 0) -> Account:
+async def get_account(
+    engine: AsyncEngine, label: int, *, account_id: int = 0, login: int = 0, kind: int = 0
+) -> Account:
     """By id, or when that is 0 by login, among accounts of a kind (0: any). Raises NotFound, LoginAmbiguous."""
     async with transaction(engine) as tx:
         if account_id:

@@ -12,7 +12,7 @@ from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.read_account_states import StatesReader
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.accounts import list_known_logins
-from apportion.platform_groups.storage.trading_servers import list_server_groups
+from apportion.platform_groups.storage.platform_groups import list_server_groups
 from apportion.runtime import Clock
 from apportion.storage import transaction
 

@@ -11,7 +11,8 @@ from apportion.platform_groups.domain.accounts import Account, AccountRef, check
 from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.errors import PasswordsNotReset
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
-from apportion.platform_groups.storage.accounts import confirm_password_reset, insert_password_reset, load_account
+from apportion.platform_groups.storage.accounts import load_account
+from apportion.platform_groups.storage.password_resets import confirm_password_reset, insert_password_reset
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 

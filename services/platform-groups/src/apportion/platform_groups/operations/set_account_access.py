@@ -10,7 +10,8 @@ from apportion.platform_groups.domain.accounts import Account, AccountRef, check
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.errors import TradingServerUnavailable
 from apportion.platform_groups.operations.await_outcome import await_outcome
-from apportion.platform_groups.storage.accounts import is_access_settled, load_account, save_wanted_access
+from apportion.platform_groups.storage.account_access import is_access_settled, save_wanted_access
+from apportion.platform_groups.storage.accounts import load_account
 from apportion.platform_groups.storage.orders import ring_egress
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction

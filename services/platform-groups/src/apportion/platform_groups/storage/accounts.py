@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, bindparam, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
@@ -34,9 +34,6 @@ INSERT = f"""
 """
 
 SAVE_OPENED = f"UPDATE accounts SET state = 2, login = $2 WHERE account_id = $1 AND state = 1 RETURNING {COLUMNS}"
-
-WRITE_UNTIL = {AccountAccess.FULL: "full_write_until", AccountAccess.READ_ONLY: "read_only_write_until"}
-"""Until when a write of an access whose answer is missing may still come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +159,6 @@ async def list_access_pending(
     return [_account(row) for row in rows]
 
 
-async def is_access_settled(tx: AsyncConnection, account_id: int) -> bool:
-    """Whether the server was seen to have the access since it was last asked for."""
-    query = text("SELECT access_settled FROM accounts WHERE account_id = :id")
-    return bool((await tx.execute(query, {"id": account_id})).scalar_one())
-
-
-async def list_read_only(tx: AsyncConnection, account_ids: Sequence[int]) -> set[int]:
-    """Those of the accounts that the server was seen to have read-only, and nobody wished otherwise since."""
-    query = text(
-        """SELECT account_id FROM accounts
-        WHERE account_id = ANY(CAST(:ids AS bigint[])) AND access = 2 AND access_settled"""
-    )
-    return set((await tx.execute(query, {"ids": list(account_ids)})).scalars())
-
-
 async def save_opened(tx: AsyncConnection, account_id: int, login: int) -> Account | None:
     """CREATING → OPEN; None when it was not CREATING any more."""
     rows = await fetch_arrays(tx, SAVE_OPENED, account_id, login)
@@ -202,100 +184,6 @@ async def claim_creation(tx: AsyncConnection, account_id: int, now: datetime) ->
     """Before another try: no other worker looks at the row for a while, and old absences count no more."""
     query = text("UPDATE accounts SET attempt_time = :now, absent_count = 0 WHERE account_id = :id AND state = 1")
     return (await tx.execute(query, {"id": account_id, "now": now})).rowcount == 1
-
-
-async def save_wanted_access(
-    tx: AsyncConnection, account: Account, access: AccountAccess, cause: str, request_id: str, now: datetime
-) -> None:
-    """What is asked for, with its audit row."""
-    values = {
-        "label": account.label,
-        "id": account.account_id,
-        "access": int(access),
-        "cause": cause,
-        "request_id": request_id,
-        "now": now,
-    }
-    await tx.execute(
-        text(
-            """UPDATE accounts SET wanted_access = :access, access_cause = :cause, access_settled = false
-            WHERE account_id = :id"""
-        ),
-        values,
-    )
-    await tx.execute(
-        text(
-            """INSERT INTO access_changes (label, account_id, request_id, access, cause, create_time)
-            VALUES (:label, :id, CAST(:request_id AS uuid), :access, :cause, :now)"""
-        ),
-        values,
-    )
-
-
-async def save_write_begun(
-    tx: AsyncConnection, account_id: int, access: AccountAccess, until: datetime
-) -> datetime | None:
-    """A write of this access is about to go out and may come in until then. Returns until when an earlier one may."""
-    column = WRITE_UNTIL[access]
-    query = text(
-        f"""UPDATE accounts a SET {column} = GREATEST(a.{column}, :until)
-        FROM (SELECT account_id, {column} FROM accounts WHERE account_id = :id FOR UPDATE) AS before
-        WHERE a.account_id = before.account_id RETURNING before.{column}"""
-    )
-    found: datetime | None = (await tx.execute(query, {"id": account_id, "until": until})).scalar_one()
-    return found
-
-
-async def save_write_ended(
-    tx: AsyncConnection, account_id: int, access: AccountAccess, *, begun: datetime, until: datetime | None
-) -> None:
-    """In place of `begun` stands until when a write of this access may still come in; None: all were answered.
-
-    Whoever holds the shard by now looks at the server again: this write may have come in after a newer one.
-    """
-    column = WRITE_UNTIL[access]
-    query = text(
-        f"""UPDATE accounts SET access_settled = false,
-            {column} = CASE WHEN {column} = :begun THEN :until ELSE GREATEST({column}, :until) END
-        WHERE account_id = :id"""
-    ).bindparams(bindparam("until", type_=DateTime(timezone=True)))
-    await tx.execute(query, {"id": account_id, "begun": begun, "until": until})
-
-
-async def save_seen_access(tx: AsyncConnection, account_id: int, access: AccountAccess, read_time: datetime) -> bool:
-    """What the server has, as read from that time on. It is settled if it was asked for last and nothing can undo it.
-
-    False: it is what was asked for last, but a write of another access may still come in.
-    """
-    others = [column for other, column in WRITE_UNTIL.items() if other is not access]
-    past = " AND ".join(f"COALESCE({column} <= :read_time, true)" for column in others)
-    query = text(
-        f"""UPDATE accounts SET access = :access, access_settled = (wanted_access = :access AND {past})
-        WHERE account_id = :id RETURNING access_settled OR wanted_access <> :access"""
-    )
-    values = {"id": account_id, "access": int(access), "read_time": read_time}
-    return bool((await tx.execute(query, values)).scalar_one())
-
-
-async def insert_password_reset(
-    tx: AsyncConnection, account: Account, request_id: str, peer: str, now: datetime
-) -> None:
-    """Who asked for new passwords, before the server hears of it."""
-    query = text(
-        """INSERT INTO password_resets (label, account_id, request_id, peer, is_confirmed, create_time)
-        VALUES (:label, :id, CAST(:request_id AS uuid), :peer, false, :now)"""
-    )
-    values = {"label": account.label, "id": account.account_id, "request_id": request_id, "peer": peer, "now": now}
-    await tx.execute(query, values)
-
-
-async def confirm_password_reset(tx: AsyncConnection, account_id: int, request_id: str) -> None:
-    """The server was seen to have the new passwords."""
-    query = text(
-        """UPDATE password_resets SET is_confirmed = true
-        WHERE account_id = :id AND request_id = CAST(:request_id AS uuid)"""
-    )
-    await tx.execute(query, {"id": account_id, "request_id": request_id})
 
 
 def _account(row: Any) -> Account:

@@ -72,6 +72,12 @@ async def list_groups(
     return [_group(row) for row in await fetch_arrays(tx, query, label, trading_server_id, after_id, limit)]
 
 
+async def list_server_groups(tx: AsyncConnection, trading_server_id: int) -> list[str]:
+    """The paths on the server of all platform groups that are on it."""
+    query = text("SELECT DISTINCT server_group FROM platform_groups WHERE trading_server_id = :id ORDER BY 1")
+    return list((await tx.execute(query, {"id": trading_server_id})).scalars())
+
+
 async def count_accounts(tx: AsyncConnection, platform_group_id: int) -> int:
     """Accounts that take a place in the group: all but the failed ones."""
     query = text("SELECT count(*) FROM accounts WHERE platform_group_id = :id AND state <> 4")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -113,12 +112,6 @@ async def save_connection(
     )
     values = {"id": trading_server_id, "state": int(state), "last_contact_time": last_contact_time}
     await tx.execute(query, values)
-
-
-async def list_server_groups(tx: AsyncConnection, trading_server_id: int) -> Sequence[str]:
-    """The paths on the server of all platform groups that are on it."""
-    query = text("SELECT DISTINCT server_group FROM platform_groups WHERE trading_server_id = :id ORDER BY 1")
-    return list((await tx.execute(query, {"id": trading_server_id})).scalars())
 
 
 def _server(row: Row[Any]) -> TradingServer:

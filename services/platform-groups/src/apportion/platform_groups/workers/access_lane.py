@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import DomainError
 from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.server_facts import ServerFailure
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.operations.apply_access import apply_access
-from apportion.platform_groups.operations.claim_work import shard_of_lease
 from apportion.platform_groups.operations.ports import TradingServerPort
 from apportion.platform_groups.storage.accounts import list_access_pending
 from apportion.platform_groups.workers.held_shards import AllShards
@@ -60,7 +60,7 @@ class AccessLane(Lane):
                 await self._rest()
 
     async def _round(self) -> int:
-        leases = {shard_of_lease(lease): lease for lease in self._shards.leases()}
+        leases = {shard_of_key(lease.key): lease for lease in self._shards.leases()}
         if not leases:
             return 0
         now = self._clock.monotonic()

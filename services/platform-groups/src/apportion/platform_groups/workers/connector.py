@@ -15,8 +15,9 @@ from apportion.platform_groups.operations.ports import NewId, TradingServerPort,
 from apportion.platform_groups.workers.connection_watch import ConnectionWatch
 from apportion.platform_groups.workers.deal_pump import DealPump
 from apportion.platform_groups.workers.directory import Directory
-from apportion.platform_groups.workers.state_pump import StatePump, TickPump
+from apportion.platform_groups.workers.state_pump import StatePump
 from apportion.platform_groups.workers.stop_pump import StopPump
+from apportion.platform_groups.workers.tick_pump import TickPump
 from apportion.platform_groups.workers.weather_version import WeatherVersion
 from apportion.runtime import Background, Clock
 from apportion.storage.leases import Lease
@@ -42,7 +43,7 @@ class ConnectorNeeds:
 
 
 class Connector:
-    """Runs while the lease is held; four loops, each with its own connection."""
+    """Four loops that read side by side while the lease is held."""
 
     def __init__(self, needs: ConnectorNeeds, server_id: int, lease: Lease) -> None:
         self._needs = needs

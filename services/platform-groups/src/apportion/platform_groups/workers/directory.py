@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.storage.accounts import KnownLogin, list_known_logins
-from apportion.platform_groups.storage.trading_servers import list_server_groups
+from apportion.platform_groups.storage.platform_groups import list_server_groups
 from apportion.runtime import Clock
 from apportion.storage import transaction
 
@@ -28,6 +28,6 @@ class Directory:
             return
         self._read_at = self._clock.monotonic()
         async with transaction(self._engine) as tx:
-            self.groups = list(await list_server_groups(tx, self._server_id))
+            self.groups = await list_server_groups(tx, self._server_id)
             self.by_login = {known.login: known for known in await list_known_logins(tx, self._server_id)}
         self.account_ids = {known.login: known.account_id for known in self.by_login.values()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from apportion.platform_groups.operations.claim_work import shard_of_lease
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.storage.leases import Lease
 
 
@@ -17,10 +17,10 @@ class HeldShards:
         self._leases: dict[int, Lease] = {}
 
     def add(self, lease: Lease) -> None:
-        self._leases[shard_of_lease(lease)] = lease
+        self._leases[shard_of_key(lease.key)] = lease
 
     def remove(self, lease: Lease) -> None:
-        self._leases.pop(shard_of_lease(lease), None)
+        self._leases.pop(shard_of_key(lease.key), None)
 
     def leases(self) -> list[Lease]:
         """Those that stand by the local clock."""
@@ -38,14 +38,14 @@ class AllShards:
         self._parts = list(parts)
 
     def part_of(self, lease: Lease) -> HeldShards:
-        return self._parts[shard_of_lease(lease) % len(self._parts)]
+        return self._parts[shard_of_key(lease.key) % len(self._parts)]
 
     def shards(self) -> list[int]:
-        return [shard_of_lease(lease) for lease in self.leases()]
+        return [shard_of_key(lease.key) for lease in self.leases()]
 
     def leases(self) -> list[Lease]:
         return [lease for part in self._parts for lease in part.leases()]
 
     def is_held(self, lease: Lease) -> bool:
         """Asked right before a write."""
-        return self.part_of(lease).is_held(shard_of_lease(lease), lease.epoch)
+        return self.part_of(lease).is_held(shard_of_key(lease.key), lease.epoch)

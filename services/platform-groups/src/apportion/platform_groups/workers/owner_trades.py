@@ -9,7 +9,7 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind
-from apportion.platform_groups.storage.accounts import list_read_only
+from apportion.platform_groups.storage.account_access import list_read_only
 from apportion.platform_groups.storage.deals import ObservedDeal
 from apportion.storage import transaction
 

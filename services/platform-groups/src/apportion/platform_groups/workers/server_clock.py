@@ -1,4 +1,4 @@
-"""The trading server's clock, read now and then: where a search for a lost answer begins."""
+"""The trading server's clock, read now and then: a search for a lost answer begins at the time of its sending."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ class ServerClock:
     def __init__(self, server: TradingServerPort, clock: Clock) -> None:
         self._server = server
         self._clock = clock
-        self._read_at: float | None = None
-        self._server_time_ms = 0
+        self._reading: tuple[int, float] | None = None
+        """The server's time, and our clock's when it was read."""
 
     async def known_ms(self) -> int:
         """A raw server time that has passed. Asks the server for the first one; raises ServerFailure."""
-        if self._read_at is None:
-            await self.refresh()
-        return self._server_time_ms
+        return (await self._known())[0]
 
     async def now_ms(self) -> int:
         """About the server's time of this moment: the last reading, carried on by our own clock. As `known_ms`."""
-        known_ms = await self.known_ms()
-        read_at = self._clock.monotonic() if self._read_at is None else self._read_at
-        return known_ms + int((self._clock.monotonic() - read_at) * 1000)
+        server_time_ms, read_at = await self._known()
+        return server_time_ms + int((self._clock.monotonic() - read_at) * 1000)
 
     async def refresh(self) -> None:
         """Reads the clock if the last reading is old. Raises ServerFailure."""
-        now = self._clock.monotonic()
-        if self._read_at is None or now - self._read_at >= REFRESH_SECONDS:
-            self._server_time_ms = await self._server.server_time_ms()
-            self._read_at = now
+        if self._reading is None or self._clock.monotonic() - self._reading[1] >= REFRESH_SECONDS:
+            await self._read()
+
+    async def _known(self) -> tuple[int, float]:
+        return self._reading or await self._read()
+
+    async def _read(self) -> tuple[int, float]:
+        read_at = self._clock.monotonic()
+        self._reading = await self._server.server_time_ms(), read_at
+        return self._reading

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError, StaleEpoch
 from apportion.platform_groups.domain.server_facts import ServerFailure
-from apportion.platform_groups.operations.claim_work import shard_of_lease
+from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.operations.finish_accounts import finish_creating
 from apportion.platform_groups.operations.learn_margin_modes import learn_margin_modes
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
@@ -65,7 +65,7 @@ class Upkeep:
 
     async def _round(self, leases: list[Lease]) -> None:
         """Each step takes the time by itself: the steps before it may have been slow."""
-        shards = [shard_of_lease(lease) for lease in leases]
+        shards = [shard_of_key(lease.key) for lease in leases]
         await self._tried("clock", self._server_clock.refresh())
         try:
             server = await self._servers.get(self._server_id)

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from apportion.errors import DomainError
-from apportion.platform_groups.domain.shards import SHARD_COUNT, lease_key
+from apportion.platform_groups.domain.shards import SHARD_COUNT, lease_key, server_of_key
 from apportion.platform_groups.storage.trading_servers import list_server_ids
 from apportion.platform_groups.workers.connector import Connector, ConnectorNeeds
 from apportion.platform_groups.workers.egress import EgressNeeds, ServerEgress
@@ -99,13 +99,13 @@ class Work:
             self._pumps.replace_keys([str(id_) for id_ in usable])
 
     async def _take_shard(self, lease: Lease) -> None:
-        await self._egresses[_server_of(lease)].acquire(lease)
+        await self._egresses[server_of_key(lease.key)].acquire(lease)
 
     async def _give_shard(self, lease: Lease) -> None:
-        await self._egresses[_server_of(lease)].release(lease)
+        await self._egresses[server_of_key(lease.key)].release(lease)
 
     async def _take_pump(self, lease: Lease) -> None:
-        connector = Connector(self._connector_needs, _server_of(lease), lease)
+        connector = Connector(self._connector_needs, server_of_key(lease.key), lease)
         self._connectors[lease.key] = connector
         await connector.start()
 
@@ -113,7 +113,3 @@ class Work:
         connector = self._connectors.pop(lease.key, None)
         if connector is not None:
             await connector.stop()
-
-
-def _server_of(lease: Lease) -> int:
-    return int(lease.key.partition("/")[0])
