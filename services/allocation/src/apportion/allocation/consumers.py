@@ -51,7 +51,7 @@ class Decider:
     desk: Desk
     clock: Clock
     dispatch: Dispatch
-    """Called with decisions that were committed, and those of their orders, by allocation, that are at hand."""
+    """Called after the commit with the decisions, and, by allocation, with orders that are still in memory."""
 
     async def deals_observed(self, tx: AsyncConnection, event: ReceivedEvent) -> AfterCommit | None:
         deals = parse_deals(event.payload)
@@ -81,7 +81,7 @@ class Decider:
     async def _book_followers(
         self, tx: AsyncConnection, event: ReceivedEvent, deals: ObservedDeals, masters: Iterable[int]
     ) -> Sequence[PositionKey]:
-        """The deals of the accounts that are no masters'. Returns what `apply_net_deals` does."""
+        """Books the deals of all accounts but the masters'. Returns what `apply_net_deals` returns."""
         account_ids = np.setdiff1d(deals.account_ids, list(masters)).tolist()
         if not account_ids:
             return ()
@@ -123,7 +123,7 @@ class Decider:
         )
 
     def _after_commit(self, followed: Followed, engine: AsyncEngine, late: Sequence[PositionKey] = ()) -> AfterCommit:
-        """Remembers what was decided with, and sends it; then closes what was filled too late."""
+        """Keeps the sets that were decided with, sends the orders, and closes what was filled too late."""
 
         async def hook() -> None:
             orders = {}

@@ -21,12 +21,12 @@ class ChildRoutes:
     account_ids: Int64Array
     logins: Int64Array
     symbols: tuple[str, ...]
-    """The distinct ones; which a child trades, tell `symbol_rows`."""
+    """The distinct ones; `symbol_rows` tell which each child trades."""
     symbol_rows: NDArray[np.intp]
     directions: Int64Array
     """Of the children's positions: 1 bought, -1 sold."""
     profiles: tuple[CopySettings, ...]
-    """The distinct settings; which a child has, tell `profile_rows`."""
+    """The distinct settings; `profile_rows` tell which each child has."""
     profile_rows: NDArray[np.intp]
 
     @property

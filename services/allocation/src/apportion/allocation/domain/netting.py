@@ -1,8 +1,8 @@
 """Netting accounts: one position a symbol, in which all children there are summed up.
 
-The books keep what each child has open by itself; the account's position is their signed sum, and what is nobody's
-child: trades of its owner, from the time on when it began to follow. Whose a deal is tells the order behind it, never
-the deal's entry: an order that closes a child may enlarge the position, and one that opens a child reduce it.
+The books keep what each child has open by itself. The account's position is the signed sum of its children and of what
+is nobody's child: trades of its owner since it began to follow. The order behind a deal tells whose it is, never the
+deal's entry: an order that closes a child may enlarge the position, and one that opens a child may reduce it.
 
 A deal that was none of our orders (its owner's, a stop out, a dealer's, a close of everything by risk):
 - One that brings the position to zero, or turns it, ends every child: those that are left against each other, too, so
@@ -11,8 +11,8 @@ A deal that was none of our orders (its owner's, a stop out, a dealer's, a close
   first.
 - One that enlarges it is nobody's.
 
-A close that comes when others have closed its child, or a part of it, opens what it was to close. That is nobody's
-wish and our doing: it becomes a child trade of its own, of which nothing is wanted, and is closed as one.
+A close that comes when others have closed its child, or a part of it, opens what it was to close. Nobody wanted that,
+and our order did it: it becomes a child trade of its own with nothing to be open of it, and is closed like any other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NetDeal:
     allocation_id: int = 0
     """The decision that the order is of."""
     excess_id: int = NOBODY
-    """The child trade that becomes of what a close does too much."""
+    """The child trade that holds what a close does too much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class SubscriptionSet:
     modes: NDArray[np.int8]
     """Values of LotMode."""
     profiles: tuple[CopySettings, ...]
-    """The distinct settings of the set; which of them a subscription has, tell `profile_rows`."""
+    """The distinct settings of the set; `profile_rows` tell which each subscription has."""
     profile_rows: NDArray[np.intp]
 
     def __len__(self) -> int:

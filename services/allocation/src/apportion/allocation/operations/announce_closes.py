@@ -1,4 +1,4 @@
-"""Tell others which parts of child trades were closed: each closing deal once."""
+"""Tell others which parts of child trades were closed, each closing deal once."""
 
 from __future__ import annotations
 

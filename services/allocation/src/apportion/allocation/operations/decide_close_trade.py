@@ -107,7 +107,7 @@ async def _unprojected(tx: AsyncConnection, master: Master, position_ticket: int
 
 
 def _note_money(master: Master, trade: MasterTrade) -> None:
-    """Of a position from before he became a master nobody holds records: its profit is his own."""
+    """Logs profit of a position from before he became a master: nobody holds records of it, it stays his own."""
     if master.allocation_mode is AllocationMode.PROFIT and not trade.money.is_nothing:
         log.warning(
             "profit_of_unknown_position",

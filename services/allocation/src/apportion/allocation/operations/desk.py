@@ -21,7 +21,7 @@ KEPT_SETS = 256
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times of the desk, all by our own clock."""
+    """Times that decisions depend on, by our own clock where nothing else is said."""
 
     stale_seconds: float
     """An account state older than this is unknown."""
@@ -43,7 +43,7 @@ class Desk:
     rates: Rates
     limits: Limits
     trading_servers: dict[tuple[int, int], int] = field(default_factory=dict)
-    """By label and master: known ones, which never change."""
+    """By (label, master): where he trades, which never changes."""
     _sets: OrderedDict[int, SubscriptionSet] = field(default_factory=OrderedDict)
     _alignments: dict[int, Alignment] = field(default_factory=dict)
 

@@ -48,14 +48,13 @@ async def dispatch_allocation(
     retries: Retries,
     clock: Clock,
 ) -> None:
-    """Sends what is to be sent, in chunks with the same ids however often it is tried, and marks the allocation.
+    """Sends the orders of a decision in chunks, under the same ids however often it is tried, and marks it as sent.
 
-    Before each chunk of an open it is checked that the master is not (and was not) halted since the decision and that
-    there is time left, and the start is marked; otherwise the rest is given up, or, where only the time has passed and
-    `retries` allow, decided anew. Closes and modifications are never given up, and modifications of one position are
-    sent in their order. `children` are the orders where the decision was just made and they are at hand; None: they are
-    read from the store, which gives the same; an open that was left behind so is not begun when its master has closed
-    meanwhile.
+    The rest of an open is given up when its master is halted, or was since the decision, and when its time is over; in
+    the latter case it is decided anew where `retries` allow. Closes and modifications are never given up, and
+    modifications of one position are sent in their order.
+    `children` are the orders of a decision that was just made. None: they are read from the store, which gives the
+    same; an open that was left behind like this is not begun when its master has closed meanwhile.
     Raises the DomainError of platform-groups when it may accept the orders later.
     """
     start = await _start(engine, label, allocation_id, 0, retries, clock, left_behind=children is None)
@@ -107,7 +106,7 @@ async def _start(
     *,
     left_behind: bool = False,
 ) -> tuple[Master, Allocation] | None:
-    """Marks the start of sending from a child on; None when there is nothing (more) to send."""
+    """Marks that sending begins, with the order at `first`; None when nothing (more) is to be sent."""
     async with transaction(engine) as tx:
         allocation = await load_allocation(tx, label, allocation_id, for_update=True)
         if allocation.dispatch_state >= DispatchState.DONE:

@@ -78,8 +78,8 @@ async def follow_master_deals(
 ) -> Followed:
     """Decides on each deal in ticket order. A reversal is two decisions: a close of all, and an open of the rest.
 
-    While account states or prices are missing that a decision needs, nothing is decided (UpstreamUnavailable), for a
-    time.
+    Raises UpstreamUnavailable while account states or prices that a decision needs are missing, for the first seconds
+    (`states_seconds`).
     Opens of deals that are too old are stored with everybody left out (TOO_LATE); a symbol that the server no longer
     offers leaves everybody out too. A deal that contradicts what is known of it is left out, and the others go on.
     """

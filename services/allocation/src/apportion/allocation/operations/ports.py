@@ -56,7 +56,7 @@ class States(Protocol):
         ...
 
     async def ask(self, label: int, trading_server_id: int) -> None:
-        """Find out by asking, for `newest` to tell; not within a transaction. Changes nothing where nobody answers."""
+        """Ask the server, for `newest` to tell; not within a transaction. Without an answer nothing changes."""
         ...
 
 
@@ -85,7 +85,7 @@ class Orders(Protocol):
 
 
 class Retelling(Protocol):
-    """What platform-groups has told before, told and booked again: what is known changes nothing."""
+    """Has platform-groups tell facts again, and books them; facts that are booked already change nothing."""
 
     async def deals(
         self,
@@ -95,9 +95,9 @@ class Retelling(Protocol):
         position_tickets: Sequence[int],
         since_time: datetime | None,
     ) -> None:
-        """The deals of these positions, columns of one length, that were observed since then, of one server.
+        """The deals of these positions (columns of one length, one server) that were observed since a time.
 
-        Raises DomainError, StaleEpoch when the lease has passed on.
+        Raises DomainError, and StaleEpoch when the lease has passed on.
         """
         ...
 

@@ -90,7 +90,7 @@ class _Look:
     done: Pass = field(default_factory=Pass)
 
     async def report(self, account_ids: list[int]) -> PositionReport | None:
-        """Of these accounts, from which one is taken out that cannot be told of. None: none is left."""
+        """A report of these accounts; one that has too many positions is taken out of the list. None: none is left."""
         while account_ids:
             try:
                 return await self.positions.report(self.label, account_ids)
@@ -100,8 +100,8 @@ class _Look:
         return None
 
     async def compare_masters(self) -> None:
-        """What a master has open otherwise than by the books was told in deals that have not been read here, or are
-        being read: they are asked for. Only deals are followed, so what is shown twice does no harm.
+        """Where a position of a master differs from the books, deals of it were missed here, or are being read: they
+        are asked for. Each deal is followed once, so asking too often does no harm.
         """
         after = 0
         while True:
@@ -177,7 +177,7 @@ async def reconcile_positions(
 ) -> Pass:
     """One look at all masters of a server and all accounts that have children or subscriptions, in batches.
 
-    Nothing is opened by it, and of what is open by the books it changes nothing but orphans. Raises the DomainError of
+    It opens nothing, and takes nothing but orphans into the books. Raises the DomainError of
     platform-groups when it cannot show a complete report, and StaleEpoch; what was compared before stays.
     """
     look = _Look(engine, positions, label, trading_server_id, rules, lease, now)

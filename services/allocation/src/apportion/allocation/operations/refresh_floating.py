@@ -25,7 +25,7 @@ async def refresh_floating(engine: AsyncEngine, positions: Positions, label: int
     """Asks a server for the open positions of all masters who distribute profit. Returns how many openings were
     refreshed.
 
-    Weather: what a server does not tell now stays as it was, and older news never replace newer.
+    What a server does not tell stays as it was, and an older report never replaces a newer one.
     """
     async with transaction(engine) as tx:
         openings = await list_open_openings(tx, label, trading_server_id)

@@ -51,10 +51,10 @@ async def hold_for_retry(
     retries: Retries,
     now: datetime,
 ) -> Int64Array:
-    """Which of the children, whose orders by this decision were not executed, wait to be opened again.
+    """Lets children whose orders of this decision were not executed wait to be opened again, and returns those that do.
 
-    None of a master who was halted since the decision, none that are not wanted any more, nor those that are too old or
-    had all their new orders.
+    They do not where the master was halted since the decision, where they are not wanted any more, are too old, or had
+    all their new orders.
     """
     if not child_trade_ids.size or master.halted or master.halt_epoch != allocation.halt_epoch:
         return child_trade_ids[:0]
@@ -87,7 +87,7 @@ async def reopen_children(engine: AsyncEngine, retries: Retries, *, now: datetim
 async def _reopen(
     tx: AsyncConnection, label: int, allocation_id: int, retries: Retries, now: datetime
 ) -> Allocation | None:
-    """What is wanted is the child's target: a close of the master has lowered it meanwhile. A halt ends it all."""
+    """Each child gets its target, which closes of the master may have lowered meanwhile. After a halt none opens."""
     first = await load_allocation(tx, label, allocation_id)
     master = await load_master(tx, label, first.master_id, lock="share")
     position = await load_position(tx, master.master_id, first.trade.position_ticket)

@@ -12,7 +12,7 @@ from apportion.storage.leases import Lease, check_fence
 
 
 async def sample_equities(engine: AsyncEngine, states: States, lease: Lease) -> None:
-    """Of every trading server that has masters, in one statement each; a silent one is passed. Raises StaleEpoch."""
+    """Of every trading server that has masters, in one statement each; a silent one is skipped. Raises StaleEpoch."""
     async with transaction(engine) as tx:
         servers = await list_trading_servers(tx)
     for trading_server_id in servers:

@@ -66,13 +66,13 @@ async def load_ordered_stops(tx: AsyncConnection, master_id: int, position_ticke
 
 
 async def save_ordered_stops(tx: AsyncConnection, stops: OrderedStops) -> None:
-    """What is ordered now of children whose rows are locked."""
+    """Notes what is ordered now for children whose rows are locked."""
     await fetch_arrays(tx, ORDER, stops.child_trade_ids, stops.stop_losses_e8, stops.take_profits_e8)
 
 
 async def apply_modify_results(tx: AsyncConnection, label: int, results: OrderResults) -> OrderResults:
-    """Why a modification was refused, or that it was not; volumes stay. Returns those that no newer one overtook: the
-    others tell nothing. The children stay locked.
+    """Notes why modifications were refused, or that they were not. Returns the results without those that a newer
+    modification overtook, for they tell nothing. The children stay locked.
     """
     overtaken = [reason == SUPERSEDED for reason in results.reasons]
     results = results.without(results.child_trade_ids[overtaken])

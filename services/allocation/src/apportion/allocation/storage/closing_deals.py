@@ -84,8 +84,8 @@ class ClosingDeals:
 
 
 async def exclude_deals(tx: AsyncConnection, label: int) -> None:
-    """Until the end of the transaction no deal is stored. Before children get their positions, and after masters and
-    positions are locked.
+    """Keeps closing deals from being stored until the commit: to be called after masters and positions are locked, and
+    before children get their position tickets.
     """
     await fetch_arrays(tx, EXCLUDE_DEALS, label, PARTITIONS)
 

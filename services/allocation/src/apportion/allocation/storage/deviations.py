@@ -174,7 +174,7 @@ async def list_watched_accounts(
     most_accounts: int,
     most_positions: int,
 ) -> list[int]:
-    """In the order of their ids, from the one behind `after`; the last one may go beyond the positions."""
+    """In id order, those with an id above `after`, until they have `most_positions` open together."""
     rows = await fetch_arrays(tx, ACCOUNTS, label, trading_server_id, after, most_accounts, most_positions)
     return [row["account_id"] for row in rows]
 
@@ -191,7 +191,7 @@ async def compare_positions(
 ) -> Comparison:
     """Stores what a complete report of these accounts shows otherwise than the books, and forgets what agrees again.
 
-    Of those that are not open (any more) at platform-groups, nothing is told and nothing changes but a mark.
+    Accounts that are not open (any more) at platform-groups are marked; nothing else of them changes.
     """
     left = list(report.left_account_ids)
     newly_left = await fetch_arrays(tx, MARK_LEFT, label, trading_server_id, left, now)

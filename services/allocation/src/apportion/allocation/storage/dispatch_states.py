@@ -26,7 +26,7 @@ async def read_dispatch_state(engine: AsyncEngine, allocation_id: int) -> Dispat
 async def save_dispatch(
     tx: AsyncConnection, allocation_id: int, state: DispatchState, dispatch_time: datetime | None = None
 ) -> None:
-    """How far the orders of an allocation are."""
+    """Notes how far the orders of an allocation are."""
     await fetch_arrays(tx, SAVE, allocation_id, state, dispatch_time)
 
 

@@ -77,7 +77,7 @@ async def load_distribution(
 async def list_distributions(
     tx: AsyncConnection, label: int, wanted: DistributionFilter, *, before: int, limit: int
 ) -> list[Distribution]:
-    """Newest first, from the one older than `before`."""
+    """Newest first, those with an id below `before`."""
     query = select(*HEADER).where(distributions.c.label == label, distributions.c.allocation_id < before)
     if wanted.master_id:
         query = query.where(distributions.c.master_id == wanted.master_id)
@@ -91,12 +91,12 @@ async def list_distributions(
 
 
 async def sum_undistributed(tx: AsyncConnection, since: datetime) -> list[UndistributedSum]:
-    """Of all labels."""
+    """Money of deals distributed since a time that belongs to nobody, by label, currency and reason."""
     return [UndistributedSum(**row) for row in await fetch_arrays(tx, UNDISTRIBUTED, since)]
 
 
 async def sum_undistributed_of_master(tx: AsyncConnection, master_id: int) -> int:
-    """Signed."""
+    """Signed: what of all his distributed deals belongs to nobody."""
     (row,) = await fetch_arrays(tx, UNDISTRIBUTED_OF_MASTER, master_id)
     amount_minor: int = row["amount_minor"]
     return amount_minor

@@ -56,7 +56,7 @@ async def list_trading_servers(tx: AsyncConnection) -> list[int]:
 
 
 async def sample_equities(tx: AsyncConnection, trading_server_id: int, states: AccountStates) -> None:
-    """Notes the states of masters' and followers' accounts of a server; what is not newer than the stored is passed."""
+    """Notes the states of masters' and followers' accounts of a server, where they are newer than the stored ones."""
     await fetch_arrays(
         tx,
         SAMPLE,

@@ -40,7 +40,7 @@ UNANSWERED = """
 async def list_master_accounts(
     tx: AsyncConnection, label: int, trading_server_id: int, *, after: int, limit: int
 ) -> dict[int, datetime]:
-    """Since when each trades for a master, in the order of their ids, from the one behind `after`."""
+    """By account, in id order, those with an id above `after`: since when each is a master's."""
     rows = await fetch_arrays(tx, ACCOUNTS, label, trading_server_id, after, limit)
     return {row["account_id"]: row["create_time"] for row in rows}
 
@@ -48,7 +48,7 @@ async def list_master_accounts(
 async def list_differing_positions(
     tx: AsyncConnection, label: int, account_ids: Sequence[int], report: PositionReport
 ) -> dict[int, list[int]]:
-    """Position tickets by account; accounts of which nothing is told differ in nothing."""
+    """Position tickets by account. An account that the report leaves out does not differ."""
     told = sorted(set(account_ids) - set(report.left_account_ids))
     columns = report.account_ids, report.position_tickets, report.volumes_e8
     rows = await fetch_arrays(tx, DIFFERING, label, told, *columns)

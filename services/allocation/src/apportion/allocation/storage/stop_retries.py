@@ -48,9 +48,10 @@ async def wait_for_stops(
     limit_seconds: float,
     most: int,
 ) -> None:
-    """Of the children whose rows are locked, those of which these are the newest stops get them again then.
+    """Lets children wait until `retry_time` to get their refused stops again, where they were ordered no others since.
 
-    None whose stops are older than the limit by then, or were sent again as often as they may be.
+    They do not where the stops are older than the limit by then, or were sent again as often as they may be. The
+    children's rows are locked.
     """
     columns = refused.child_trade_ids, refused.stop_losses_e8, refused.take_profits_e8
     await fetch_arrays(tx, WAIT, label, *columns, decide_time, retry_time, limit_seconds, most)

@@ -69,7 +69,7 @@ async def load_subscriptions(
 
 
 async def lock_account(tx: AsyncConnection, label: int, account_id: int) -> None:
-    """Who subscribes an account waits for others who do, whatever their masters."""
+    """Until the commit nobody else subscribes this account, to whatever master."""
     await tx.execute(LOCK_ACCOUNT, {"label": label, "account_id": account_id})
 
 
@@ -93,7 +93,7 @@ async def load_account_types(
 async def list_subscriptions(
     tx: AsyncConnection, label: int, *, master_id: int, wallet_account_id: int, with_ended: bool, after: int, limit: int
 ) -> list[Subscription]:
-    """In the order of their ids, from the one behind `after`; 0: of all masters, of all investors."""
+    """In id order, those with an id above `after`; 0: of all masters, of all investors."""
     query = _rows(label).where(ROWS.c.subscription_id > after)
     if master_id:
         query = query.where(ROWS.c.master_id == master_id)

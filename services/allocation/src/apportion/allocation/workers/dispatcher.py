@@ -44,7 +44,7 @@ class Dispatcher:
         """Set when there is something to send, and to project."""
 
     def dispatch(self, allocations: Iterable[Allocation], at_hand: Mapping[int, ChildOrders] = NOTHING) -> None:
-        """Hand over decisions that were just committed, and the orders at hand by allocation; does not wait."""
+        """Begin to send decisions that were just committed; `at_hand` has by allocation orders still in memory."""
         for allocation in allocations:
             self.committed.set()
             if allocation.dispatch_state is DispatchState.PENDING:

@@ -11,7 +11,7 @@ from apportion.runtime import Clock
 from apportion.storage.leases import Lease
 
 LEASE_SECONDS = 3.0
-"""When a worker is gone, records are to float on within five seconds."""
+"""Short: when a worker is gone, another one goes on within five seconds."""
 
 
 class Floating:
@@ -37,6 +37,6 @@ class Floating:
         await self._loops.run()
 
     async def look(self, lease: Lease) -> float:
-        """Of one server. Needs no fence: older news never replace newer. Returns the pause until the next."""
+        """Refreshes one server; returns the pause until the next. No fence: older figures replace no newer ones."""
         await refresh_floating(self._engine, self._positions, *server_of(lease))
         return self._pause_seconds

@@ -61,7 +61,7 @@ class Reconciler:
         await self._loops.run()
 
     async def look(self, lease: Lease) -> float:
-        """One comparison of a server. Returns the pause until the next."""
+        """Compares one server; returns the pause until the next time."""
         label, trading_server_id = server_of(lease)
         try:
             done = await reconcile_positions(
@@ -88,7 +88,7 @@ class Reconciler:
         return self._rules.confirm_seconds if done.wants_second_look else self._pause_seconds
 
     async def _catch_up(self, booking: Awaitable[None]) -> None:
-        """What cannot be booked keeps nothing else from it, and is tried again in the next round."""
+        """A failure keeps nothing else from being booked; the next round tries again."""
         try:
             await booking
         except DomainError as error:

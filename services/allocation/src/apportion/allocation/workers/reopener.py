@@ -14,7 +14,7 @@ from apportion.runtime import Clock
 
 
 class Reopener:
-    """Opens again what was not opened, and sends again stops that were refused, each child's after a pause."""
+    """Orders again what was not opened, and stops that were refused, each child's after a pause."""
 
     def __init__(self, engine: AsyncEngine, dispatcher: Dispatcher, clock: Clock, retries: Retries) -> None:
         self._engine = engine

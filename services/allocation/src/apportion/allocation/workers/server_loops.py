@@ -1,4 +1,4 @@
-"""Loops of which each trading server has its own, run by one worker of all: reports ask a server to work."""
+"""A loop for each trading server, run by one of all workers: reports are work for the server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def _nothing(_lease: Lease) -> None:
 
 
 class ServerLoops:
-    """One loop for each trading server on which masters trade, each one worker's by a lease: a slow server delays no
+    """A loop for each trading server on which masters trade. A lease gives each to one worker; a slow server delays no
     other.
 
     `step` does the work of a server once and returns the pause until the next time, in seconds.
