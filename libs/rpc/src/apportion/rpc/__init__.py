@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apportion.rpc.caller import SUITE_LABEL, Caller, caller, caller_or_none
+from apportion.rpc.caller import SUITE_LABEL, Caller, caller
 from apportion.rpc.channel import CallOptions, call_options, open_channel
 from apportion.rpc.columns import CHUNK_ROWS, check_lengths, column, set_column
 from apportion.rpc.peers import Peers
@@ -25,7 +25,6 @@ __all__ = [
     "Tls",
     "call_options",
     "caller",
-    "caller_or_none",
     "check_lengths",
     "column",
     "from_timestamp",
