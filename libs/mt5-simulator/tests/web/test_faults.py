@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -121,3 +123,15 @@ async def test_other_faults(simulator, client, login) -> None:
     assert 5 < replies.count("0 Done") < 35
     await simulator.clear_faults()
     assert await simulator.faults() == []
+
+
+async def test_what_is_held_up_goes_on_when_the_faults_are_cleared(simulator, client, login) -> None:
+    fault = await simulator.add_fault("latency", endpoint=SEND, seconds=3_600)
+    asked = asyncio.ensure_future(client.deal(**buy(login)))
+    async with asyncio.timeout(60):
+        while not await simulator.fired(fault):
+            await asyncio.sleep(0.005)
+    assert await simulator.positions(login) == []
+    await simulator.clear_faults()
+    assert (await asked)["ResultRetcode"] == "10009"
+    assert len(await simulator.positions(login)) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
@@ -12,7 +14,7 @@ from apportion.mt5_simulator.codes import Retcode
 
 class FaultKind(StrEnum):
     LATENCY = "latency"
-    """Answer after `seconds`."""
+    """Execute and answer after `seconds`, or at once when the faults are cleared meanwhile."""
     LATE_RESULT = "late_result"
     """Execute the dealer request now; let its result be read only after `seconds`."""
     REJECT = "reject"
@@ -84,6 +86,7 @@ class Faults:
     def __init__(self) -> None:
         self._armed: dict[int, _Armed] = {}
         self._last_id = 0
+        self._cleared = asyncio.Event()
 
     def add(self, fault: Fault) -> int:
         """Returns its id. ValueError for a kind that could never show at that endpoint."""
@@ -97,6 +100,14 @@ class Faults:
 
     def clear(self) -> None:
         self._armed.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Returns after `seconds`, or at once when the faults are cleared meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._cleared.wait()
 
     def listed(self) -> list[dict[str, object]]:
         """All since the last `clear`, also those that are spent: how often each has fired, and may still fire."""

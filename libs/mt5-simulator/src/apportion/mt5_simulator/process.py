@@ -19,7 +19,8 @@ Fault kinds (`add_fault`): latency (`seconds`), late_result (`seconds`), reject 
 price, 10021 off quotes, 10012 timed out, 12 too frequent, 10024 queue full, …), requote, timeout, lose_answer,
 lose_result, disconnect, forbidden; `faults.FaultKind` says what each does. Each takes `endpoint` ("*" or e.g.
 "trade/balance"), `login`, `count` (how often; None for ever), `skip` (let the first n pass), `probability` with `seed`.
-`faults()` lists them with `id`, `fired` and `left`; `fired(id)` is one's own. A restart forgets them.
+`faults()` lists them with `id`, `fired` and `left`; `fired(id)` is one's own. `clear_faults` also lets go on what a
+latency holds up; a restart forgets faults.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ class SimulatorProcess:
         seed: int = 1,
         durable: bool = True,
         options: Sequence[str] = (),
-        ready_seconds: float = 30.0,
+        ready_seconds: float = 120.0,
     ) -> None:
         """`start` is server-local time; `prices` is ecb, walk or csv:<folder>; `options` are more flags of `serve`."""
         self.folder = folder

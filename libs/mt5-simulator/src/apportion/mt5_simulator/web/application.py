@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import msgspec
@@ -70,7 +69,7 @@ class WebFront(web.Server):
             return web.Response(status=403)
         call.faults = self._server.faults.take(call.endpoint, call.login)
         if FaultKind.LATENCY in call.faults:
-            await asyncio.sleep(call.faults[FaultKind.LATENCY].seconds)
+            await self._server.faults.delay(call.faults[FaultKind.LATENCY].seconds)
         if FaultKind.DISCONNECT in call.faults:
             return _drop(session)
         if FaultKind.FORBIDDEN in call.faults:
