@@ -69,7 +69,7 @@ tidy: setup ## The house rules, as tests
 
 .PHONY: test
 test: lint types ## All checks and all tests: units, contracts, processes, house rules
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --tb native
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --tb native
 
 .PHONY: soak
 soak: setup ## Scripted days with processes killed and suspended, and random days of 2 016 investors; SEEDS=10 of them

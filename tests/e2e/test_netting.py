@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +13,18 @@ import pytest_asyncio
 from apportion.api.allocation.v1 import allocations_pb2, masters_pb2, subscriptions_pb2
 from apportion.api.platform_groups.v1 import accounts_pb2, trading_pb2
 from apportion.devstack.clients import request_id
-from apportion.devstack.scene import Scene
+from apportion.devstack.scene import Scene, open_scene
 from apportion.devstack.world import HEDGE_GROUP, create_group
 from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("netting")]
 
 NETTING_GROUP = "demo\\forex-netting-usd"
-PATIENCE_SECONDS = 60
-LATE_SECONDS = 1.5
-"""Longer than an owner needs to close, and less than platform-groups waits for an answer."""
+# An order that is held up on its way is not taken for lost.
+SETTINGS = {"PLATFORM_GROUPS_SERVER_TIMEOUT_SECONDS": "60", "PLATFORM_GROUPS_ANSWER_TIMEOUT_SECONDS": "60"}
+HELD_UP_SECONDS = 600.0
+"""Or until the faults are cleared."""
+INVESTOR_COUNT = 9
 DEPOSIT_MINOR = 10_000_000
 
 
@@ -74,7 +77,7 @@ class Desk:
         async def are_so() -> bool:
             return [each for each, _, _ in await self.positions(login)] == wanted
 
-        await eventually(are_so, timeout_seconds=PATIENCE_SECONDS)
+        await eventually(are_so)
 
     async def excess(self, subscription_id: int) -> list[tuple[int, int]]:
         """Filled and open volumes, signed, of what closes did too much."""
@@ -98,12 +101,18 @@ class Desk:
         async def are_so() -> bool:
             return await self.open_children(subscription_id) == wanted
 
-        await eventually(are_so, timeout_seconds=PATIENCE_SECONDS)
+        await eventually(are_so)
 
 
 def _lots(position: dict[str, Any]) -> Decimal:
     lots = Decimal(position["VolumeExt"]) / 10**8
     return lots if position["Action"] == "0" else -lots
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    async with open_scene(folder, investor_count=INVESTOR_COUNT, settings=SETTINGS) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -187,21 +196,22 @@ async def test_what_a_close_opens_that_comes_after_the_owners_is_closed_again(de
     await desk.become(account.login, ["0.50"])
     await desk.children_become(follows, ["0.70", "-0.20"])
     fault = await simulator.add_fault(
-        "latency", endpoint="dealer/send_request", login=account.login, seconds=LATE_SECONDS, count=1
+        "latency", endpoint="dealer/send_request", login=account.login, seconds=HELD_UP_SECONDS
     )
     await admin.close_position(master.login, long)
 
     async def is_on_its_way() -> bool:
         return await admin.fired(fault) == 1
 
-    await eventually(is_on_its_way, timeout_seconds=PATIENCE_SECONDS)
+    await eventually(is_on_its_way)
     (held,) = await admin.positions(account.login)
     await admin.close_position(account.login, held["Position"])
+    await admin.clear_faults()
 
     async def is_undone() -> bool:
         return await desk.excess(follows) == [(-70_000_000, 0)]
 
-    await eventually(is_undone, timeout_seconds=PATIENCE_SECONDS)
+    await eventually(is_undone)
     await desk.become(account.login, [])
     await desk.children_become(follows, [])
     lots = [_lots(deal) for deal in await admin.deals(account.login) if deal["Action"] in {"0", "1"}]
@@ -232,14 +242,14 @@ async def test_stops_follow_a_netting_master_after_he_has_turned_around(desk: De
         return are_so
 
     await admin.buy(account.login, "EURUSD", "1.00", sl="1.05000", tp="1.20000")
-    await eventually(held(("1.00", "1.05000", "1.20000")), timeout_seconds=PATIENCE_SECONDS)
+    await eventually(held(("1.00", "1.05000", "1.20000")))
     await admin.buy(account.login, "EURUSD", "0.50")
     await desk.become(follower.login, ["1.00", "0.50"])
     await admin.sell(account.login, "EURUSD", "2.10", sl="1.15000", tp="1.02000")
-    await eventually(held(("-0.60", "1.15000", "1.02000")), timeout_seconds=PATIENCE_SECONDS)
+    await eventually(held(("-0.60", "1.15000", "1.02000")))
     (turned,) = await admin.positions(account.login)
     await admin.modify(account.login, turned["Position"], sl="1.16000", tp="1.03000")
-    await eventually(held(("-0.60", "1.16000", "1.03000")), timeout_seconds=PATIENCE_SECONDS)
+    await eventually(held(("-0.60", "1.16000", "1.03000")))
     await admin.buy(account.login, "EURUSD", "0.20")
     await desk.become(follower.login, ["-0.40"])
     await admin.close_position(account.login, turned["Position"])

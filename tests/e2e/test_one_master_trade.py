@@ -100,7 +100,6 @@ async def test_each_allocation_explains_itself(scene: Scene) -> None:
     await _close_all(scene, day)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kill_after_seconds", [0.05, 0.12, 0.2])
 async def test_children_missed_by_a_crash_are_opened_once(scene: Scene, kill_after_seconds: float) -> None:
     day = _day(scene)

@@ -51,7 +51,7 @@ async def _become(scene: Scene, wanted: set[tuple[str, str]]) -> None:
     async def is_wanted() -> bool:
         return await _stops(scene) == wanted
 
-    await eventually(is_wanted, timeout_seconds=60)
+    await eventually(is_wanted)
 
 
 def _day(scene: Scene) -> Day:

@@ -148,7 +148,7 @@ async def test_more_calls_than_fit_are_refused_with_a_delay(loopback: Any) -> No
 
     address = await loopback.serve(behave, max_concurrent=1, critical_methods=["*/ListHeads"])
     stub, channel = loopback.stub(address), loopback.raw(address)
-    first = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 5.0)))
+    first = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 30.0)))
     await entered.wait()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await channel.unary_unary(METHOD)(b"", **OPTIONS)
@@ -161,11 +161,11 @@ async def test_more_calls_than_fit_are_refused_with_a_delay(loopback: Any) -> No
     with pytest.raises(Overloaded):
         await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
 
-    critical = await stub.ListHeads(events_pb2.ListHeadsRequest(), **call_options(1, 2.0))
+    critical = await stub.ListHeads(events_pb2.ListHeadsRequest(), **call_options(1, 30.0))
     assert list(critical.sequences) == [1], "critical methods have a pool of their own"
     release.set()
     await first
-    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
 
 
 def test_the_trailers_of_the_worst_error_fit_in_8_kib() -> None:

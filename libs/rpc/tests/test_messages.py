@@ -50,7 +50,7 @@ async def test_a_request_over_the_limit_is_refused(loopback: Any) -> None:
 async def test_the_limit_can_be_raised(loopback: Any) -> None:
     stub = loopback.stub(await loopback.serve(max_message_bytes=4 << 20), max_message_bytes=4 << 20)
     request = events_pb2.ReplayEventsRequest(aggregate_id="x" * (2 << 20))
-    await stub.ReplayEvents(request, **call_options(1, 2.0))
+    await stub.ReplayEvents(request, **call_options(1, 30.0))
 
 
 async def test_answers_may_be_larger_than_requests(loopback: Any) -> None:
@@ -59,7 +59,7 @@ async def test_answers_may_be_larger_than_requests(loopback: Any) -> None:
 
     address = await loopback.serve(answer_much, max_answer_bytes=4 << 20)
     stub = loopback.stub(address, max_message_bytes=4 << 20)
-    answer = await stub.ReplayEvents(events_pb2.ReplayEventsRequest(), **call_options(1, 2.0))
+    answer = await stub.ReplayEvents(events_pb2.ReplayEventsRequest(), **call_options(1, 30.0))
     assert len(answer.events[0].payload) == 2 << 20
     large = events_pb2.ReplayEventsRequest(aggregate_id="x" * (1 << 20)).SerializeToString()
     failure = await raw_failure(loopback.raw(address), large)

@@ -100,7 +100,7 @@ async def test_an_unavailable_answer_is_tried_four_times(loopback: Any) -> None:
         return events_pb2.ReplayEventsResponse()
 
     stub = loopback.stub(await loopback.serve(behave))
-    await stub.ReplayEvents(REQUEST, **call_options(1, 5.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
     attempts, succeed_at = itertools.count(1), 100
     with pytest.raises(DatabaseUnavailable):
         await stub.ReplayEvents(REQUEST, **call_options(1, 5.0))
@@ -116,7 +116,7 @@ async def test_a_drain_finishes_what_is_in_flight(loopback: Any) -> None:
         return events_pb2.ReplayEventsResponse()
 
     stub = loopback.stub(await loopback.serve(behave))
-    call = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 5.0)))
+    call = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 30.0)))
     await entered.wait()
     drain = asyncio.create_task(loopback.server.drain(5.0))
     await asyncio.sleep(0)
@@ -135,7 +135,7 @@ async def test_a_call_cut_off_by_a_stop_may_be_repeated(loopback: Any) -> None:
         raise AssertionError
 
     stub = loopback.stub(await loopback.serve(behave))
-    call = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 5.0)))
+    call = asyncio.ensure_future(stub.ReplayEvents(REQUEST, **call_options(1, 30.0)))
     await entered.wait()
     await loopback.server.drain(0.05)
     with pytest.raises(UpstreamUnavailable):
@@ -163,7 +163,7 @@ async def test_a_rolling_restart_fails_no_call(loopback: Any) -> None:
 
     async def load() -> None:
         while not stop.is_set():
-            await stub.ReplayEvents(REQUEST, **call_options(1, 5.0))
+            await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
             next(done)
 
     workers = [asyncio.create_task(load()) for _ in range(8)]

@@ -74,12 +74,12 @@ async def test_a_renewed_certificate_is_served_without_a_restart(loopback: Any, 
     issue(tmp_path, "fees")
     address = await loopback.serve(tls=tls)
     stub = loopback.stub(address, tls=Tls(tmp_path / "fees.pem", tmp_path / "fees-key.pem", tmp_path / "ca.pem"))
-    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
     before = await served_certificate(address, tmp_path)
     issue(tmp_path, "allocation")
     after = await served_certificate(address, tmp_path)
     assert before != after
-    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
 
 
 async def test_a_channel_follows_its_renewed_certificate(
@@ -88,9 +88,9 @@ async def test_a_channel_follows_its_renewed_certificate(
     monkeypatch.setattr(channel_module, "RENEWAL_LOOK_SECONDS", 0.0)
     mine = Tls(*(Path(shutil.copy(file, tmp_path)) for file in astuple(loopback.tls("fees"))))
     stub = loopback.stub(await loopback.serve(), tls=mine)
-    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
     mine.key_file.unlink()
-    await stub.ReplayEvents(REQUEST, **call_options(1, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(1, 30.0))
     for file, renewed in zip(astuple(mine), astuple(loopback.tls("risk")), strict=True):
         shutil.copy(renewed, file)
     with pytest.raises(PeerNotAllowed, match="risk may not call"):

@@ -73,4 +73,4 @@ async def test_a_failed_call_ends_its_span(loopback: Any, spans: InMemorySpanExp
 async def test_without_tracing_nothing_is_sent_or_made(loopback: Any) -> None:
     stub = loopback.stub(await loopback.serve())
     assert call_options(7, 2.0)["metadata"] == (("x-label", "7"),)
-    await stub.ReplayEvents(REQUEST, **call_options(7, 2.0))
+    await stub.ReplayEvents(REQUEST, **call_options(7, 30.0))

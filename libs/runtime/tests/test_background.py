@@ -25,7 +25,7 @@ async def test_a_loop_that_fails_is_started_again_and_counted() -> None:
         await asyncio.Event().wait()
 
     before = background.FAILURES.labels("relay")._value.get()
-    async with asyncio.timeout(5), Background() as supervisor:
+    async with asyncio.timeout(60), Background() as supervisor:
         supervisor.spawn("relay", relay)
         await running.wait()
     assert starts == 4
@@ -44,7 +44,7 @@ async def test_leaving_stops_the_latest_first_and_waits() -> None:
             await asyncio.sleep(0)
             ended.append(name)
 
-    async with asyncio.timeout(5), Background() as supervisor:
+    async with asyncio.timeout(60), Background() as supervisor:
         for name in ("leases", "relay", "consumer"):
             supervisor.spawn(name, lambda name=name: loop(name))
         await started.wait()
@@ -58,7 +58,7 @@ async def test_a_loop_that_returns_is_finished() -> None:
         nonlocal starts
         starts += 1
 
-    async with asyncio.timeout(5), Background() as supervisor:
+    async with asyncio.timeout(60), Background() as supervisor:
         await supervisor.spawn("once", once)
     assert starts == 1
 

@@ -185,6 +185,8 @@ def settings_for(database_url, redis_url, platform_address, **more) -> Allocatio
         platform_groups_address=platform_address,
         insecure=True,
         drain_seconds=0,
+        stale_seconds=PATIENCE_SECONDS,
+        deal_seconds=PATIENCE_SECONDS,
         **more,
     )
 

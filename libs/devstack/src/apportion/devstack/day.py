@@ -28,7 +28,7 @@ START = "2024-03-11T09:00:00"
 # Of the server's clock, between two steps.
 STEP_SECONDS = 1_800
 TRADE_DISABLED = 10017
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 180.0
 POLL_SECONDS = 0.1
 # What a call meets while the process behind it is away.
 FAILURES = (DomainError, OSError, aiohttp.ClientError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,8 +21,12 @@ LABEL = 1
 SETTINGS = {
     # The simulated server stands on the loopback.
     "PLATFORM_GROUPS_ALLOW_LOOPBACK_SERVERS": "true",
-    # A machine that also runs everything else may be slow, and a child missed by a crash may still be opened.
+    # A machine that also runs everything else may be slow: decisions wait for what is not told yet, and a child that
+    # was missed by a crash or refused in passing may still be opened.
+    "ALLOCATION_STATES_SECONDS": "60",
     "ALLOCATION_CATCH_UP_SECONDS": "120",
+    "ALLOCATION_RETRY_SECONDS": "60",
+    "ALLOCATION_RETRY_COUNT": "20",
     # By the clock of a server that is played many times faster.
     "ALLOCATION_DEAL_SECONDS": "86400",
     "PLATFORM_GROUPS_SERVER_TIMEOUT_SECONDS": "3",
@@ -61,10 +66,12 @@ async def open_scene(
         folder / "simulator", start=START, seed=seed, paused=paused, speed=speed, options=ports
     )
     async with simulator, Stack(folder, {**SETTINGS, **settings}, split) as stack:
-        room = await create_broker(stack, LABEL)
         clients = stack.clients(LABEL)
         try:
-            world = await build_world(clients, simulator, investor_count, seed, at_once, progress)
+            room, world = await asyncio.gather(
+                create_broker(stack, LABEL),
+                build_world(clients, simulator, investor_count, seed, at_once, progress),
+            )
             first = next(iter(world.masters.values()))
             yield Scene(stack, simulator, clients, world, room.of(first.wallet_login))
         finally:

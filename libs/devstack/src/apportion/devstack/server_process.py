@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
 LOG_TAIL_CHARACTERS = 2_000

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 POLL_SECONDS = 0.01
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """For what comes true in a moment on a quiet machine: only a failing test waits so long."""
 
 
