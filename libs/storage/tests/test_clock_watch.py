@@ -6,16 +6,19 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from apportion.runtime import FixedClock, SystemClock
+from apportion.runtime import SystemClock
 from apportion.storage import ClockWatch
 from apportion.storage.clock_watch import SKEW
 
 
 @pytest.mark.parametrize("ahead_seconds", [-90.0, -3.0, 3.0, 90.0])
 async def test_a_wrong_clock_is_an_alarm(engine: AsyncEngine, ahead_seconds: float) -> None:
-    wrong = FixedClock(datetime.now(UTC) + timedelta(seconds=ahead_seconds))
+    class WrongClock(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + timedelta(seconds=ahead_seconds)
+
     with capture_logs() as logs:
-        skew_seconds = await ClockWatch(engine, wrong, alarm_seconds=1.0).look()
+        skew_seconds = await ClockWatch(engine, WrongClock(), alarm_seconds=1.0).look()
     assert skew_seconds == pytest.approx(ahead_seconds, abs=1.0)
     assert SKEW._value.get() == skew_seconds
     (alarm,) = logs
