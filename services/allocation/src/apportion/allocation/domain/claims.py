@@ -136,38 +136,37 @@ class Levels:
         if (self._had * step_e8 != had_e8).any():
             unit_e8 = int(np.gcd(np.gcd.reduce(had_e8), step_e8))
             self._had, self._step = had_e8 // unit_e8, step_e8 // unit_e8
-        if max(int(self._had.max()), -int(self._had.min())) >= _GREATEST_LEVEL:
-            raise OverflowError("what is held does not fit into int64")
         self.weights = weights.copy()
-        self.rest = steps
         self.weight_sum = exact_sum(weights)
-        self._had_sum = exact_sum(self._had)
+        # No sum of some of these leaves int64.
+        had = self._had.astype(np.float64)
+        if np.abs(had).sum() + steps * self._step >= _GREATEST_LEVEL or self.weight_sum > INT64_MAX:
+            raise OverflowError("the volume to divide does not fit into int64")
+        self.rest = steps
+        self._had_sum = int(self._had.sum())
         self._first = self._total(), self.weight_sum
         self._max_steps = max_steps
         # Nobody claims as much as twice the greatest level.
-        self._bound = np.minimum(max_steps * self._step, 2 * _GREATEST_LEVEL)
+        bound = np.minimum(max_steps * self._step, 2 * _GREATEST_LEVEL)
         with np.errstate(divide="ignore", invalid="ignore"):
             per_weight = 1 / weights
-            self._dry = self._had * per_weight
-            self._full = (self._had + self._bound) * per_weight
+            self._dry = had * per_weight
+            self._full = (self._had + bound) * per_weight
 
     def beyond(self) -> tuple[Rows, bool] | None:
         total = self._total()
-        level = total / self.weight_sum
-        doubt = abs(level) * _DOUBT
-        under = np.flatnonzero(self._dry > level - doubt)
-        if under.size and self._dry[under].min() < level + doubt:
-            under = under[self._claimed(under, total, self.weight_sum)[0] < 0]
-        over = np.flatnonzero(self._full < level + doubt)
-        if over.size and self._full[over].max() > level - doubt:
-            units, fractions = self._claimed(over, total, self.weight_sum)
-            over = over[units + (fractions > 0) > self._bounds_of(over)]
-        if over.size and not (under.size and self._is_lowered(under, over, total)):
-            return over, True
-        if under.size:
-            return under, False
-        self._units, self._fractions = self._claimed(slice(None), total, self.weight_sum)
-        return None
+        under, over = self._outside(total)
+        if not (under.size or over.size):
+            self._units, self._fractions = self._claimed(slice(None), total, self.weight_sum)
+            return None
+        if not (under.size and over.size):
+            return (over, True) if over.size else (under, False)
+        # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
+        # outweighs the other stays there for sure.
+        outside = np.concatenate((under, over))
+        weight, had = int(self.weights[outside].sum()), int(self._had[outside].sum())
+        bounds = int(np.broadcast_to(self._most(over), over.shape).sum()) * self._step
+        return (over, True) if weight * total > (had + bounds) * self.weight_sum else (under, False)
 
     def below(self, min_steps: int) -> Mask:
         mask: Mask = self._nearest() < min_steps
@@ -196,34 +195,35 @@ class Levels:
 
     def give(self, rows: Rows, steps: int) -> None:
         self.rest -= steps
-        self.weight_sum -= exact_sum(self.weights[rows])
-        self._had_sum -= exact_sum(self._had[rows])
+        self.weight_sum -= int(self.weights[rows].sum())
+        self._had_sum -= int(self._had[rows].sum())
         self.weights[rows] = self._had[rows] = 0
         self._dry[rows] = self._full[rows] = np.nan  # Neither above nor below any level.
 
     def _total(self) -> int:
         """What there is and what they had."""
-        total = self.rest * self._step + self._had_sum
-        if abs(total) >= _GREATEST_LEVEL:
-            raise OverflowError("the volume to divide does not fit into int64")
-        return total
+        return self.rest * self._step + self._had_sum
 
     def _claimed(self, rows: Rows | slice, total: int, weight_sum: int) -> tuple[Int64Array, Int64Array]:
         units, fractions = floor_residual(self.weights[rows], total, weight_sum)
         units -= self._had[rows]
         return units, fractions
 
-    def _is_lowered(self, under: Rows, over: Rows, total: int) -> bool:
-        """Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
-        outweighs the other stays there for sure.
-        """
-        outside = np.concatenate((under, over))
-        claimed = exact_sum(self.weights[outside]) * total
-        bounds = exact_sum(np.broadcast_to(self._bounds_of(over), over.shape))
-        return claimed <= (exact_sum(self._had[outside]) + bounds) * self.weight_sum
+    def _outside(self, total: int) -> tuple[Rows, Rows]:
+        """Who claims less than 0, and who more than his bound."""
+        level = total / self.weight_sum
+        doubt = abs(level) * _DOUBT
+        under = np.flatnonzero(self._dry > level - doubt)
+        if under.size and self._dry[under].min() < level + doubt:
+            under = under[self._claimed(under, total, self.weight_sum)[0] < 0]
+        over = np.flatnonzero(self._full < level + doubt)
+        if over.size and self._full[over].max() > level - doubt:
+            units, fractions = self._claimed(over, total, self.weight_sum)
+            over = over[units + (fractions > 0) > self._most(over) * self._step]
+        return under, over
 
-    def _bounds_of(self, rows: Rows) -> Int64Array:
-        return self._bound[rows] if self._bound.ndim else self._bound
+    def _most(self, rows: Rows) -> int | Int64Array:
+        return self._max_steps if isinstance(self._max_steps, int) else self._max_steps[rows]
 
     def _nearest(self) -> Int64Array:
         # Half a step or more is rounded up; of an odd step the half is half a unit.

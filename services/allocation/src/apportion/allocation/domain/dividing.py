@@ -54,10 +54,10 @@ def divide(claims: Claims, limits: LotLimits, policy: RoundingPolicy, reasons: R
             if is_above:
                 steps[given] = limits.most(given)
                 reasons[given] = SkipReason.CAPPED
-            claims.give(given, exact_sum(steps[given]))
-        elif not (has_lower_limit and _leave(claims, limits, claims.below(min_steps), steps, min_steps > 1)):
+            claims.give(given, exact_sum(steps[given]) if is_above else 0)
+        elif not (has_lower_limit and _leave(claims, limits, claims.below(min_steps), steps)):
             parts = claims.parts(policy, min_steps if min_steps > 1 else 0)
-            if not (has_lower_limit and _leave(claims, limits, parts < min_steps, steps, parts > 0)):
+            if not (has_lower_limit and _leave(claims, limits, parts < min_steps, steps, parts)):
                 steps += parts
                 break
     empty = np.flatnonzero(steps == 0)
@@ -65,8 +65,10 @@ def divide(claims: Claims, limits: LotLimits, policy: RoundingPolicy, reasons: R
     return steps
 
 
-def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, frees_volume: Mask | bool) -> bool:
-    """Takes out who is below min lot and frees volume by it; gives min lot to who may have it. Whether anybody was."""
+def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, parts: Int64Array | None = None) -> bool:
+    """Takes out who is below min lot and frees volume by it (once there are parts: his own); gives min lot to who may
+    have it. Whether anybody was.
+    """
     min_steps = limits.grid.min_steps
     below &= claims.weights > 0
     rows = np.flatnonzero(below)
@@ -75,8 +77,10 @@ def _leave(claims: Claims, limits: LotLimits, below: Mask, steps: Int64Array, fr
     lifted, factors_e8 = limits.liftable(rows)
     if lifted.size:
         lifted = lifted[claims.reaching(min_steps, factors_e8, lifted)]
-    if frees_volume is not True:
-        below &= frees_volume
+    if min_steps == 1:
+        rows = lifted  # The others have nothing to free.
+    elif parts is not None:
+        below &= parts > 0
         below[lifted] = True
         rows = np.flatnonzero(below)
     if not rows.size:
