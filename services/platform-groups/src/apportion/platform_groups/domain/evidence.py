@@ -1,9 +1,9 @@
 """Ending an UNKNOWN order by what the server's records say, and only by that.
 
-Found: the deal with our token decides. Not found: one report proves nothing. An open is EXPIRED after two complete
-reports made later than its own time limit plus the server's request timeout; a close is sent again then, or at once
-when the server itself had refused its volume. A modification is done when the position shows
-it then, and sent again when it does not.
+Found: the deal with our token decides. Not found: one report proves nothing. After two complete reports, made later
+than the order's own time limit plus the server's request timeout, an open is EXPIRED and a close is sent again; a close
+whose volume the server itself refused is sent again at once. A modification is done when the position shows it after
+that time, and is sent again when it does not.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 READY ─→ SENDING ─→ FILLED, PARTIALLY_FILLED, REJECTED
   ↑         │  └──→ UNKNOWN ─→ the same by evidence, or EXPIRED (an open) or READY (a close, a modification)
   └─────────┘ certainly not executed
-An open leaves SENDING for READY only when the server certainly did not run it; a close or a
-modification is repeated until it is done or refused for good.
+An open leaves SENDING for READY only when the server certainly did not run it; a close or a modification is repeated
+until it is done or refused for good.
 """
 
 from __future__ import annotations

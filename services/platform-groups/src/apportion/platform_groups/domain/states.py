@@ -92,6 +92,10 @@ class LegState(IntEnum):
     DONE = 5
     REJECTED = 6
 
+    @property
+    def is_final(self) -> bool:
+        return self in (LegState.DONE, LegState.REJECTED)
+
 
 class ClosingState(IntEnum):
     RUNNING = 1

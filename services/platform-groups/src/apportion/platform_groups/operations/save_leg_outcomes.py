@@ -16,7 +16,6 @@ from apportion.platform_groups.storage.orders import ring_egress
 from apportion.platform_groups.storage.transfers import (
     arm_credits,
     insert_refunds,
-    is_final_leg,
     load_parties,
     save_leg_absences,
     save_legs,
@@ -37,7 +36,7 @@ async def save_leg_outcomes(
     async with transaction(engine) as tx:
         if absent:
             await save_leg_absences(tx, absent)
-        finished = [row for row in await save_legs(tx, outcomes, now) if is_final_leg(row["state"])]
+        finished = [row for row in await save_legs(tx, outcomes, now) if LegState(row["state"]).is_final]
         if not finished:
             return
         parties = await load_parties(tx, [row["transfer_id"] for row in finished])

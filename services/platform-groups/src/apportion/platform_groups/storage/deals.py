@@ -91,7 +91,9 @@ async def insert_deals(
 ) -> dict[int, tuple[int, int]]:
     """(order id, transfer id) by ticket, of those that were not known yet."""
     deals = [each.deal for each in observed]
-    parameters: list[Any] = [
+    rows = await fetch_arrays(
+        tx,
+        INSERT,
         trading_server_id,
         now,
         [deal.deal_ticket for deal in deals],
@@ -111,8 +113,7 @@ async def insert_deals(
         [deal.reason for deal in deals],
         [each.order_token for each in observed],
         [each.leg_token for each in observed],
-    ]
-    rows = await fetch_arrays(tx, INSERT, *parameters)
+    )
     return {row["deal_ticket"]: (row["order_id"], row["transfer_id"]) for row in rows}
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,11 +22,10 @@ from apportion.platform_groups.domain.orders import (
     SentOrder,
     UnknownOrder,
 )
+from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import OrderPurpose
 from apportion.storage import fetch_arrays
-
-Int64s = NDArray[np.int64]
 
 RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key, o.purpose, o.account_id,
     o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket,
@@ -122,8 +120,8 @@ CLAIM = f"""
 """
 
 # A claimed order may wait long for a slow server: one whose answer was lost was sent at the latest now, and only a
-# report that is late enough after that proves that it was not. Who judged an earlier attempt, by answer or by report,
-# has nothing to say about this one, which may be on the wire.
+# report that is late enough after that proves that it was not executed. An answer to an earlier attempt, or a report on
+# it, says nothing about this one, which may be on the wire.
 SAVE = f"""
     UPDATE orders o SET state = r.state, reason = r.reason, update_time = $11::timestamptz,
         sent_time = CASE WHEN r.state = 3 THEN $11 ELSE o.sent_time END,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,7 +63,9 @@ async def delete_stops(
 async def _put(
     tx: AsyncConnection, statement: str, trading_server_id: int, stops: Mapping[int, Stops], now: datetime
 ) -> None:
-    parameters: list[Any] = [
+    await fetch_arrays(
+        tx,
+        statement,
         trading_server_id,
         now,
         list(stops),
@@ -72,5 +73,4 @@ async def _put(
         [each.stop_loss_e8 for each in stops.values()],
         [each.take_profit_e8 for each in stops.values()],
         [each.lasting_ticket or ticket for ticket, each in stops.items()],
-    ]
-    await fetch_arrays(tx, statement, *parameters)
+    )

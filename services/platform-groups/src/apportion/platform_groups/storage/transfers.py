@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.errors import NotFound
+from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.platform_groups.domain.shards import SHARD_COUNT
-from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
+from apportion.platform_groups.domain.states import LegKind, TransferState
 from apportion.platform_groups.domain.transfers import LEGS_PER_TRANSFER, LegOutcome, SentLeg, Transfer, UnknownLeg
 from apportion.storage import fetch_arrays
-
-Int64s = NDArray[np.int64]
 
 RESULT_COLUMNS = "t.transfer_id, t.label, t.source, t.item_id, t.ordering_key, t.state, t.reason"
 
@@ -74,7 +71,7 @@ CLAIM = """
         l.attempt_count
 """
 
-# As of orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
+# As with orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
 SAVE_LEGS = """
     UPDATE transfer_legs l SET state = r.state, sent_time = CASE WHEN r.state = 4 THEN $6 ELSE l.sent_time END,
         absent_count = CASE WHEN r.state = 4 THEN 0 ELSE l.absent_count END,
@@ -157,11 +154,13 @@ async def insert_transfers(
     tx: AsyncConnection, transfers: NewTransfers, now: datetime, *, refusals: Sequence[str] | None = None
 ) -> Inserted:
     """The new ones among these, with their legs. One with a refusal is REJECTED for that reason, without legs."""
-    scalars: list[object] = [transfers.label, transfers.source, transfers.ordering_key, transfers.currency_code]
     rows = await fetch_arrays(
         tx,
         INSERT,
-        *scalars,
+        transfers.label,
+        transfers.source,
+        transfers.ordering_key,
+        transfers.currency_code,
         transfers.cause,
         now,
         transfers.item_ids,
@@ -181,11 +180,11 @@ async def insert_transfers(
 
 async def find_conflicts(tx: AsyncConnection, transfers: NewTransfers) -> list[int]:
     """Items that exist with other content."""
-    scalars: list[object] = [transfers.label, transfers.source]
     rows = await fetch_arrays(
         tx,
         CONFLICTING,
-        *scalars,
+        transfers.label,
+        transfers.source,
         transfers.item_ids,
         transfers.debit_account_ids,
         transfers.credit_account_ids,
@@ -204,8 +203,9 @@ async def claim_legs(
     now: datetime,
 ) -> list[SentLeg]:
     """Marks READY legs SENDING. `epochs` by shard, each held by the transaction."""
-    parameters: list[Any] = [trading_server_id, list(epochs), list(epochs.values()), now, limit, server_time_ms]
-    rows = await fetch_arrays(tx, CLAIM, *parameters)
+    rows = await fetch_arrays(
+        tx, CLAIM, trading_server_id, list(epochs), list(epochs.values()), now, limit, server_time_ms
+    )
     claimed = [
         SentLeg(
             leg_id=row["leg_id"],
@@ -225,7 +225,9 @@ async def claim_legs(
 
 async def save_legs(tx: AsyncConnection, outcomes: Sequence[LegOutcome], now: datetime) -> list[Any]:
     """Rows (leg_id, transfer_id, kind, state, reason) of legs still SENDING or UNKNOWN and not sent again since."""
-    parameters: list[Any] = [
+    return await fetch_arrays(
+        tx,
+        SAVE_LEGS,
         [outcome.leg_id for outcome in outcomes],
         [outcome.epoch for outcome in outcomes],
         [int(outcome.state) for outcome in outcomes],
@@ -234,8 +236,7 @@ async def save_legs(tx: AsyncConnection, outcomes: Sequence[LegOutcome], now: da
         now,
         [outcome.retry_seconds for outcome in outcomes],
         [outcome.attempt_count for outcome in outcomes],
-    ]
-    return await fetch_arrays(tx, SAVE_LEGS, *parameters)
+    )
 
 
 async def load_parties(tx: AsyncConnection, transfer_ids: Sequence[int]) -> dict[int, tuple[bool, bool]]:
@@ -249,25 +250,24 @@ async def load_parties(tx: AsyncConnection, transfer_ids: Sequence[int]) -> dict
 
 async def save_states(tx: AsyncConnection, states: dict[int, tuple[TransferState, str]], now: datetime) -> list[Any]:
     """Moves unfinished transfers on; returns their result rows."""
-    parameters: list[Any] = [
+    return await fetch_arrays(
+        tx,
+        SAVE_TRANSFERS,
         list(states),
         [int(state) for state, _ in states.values()],
         [reason for _, reason in states.values()],
         now,
-    ]
-    return await fetch_arrays(tx, SAVE_TRANSFERS, *parameters)
+    )
 
 
 async def arm_credits(tx: AsyncConnection, transfer_ids: Sequence[int], now: datetime) -> list[int]:
     """Lets the credits of debited transfers go; returns their servers."""
-    parameters: list[Any] = [list(transfer_ids), now]
-    return [row["trading_server_id"] for row in await fetch_arrays(tx, ARM_CREDITS, *parameters)]
+    return [row["trading_server_id"] for row in await fetch_arrays(tx, ARM_CREDITS, list(transfer_ids), now)]
 
 
 async def insert_refunds(tx: AsyncConnection, transfer_ids: Sequence[int], now: datetime) -> list[int]:
     """Gives booked debits back; returns their servers."""
-    parameters: list[Any] = [list(transfer_ids), now]
-    return [row["trading_server_id"] for row in await fetch_arrays(tx, INSERT_REFUNDS, *parameters)]
+    return [row["trading_server_id"] for row in await fetch_arrays(tx, INSERT_REFUNDS, list(transfer_ids), now)]
 
 
 async def orphan_legs(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> None:
@@ -293,13 +293,14 @@ async def list_unknown_legs(
 
 async def save_leg_absences(tx: AsyncConnection, legs: Sequence[UnknownLeg]) -> None:
     """One more complete, late enough report without these, unless they were sent again or another report came since."""
-    parameters: list[Any] = [
+    await fetch_arrays(
+        tx,
+        SAVE_LEG_ABSENCES,
         [leg.leg_id for leg in legs],
         [leg.epoch for leg in legs],
         [leg.attempt_count for leg in legs],
         [leg.absent_count for leg in legs],
-    ]
-    await fetch_arrays(tx, SAVE_LEG_ABSENCES, *parameters)
+    )
 
 
 async def load_transfer(tx: AsyncConnection, label: int, transfer_id: int) -> Transfer:
@@ -327,10 +328,6 @@ async def list_transfers(tx: AsyncConnection, label: int, account_id: int, after
     )
     values = {"label": label, "account_id": account_id, "after_id": after_id, "limit": limit}
     return [_transfer(row) for row in await tx.execute(query, values)]
-
-
-def is_final_leg(state: int) -> bool:
-    return state in (LegState.DONE, LegState.REJECTED)
 
 
 def _transfer(row: Any) -> Transfer:

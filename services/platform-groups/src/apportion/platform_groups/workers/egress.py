@@ -1,4 +1,4 @@
-"""All writing to one trading server by this process: lanes for orders, legs and accesses, closings, and upkeep."""
+"""All writing to one trading server by this process: lanes for orders, legs, accesses and closings, and upkeep."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.operations.claim_work import adopt_legs, adopt_orders
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.workers.access_lane import AccessLane
-from apportion.platform_groups.workers.closings import Closings
+from apportion.platform_groups.workers.closing_lane import ClosingLane
 from apportion.platform_groups.workers.held_shards import AllShards, HeldShards
+from apportion.platform_groups.workers.lane import Lane
 from apportion.platform_groups.workers.leg_lane import LegLane
 from apportion.platform_groups.workers.order_lane import OrderLane
 from apportion.platform_groups.workers.server_clock import ServerClock
@@ -43,8 +44,7 @@ class ServerEgress:
         self._server_id = server_id
         self._parts = [HeldShards(server_id, is_valid) for _ in range(needs.lane_count)]
         self._all = AllShards(self._parts)
-        self._lanes: list[OrderLane | LegLane | AccessLane] = []
-        self._closings: Closings | None = None
+        self._lanes: list[Lane] = []
         self._background = Background()
 
     async def start(self) -> None:
@@ -72,8 +72,9 @@ class ServerEgress:
         )
         self._lanes.append(access)
         self._background.spawn(f"access-{self._server_id}", access.run)
-        self._closings = Closings(needs.engine, reserved, self._server_id, self._all, needs.clock)
-        self._background.spawn(f"closings-{self._server_id}", self._closings.run)
+        closings = ClosingLane(needs.engine, reserved, self._server_id, self._all, needs.clock)
+        self._lanes.append(closings)
+        self._background.spawn(f"closings-{self._server_id}", closings.run)
         upkeep = Upkeep(
             needs.engine,
             needs.servers,
@@ -94,8 +95,6 @@ class ServerEgress:
         """There may be new work for this server."""
         for lane in self._lanes:
             lane.ring()
-        if self._closings is not None:
-            self._closings.ring()
 
     async def acquire(self, lease: Lease) -> None:
         """A shard is ours: what its former owner left on the wire is UNKNOWN, the rest is ours to send."""

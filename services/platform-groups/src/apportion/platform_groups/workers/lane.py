@@ -1,4 +1,4 @@
-"""What all loops that write to a trading server have in common: woken by a ring, held up while shards change hands."""
+"""What the loops of one trading server have in common: woken by a ring, paused when a shard is given up."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LOOK_SECONDS = 0.25
 
 
 class Lane(ABC):
-    """A loop that takes work and puts it on the wire, in turns."""
+    """A loop that looks for work when it is rung for, and by itself now and then."""
 
     def __init__(self) -> None:
         self._bell = asyncio.Event()
         self._turn = asyncio.Lock()
-        """Held while work is taken and put on the wire."""
+        """Held by those who write to the server, while they take work and put it on the wire."""
 
     def ring(self) -> None:
         """There may be new work."""
         self._bell.set()
 
     async def pause(self) -> None:
-        """Returns when nothing taken under an earlier set of shards is still to be put on the wire."""
+        """Returns when nothing that was taken before is still to be put on the wire."""
         async with self._turn:
             return
 
@@ -52,7 +52,8 @@ class Lane(ABC):
 
 
 class SendingLane(Lane):
-    """What is marked SENDING before it is sent. `shards` are this lane's alone: what an account has goes in order."""
+    """A lane whose work is marked SENDING before it is sent. `shards` are its own alone: what is for one account goes
+    out in order."""
 
     def __init__(
         self, engine: AsyncEngine, shards: HeldShards, server_clock: ServerClock, clock: Clock, new_id: NewId

@@ -1,4 +1,4 @@
-"""Shows the broker who trades an account himself that is not his to trade."""
+"""Shows the broker which owners trade, at a terminal, on accounts that are not theirs to trade."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 OWNER_DEALS = Counter(
     "apportion_platform_groups_owner_deals_total",
-    "Trades that the owner of an investment account made himself, and of any account that is read-only.",
+    "Trades made by owners themselves on investment accounts, and on any account that is read-only.",
     ["label", "trading_server", "kind", "access"],
 )
 

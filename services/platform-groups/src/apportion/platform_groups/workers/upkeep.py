@@ -1,4 +1,4 @@
-"""What one trading server needs looked after: lost answers, half-made accounts."""
+"""What one trading server needs looked after: lost answers, half-made accounts, unknown margin modes."""
 
 from __future__ import annotations
 

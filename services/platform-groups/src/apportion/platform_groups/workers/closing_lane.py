@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,6 +9,7 @@ from apportion.errors import StaleEpoch
 from apportion.platform_groups.operations.close_all_positions import advance_closings
 from apportion.platform_groups.operations.ports import TradingServerPort
 from apportion.platform_groups.workers.held_shards import AllShards
+from apportion.platform_groups.workers.lane import Lane
 from apportion.runtime import Clock
 
 log = structlog.get_logger()
@@ -18,22 +17,19 @@ log = structlog.get_logger()
 ROUND_SECONDS = 0.2
 
 
-class Closings:
-    """Of the shards that this process holds; every step is safe to repeat. `server` has connections of its own."""
+class ClosingLane(Lane):
+    """Only reads from the server, on connections of its own, and accepts orders, which order lanes send. Every step is
+    safe to repeat."""
 
     def __init__(
         self, engine: AsyncEngine, server: TradingServerPort, server_id: int, shards: AllShards, clock: Clock
     ) -> None:
+        super().__init__()
         self._engine = engine
         self._server = server
         self._server_id = server_id
         self._shards = shards
         self._clock = clock
-        self._bell = asyncio.Event()
-
-    def ring(self) -> None:
-        """There may be a new closing."""
-        self._bell.set()
 
     async def run(self) -> None:
         while True:
@@ -44,8 +40,4 @@ class Closings:
                     await advance_closings(self._engine, self._server, self._server_id, leases, self._clock)
             except StaleEpoch as error:
                 log.warning("closings_interrupted", trading_server_id=self._server_id, cause=str(error))
-            try:
-                async with asyncio.timeout(ROUND_SECONDS):
-                    await self._bell.wait()
-            except TimeoutError:
-                continue
+            await self._rest(ROUND_SECONDS)
