@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from apportion.api.allocation.v1 import masters_pb2
 from apportion.api.common.v1 import events_pb2
 from apportion.errors import InvalidArgument, Kind, RequestIdRequired, TimestampInvalid
-from apportion.rpc import Caller, Problems, from_timestamp, request_key, to_timestamp
+from apportion.rpc import Caller, Problems, from_timestamp, parse_filters, parse_id, request_key, to_timestamp
 from apportion.rpc.caller import enter_call
 
 REQUEST_ID = "0b9f4f0e-7f2f-4c57-9c4f-0a7d4f6f3b11"
@@ -42,6 +42,15 @@ def test_all_problems_are_told_at_once() -> None:
     assert all(violation.description for violation in error.violations)
 
 
+def test_an_id_must_be_given_and_a_filter_not_be_negative() -> None:
+    assert parse_id(7, "master_id") == 7
+    parse_filters(master_id=0, subscription_id=7)
+    with pytest.raises(InvalidArgument, match="invalid: master_id"):
+        parse_id(0, "master_id")
+    with pytest.raises(InvalidArgument, match="invalid: master_id, subscription_id"):
+        parse_filters(master_id=-1, subscription_id=-1)
+
+
 def test_what_is_right_is_no_problem() -> None:
     problems = Problems()
     assert problems.require(True, "a", "is wrong")
@@ -53,6 +62,14 @@ def test_what_is_right_is_no_problem() -> None:
     assert problems.one_of("y", ("y",), "h")
     assert problems.present(events_pb2.Event(occurred_time=Timestamp()), "occurred_time")
     problems.raise_if_any()
+
+
+@pytest.mark.parametrize(
+    ("code", "holds"),
+    [("USD", True), ("USC", True), ("USDT", True), ("usd", False), ("US", False), ("U D", False), ("A" * 16, False)],
+)
+def test_a_currency_is_what_a_trading_server_may_have(code: str, holds: bool) -> None:
+    assert Problems().currency(code, "currency_code") is holds
 
 
 @pytest.mark.parametrize(("number", "holds"), [(0, False), (1, True), (9_999, False), (-1, False)])

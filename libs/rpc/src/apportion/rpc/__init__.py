@@ -5,6 +5,7 @@ from __future__ import annotations
 from apportion.rpc.caller import SUITE_LABEL, Caller, caller
 from apportion.rpc.channel import CallOptions, call_options, open_channel
 from apportion.rpc.columns import CHUNK_ROWS, check_lengths, column, set_column
+from apportion.rpc.ids import parse_filters, parse_id
 from apportion.rpc.peers import Peers
 from apportion.rpc.problems import Problems
 from apportion.rpc.requests import request_key
@@ -29,6 +30,8 @@ __all__ = [
     "column",
     "from_timestamp",
     "open_channel",
+    "parse_filters",
+    "parse_id",
     "request_key",
     "set_column",
     "to_timestamp",

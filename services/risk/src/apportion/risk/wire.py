@@ -38,30 +38,6 @@ def parse_set_daily_limit(request: limits_pb2.SetDailyLimitRequest) -> SetDailyL
     )
 
 
-def parse_get_daily_limit(request: limits_pb2.GetDailyLimitRequest) -> int:
-    """The master id."""
-    problems = Problems()
-    problems.positive(request.master_id, "master_id")
-    problems.raise_if_any()
-    return request.master_id
-
-
-def parse_get_trip(request: trips_pb2.GetTripRequest) -> int:
-    """The trip id."""
-    problems = Problems()
-    problems.positive(request.trip_id, "trip_id")
-    problems.raise_if_any()
-    return request.trip_id
-
-
-def parse_list_trips(request: trips_pb2.ListTripsRequest) -> int:
-    """The master id; 0: of all masters."""
-    problems = Problems()
-    problems.not_negative(request.master_id, "master_id")
-    problems.raise_if_any()
-    return request.master_id
-
-
 def render_daily_limit(limit: DailyLimit, last_equity_minor: int) -> limits_pb2.DailyLimit:
     """A limit with the newest equity of its account."""
     return limits_pb2.DailyLimit(
@@ -80,6 +56,7 @@ def render_daily_limit(limit: DailyLimit, last_equity_minor: int) -> limits_pb2.
         etag=limit.etag,
         update_time=to_timestamp(limit.update_time),
         alarm=limit.alarm.value,
+        day_start_server_time_ms=limit.day_start_time_ms,
     )
 
 
@@ -128,7 +105,12 @@ def render_trip_details(details: TripDetails) -> trips_pb2.Trip:
         for price in details.prices
     )
     message.closes.extend(
-        trips_pb2.TripClose(position_ticket=close.position_ticket, volume_e8=close.volume_e8, price_e8=close.price_e8)
+        trips_pb2.TripClose(
+            position_ticket=close.position_ticket,
+            volume_e8=close.volume_e8,
+            price_e8=close.price_e8,
+            server_time_ms=close.server_time_ms,
+        )
         for close in details.closes
     )
     return message

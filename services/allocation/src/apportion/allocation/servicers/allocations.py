@@ -23,11 +23,10 @@ from apportion.allocation.operations.preview_trade import preview_trade
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.allocation.wire import allocations as wire
 from apportion.allocation.wire import fairness, trades
-from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.allocation.wire.history import parse_history_filter, parse_owner, render_history_row
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
 from apportion.money import INT64_MAX
-from apportion.rpc import CHUNK_ROWS, caller
+from apportion.rpc import CHUNK_ROWS, caller, parse_filters, parse_id
 from apportion.runtime import Clock
 from apportion.storage import NEWEST_FIRST, Page, page_size
 

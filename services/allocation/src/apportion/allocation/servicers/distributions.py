@@ -11,9 +11,8 @@ from apportion.allocation.domain.distributions import DistributionFilter
 from apportion.allocation.operations.get_distribution import get_distribution
 from apportion.allocation.operations.list_distributions import list_distributions
 from apportion.allocation.wire.distributions import render_distribution, render_page
-from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import distributions_pb2, distributions_pb2_grpc
-from apportion.rpc import caller
+from apportion.rpc import caller, parse_filters, parse_id
 from apportion.storage import NEWEST_FIRST, Page, page_size
 
 Context = grpc.aio.ServicerContext[Any, Any]

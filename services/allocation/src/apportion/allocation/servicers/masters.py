@@ -17,9 +17,8 @@ from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.resume_master import resume_master
 from apportion.allocation.operations.update_master import update_master
 from apportion.allocation.wire import masters as wire
-from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
-from apportion.rpc import caller
+from apportion.rpc import caller, parse_filters, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 

@@ -16,9 +16,8 @@ from apportion.allocation.operations.list_subscriptions import list_subscription
 from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.update_subscription import update_subscription
 from apportion.allocation.wire import subscriptions as wire
-from apportion.allocation.wire.fields import parse_filters, parse_id
 from apportion.api.allocation.v1 import subscriptions_pb2, subscriptions_pb2_grpc
-from apportion.rpc import caller
+from apportion.rpc import caller, parse_filters, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 

@@ -13,7 +13,7 @@ from apportion.risk.operations.get_daily_limit import get_daily_limit
 from apportion.risk.operations.list_daily_limits import last_equities, list_daily_limits
 from apportion.risk.operations.ports import AccountStatesSource, Masters
 from apportion.risk.operations.set_daily_limit import set_daily_limit
-from apportion.rpc import caller
+from apportion.rpc import caller, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -40,7 +40,7 @@ class LimitsServicer(limits_pb2_grpc.LimitsServiceServicer):
     async def GetDailyLimit(  # noqa: N802
         self, request: limits_pb2.GetDailyLimitRequest, context: Context
     ) -> limits_pb2.GetDailyLimitResponse:
-        master_id = wire.parse_get_daily_limit(request)
+        master_id = parse_id(request.master_id, "master_id")
         limit, equity = await get_daily_limit(self._engine, self._states, caller().label, master_id)
         return limits_pb2.GetDailyLimitResponse(daily_limit=wire.render_daily_limit(limit, equity))
 
