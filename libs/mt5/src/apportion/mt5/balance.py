@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from apportion.mt5.comments import uncut
 from apportion.mt5.connection import Caller, Permit
 from apportion.mt5.enums import DealAction
 from apportion.mt5.numbers import to_fixed
-
-COMMENT_LENGTH = 31
 
 
 class _Ticket(msgspec.Struct, rename="pascal"):
@@ -24,13 +23,11 @@ async def change(
     else. Withdrawals may not use margin. `permit`: see `Connection.call`. Raises ValueError when the server would cut
     the comment.
     """
-    if len(comment) > COMMENT_LENGTH:
-        raise ValueError(f"comment {comment!r} is longer than {COMMENT_LENGTH}")
     query: dict[str, str | int] = {
         "login": login,
         "type": int(DealAction.BALANCE),
         "balance": to_fixed(amount_minor, digits),
-        "comment": comment,
+        "comment": uncut(comment),
     }
     if amount_minor < 0:
         query["check_margin"] = 1

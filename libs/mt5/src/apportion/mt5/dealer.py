@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apportion.mt5.comments import uncut
 from apportion.mt5.connection import Connection, Permit
 from apportion.mt5.enums import FillType, RequestAction, RequestFlags, Side
 from apportion.mt5.errors import UnexpectedReply
-from apportion.mt5.numbers import PRICE_DIGITS, fixed, to_fixed, volume_e8
+from apportion.mt5.numbers import PRICE_DIGITS, VOLUME_EXT_PER_VOLUME, fixed, to_fixed, volume_e8
 from apportion.mt5.reply import decode
 from apportion.mt5.retcodes import PENDING, parse_retcode
-
-COMMENT_LENGTH = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,13 @@ class DealerRequest:
 
     def body(self) -> dict[str, str]:
         """The JSON form. Raises ValueError when the server would cut the comment."""
-        if len(self.comment) > COMMENT_LENGTH:
-            raise ValueError(f"comment {self.comment!r} is longer than {COMMENT_LENGTH}")
         volume = abs(self.volume_e8)
         return {
             "Action": str(int(RequestAction.EXECUTE)),
             "Login": str(self.login),
             "Symbol": self.symbol,
             "Digits": str(self.digits),
-            "Volume": str(volume // 10_000),
+            "Volume": str(volume // VOLUME_EXT_PER_VOLUME),
             "VolumeExt": str(volume),
             "Type": str(int(Side.BUY if self.volume_e8 > 0 else Side.SELL)),
             "TypeFill": str(int(FillType.FILL_OR_KILL)),
@@ -52,7 +49,7 @@ class DealerRequest:
             "PriceTP": to_fixed(self.take_profit_e8, PRICE_DIGITS),
             "Position": str(self.position),
             "Flags": str(int(RequestFlags.CLOSE if self.position else RequestFlags.NONE)),
-            "Comment": self.comment,
+            "Comment": uncut(self.comment),
         }
 
 

@@ -10,7 +10,7 @@ from apportion.mt5.connection import Caller, Permit
 from apportion.mt5.enums import DEFAULT_RIGHTS
 from apportion.mt5.errors import Refused
 from apportion.mt5.numbers import fixed
-from apportion.mt5.records import batch_of_groups, batch_of_logins
+from apportion.mt5.records import batch_of_groups
 from apportion.mt5.retcodes import Retcode
 
 
@@ -71,11 +71,6 @@ async def get(caller: Caller, login: int) -> User:
 async def list_of_groups(caller: Caller, groups: Sequence[str]) -> list[User]:
     """All accounts of the groups (names or masks)."""
     return await batch_of_groups(caller, "user/get_batch", groups, User)
-
-
-async def list_of_logins(caller: Caller, logins: Sequence[int]) -> list[User]:
-    """The accounts that exist among these logins."""
-    return await batch_of_logins(caller, "user/get_batch", logins, User)
 
 
 async def set_rights(caller: Caller, login: int, rights: int, *, permit: Permit | None = None) -> None:
