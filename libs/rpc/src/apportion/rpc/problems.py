@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
@@ -9,6 +10,9 @@ from google.protobuf.message import Message
 
 from apportion.errors import InvalidArgument, Violation
 from apportion.rpc.requests import is_uuid
+
+CURRENCY_CODE = re.compile("[A-Z0-9]{3,15}")
+"""As trading servers name them: USD, but USC, BTC or USDT too."""
 
 
 class Problems:
@@ -42,6 +46,10 @@ class Problems:
     def text(self, text: str, field: str, *, longest: int) -> bool:
         """1 to `longest` characters."""
         return self.require(0 < len(text) <= longest, field, f"must have 1 to {longest} characters")
+
+    def currency(self, code: str, field: str) -> bool:
+        """A code that a trading server may have."""
+        return self.require(CURRENCY_CODE.fullmatch(code) is not None, field, "must be 3 to 15 capitals or digits")
 
     def one_of(self, value: object, allowed: Container[object], field: str) -> bool:
         return self.require(value in allowed, field, "is not one of the allowed values")
