@@ -50,6 +50,7 @@ class Server:
         self.cut_next = False
         self.cut_always = False
         self.forbid_next = False
+        self.retcode = 0
         self.address = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -69,7 +70,8 @@ class Server:
         if self.forbid_next:
             self.forbid_next = False
             return web.Response(status=403)
-        return web.json_response({"retcode": "13 Not found" if command == "missing" else "0 Done", "answer": {}})
+        retcode = 13 if command == "missing" else self.retcode
+        return web.json_response({"retcode": f"{retcode} Text", "answer": {}})
 
 
 @pytest.fixture
@@ -164,6 +166,19 @@ async def test_a_refusal_is_data(connection: Connection) -> None:
     with pytest.raises(Refused) as refused:
         await connection.call("missing")
     assert refused.value.retcode == 13
+
+
+@pytest.mark.parametrize("retcode", [1, 2, 5, 6, 7, 9, 10, 15])
+async def test_a_failure_within_the_server_refuses_no_write(
+    server: Server, connection: Connection, retcode: int
+) -> None:
+    """An access server that has lost its trade server cannot say what that has done."""
+    server.retcode = retcode
+    with pytest.raises(OutcomeUnknown):
+        await connection.call("trade/x", write=True)
+    with pytest.raises(Refused):
+        await connection.call("time/server")
+    assert server.calls == ["POST trade/x", "POST time/server"]
 
 
 async def test_nobody_there(server: Server) -> None:

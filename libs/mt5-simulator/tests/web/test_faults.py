@@ -87,6 +87,15 @@ async def test_lost_answer_executes_once(simulator, client, login) -> None:
     assert await client.answer("dealer/get_request_result") == {}
 
 
+async def test_what_was_done_is_denied(simulator, client, login) -> None:
+    await simulator.add_fault("deny", endpoint="trade/balance", retcode=9)
+    reply = await client.ask(f"trade/balance?login={login}&type=2&balance=5&comment=token-4", method="POST")
+    assert reply["retcode"].startswith("9 ")
+    await simulator.add_fault("deny", endpoint=SEND, retcode=10)
+    assert (await client.ask(SEND, buy(login, Comment="token-5")))["retcode"].startswith("10 ")
+    assert [deal["Comment"] for deal in await simulator.deals(login)] == ["deposit", "token-4", "token-5"]
+
+
 async def test_lost_balance_answer_is_found_by_its_comment(simulator, client, login) -> None:
     await simulator.add_fault("lose_answer", endpoint="trade/balance")
     with pytest.raises(aiohttp.ClientError):

@@ -148,7 +148,7 @@ async def test_a_follow_up_explains_itself(house):
     assert np.array_equal(page.volumes_e8, [E8])
 
 
-@pytest.mark.parametrize("reason", ["REQUOTE", "TIMEOUT", "OFF_QUOTES", "PRICE_CHANGED", "CONTEXT_BUSY", "NO_PRICE"])
+@pytest.mark.parametrize("reason", ["REQUOTE", "OFF_QUOTES", "PRICE_CHANGED", "CONTEXT_BUSY", "NO_PRICE"])
 async def test_a_passing_refusal_is_tried_again_with_the_same_price_to_follow(house, reason):
     _, first = await opened(house, 101)
     await house.tell_refused(first, reason)
@@ -161,7 +161,9 @@ async def test_a_passing_refusal_is_tried_again_with_the_same_price_to_follow(ho
     assert (child.state, child.reason, child.open_volume_e8) == (ChildTradeState.FILLED, "", E8)
 
 
-@pytest.mark.parametrize("reason", ["NO_MONEY", "SLIPPAGE", "KILL_SWITCH_ON", "MARKET_CLOSED", "REJECTED_BY_SERVER"])
+@pytest.mark.parametrize(
+    "reason", ["NO_MONEY", "SLIPPAGE", "KILL_SWITCH_ON", "MARKET_CLOSED", "REJECTED_BY_SERVER", "TIMEOUT"]
+)
 async def test_a_refusal_for_good_is_not(house, reason):
     _, first = await opened(house, 101)
     await house.tell_refused(first, reason)

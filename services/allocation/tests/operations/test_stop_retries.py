@@ -41,7 +41,7 @@ async def waiting_count(house) -> int:
         return (await tx.exec_driver_sql("SELECT count(*) FROM stop_retries")).scalar_one()
 
 
-@pytest.mark.parametrize("reason", ["STOPS_INVALID", "REQUOTE", "TIMEOUT", "OFF_QUOTES", "CONTEXT_BUSY"])
+@pytest.mark.parametrize("reason", ["STOPS_INVALID", "REQUOTE", "OFF_QUOTES", "CONTEXT_BUSY"])
 async def test_refused_stops_are_sent_again_after_a_pause(house, reason):
     first = await moved(house)
     await refuse(house, first, reason)

@@ -16,12 +16,17 @@ def reasons(orders: trading_pb2.OrderColumns) -> list[str]:
     return [orders.reasons[index] for index in orders.reason_indexes]
 
 
-@pytest.mark.parametrize("fault", ["lose_answer", "lose_result"])
+REPEATED = ("lose_answer", "lose_result", "requote", "disconnect")
+DENIED = {"kind": "deny", "retcode": 9}
+"""Executed, but the answer says that something between us and the trade server failed."""
+
+
+@pytest.mark.parametrize("fault", [{"kind": "lose_answer"}, {"kind": "lose_result"}, DENIED])
 async def test_an_executed_open_with_a_lost_answer_is_found_and_not_repeated(start, simulator, fault) -> None:
     async with start() as platform:
         await platform.set_up(simulator)
         account = await platform.account(balance_minor=1_000_000)
-        await simulator.add_fault(fault, endpoint=SEND, count=1)
+        await simulator.add_fault(**fault, endpoint=SEND, count=1)
         await platform.submit("lost/1", [(account.account_id, LOT)])
         orders = await platform.finished("lost/1")
         assert list(orders.states) == [FILLED]
@@ -69,14 +74,14 @@ async def test_back_pressure_and_a_refused_session_only_delay_an_open(start, sim
         assert len(await platform.positions(account.account_id)) == 1
 
 
-@pytest.mark.parametrize("fault", ["lose_answer", "lose_result", "requote", "disconnect"])
+@pytest.mark.parametrize("fault", [*({"kind": kind} for kind in REPEATED), DENIED])
 async def test_a_close_is_repeated_until_the_position_is_gone(start, simulator, fault) -> None:
     async with start() as platform:
         await platform.set_up(simulator)
         account = await platform.account(balance_minor=1_000_000)
         await platform.submit("open", [(account.account_id, LOT)])
         ticket = (await platform.finished("open")).position_tickets[0]
-        await simulator.add_fault(fault, endpoint=SEND, count=1)
+        await simulator.add_fault(**fault, endpoint=SEND, count=1)
         await platform.submit("close", [(account.account_id, -LOT * 4 // 10)], tickets=[ticket])
         orders = await platform.finished("close")
         assert list(orders.states) == [FILLED]

@@ -51,12 +51,16 @@ async def test_a_deposit_and_a_withdrawal_are_answered_when_they_are_booked(star
         assert (refused.state, refused.reason) == (transfers_pb2.TRANSFER_STATE_REJECTED, "INSUFFICIENT_FUNDS")
 
 
-@pytest.mark.parametrize("fault", ["lose_answer", "disconnect", "forbidden"])
+DENIED = [{"kind": "deny", "retcode": retcode} for retcode in (2, 10)]
+"""Booked, but the answer says that something between us and the trade server failed."""
+
+
+@pytest.mark.parametrize("fault", [*({"kind": kind} for kind in ("lose_answer", "disconnect", "forbidden")), *DENIED])
 async def test_a_lost_answer_books_nothing_twice_and_nothing_never(start, simulator, fault) -> None:
     async with start() as platform:
         await platform.set_up(simulator)
         account = await platform.account()
-        await simulator.add_fault(fault, endpoint=BALANCE, count=1)
+        await simulator.add_fault(**fault, endpoint=BALANCE, count=1)
         transfer = await finished(platform, await adjust(platform, account.account_id, 50_000))
         assert transfer.state == DONE
         assert await balance(simulator, account) == "500.00"

@@ -25,6 +25,8 @@ class FaultKind(StrEnum):
     TIMEOUT = "timeout"
     """The dealer request is executed, but its result says 10012 and names no deal. (`reject` with 10012 does nothing.)
     """
+    DENY = "deny"
+    """Execute, then answer with `retcode` all the same, as an access server that has lost its trade server."""
     LOSE_ANSWER = "lose_answer"
     """Execute, then drop the connection without an answer."""
     LOSE_RESULT = "lose_result"

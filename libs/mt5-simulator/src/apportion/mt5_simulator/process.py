@@ -16,11 +16,11 @@ Every dictionary is the Web API's own object (CamelCase names, every scalar a st
 with `.retcode`. `folder` holds the certificate, the ready file, the log and, unless `durable=False`, the state.
 
 Fault kinds (`add_fault`): latency (`seconds`), late_result (`seconds`), reject (`retcode`: 10006 rejected, 10015 bad
-price, 10021 off quotes, 10012 timed out, 12 too frequent, 10024 queue full, …), requote, timeout, lose_answer,
-lose_result, disconnect, forbidden; `faults.FaultKind` says what each does. Each takes `endpoint` ("*" or e.g.
-"trade/balance"), `login`, `count` (how often; None for ever), `skip` (let the first n pass), `probability` with `seed`.
-`faults()` lists them with `id`, `fired` and `left`; `fired(id)` is one's own. `clear_faults` also lets go on what a
-latency holds up; a restart forgets faults.
+price, 10021 off quotes, 10012 timed out, 12 too frequent, 10024 queue full, …), deny (`retcode`, but executed),
+requote, timeout, lose_answer, lose_result, disconnect, forbidden; `faults.FaultKind` says what each does. Each takes
+`endpoint` ("*" or e.g. "trade/balance"), `login`, `count` (how often; None for ever), `skip` (let the first n pass),
+`probability` with `seed`. `faults()` lists them with `id`, `fired` and `left`; `fired(id)` is one's own. `clear_faults`
+also lets go on what a latency holds up; a restart forgets faults.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from apportion.mt5.errors import (
     UnexpectedReply,
 )
 from apportion.mt5.reply import Reply, decode, parse_reply
-from apportion.mt5.retcodes import Retcode
+from apportion.mt5.retcodes import DOUBTFUL, Retcode, retcode_name
 
 log = structlog.get_logger()
 
@@ -94,11 +94,13 @@ class Connection:
         """Run one command and return its reply of retcode 0.
 
         A read is repeated once on a fresh login. A write is not: it raises NotSent when it certainly did not run and
-        OutcomeUnknown when that cannot be said. `permit` is asked after all waiting, right before the write. Raises
-        Refused for any other retcode.
+        OutcomeUnknown when that cannot be said, as by a DOUBTFUL retcode. `permit` is asked after all waiting, right
+        before the write. Raises Refused for any other retcode.
         """
         async with self._lock:
             reply = await (self._write(command, query, body, permit) if write else self._read(command, query, body))
+        if write and reply.code in DOUBTFUL:
+            raise OutcomeUnknown(f"{command}: {retcode_name(reply.code)}")
         if reply.code != Retcode.DONE:
             raise Refused(command, reply.code)
         return reply

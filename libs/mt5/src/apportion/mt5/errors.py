@@ -6,7 +6,7 @@ Mt5Error
 │   ├── LoginRefused      wrong manager, password, address or rights
 │   └── ServerNotGenuine  the server could not prove that it knows the password
 ├── ConnectionLost   a read failed twice: ask again later
-├── OutcomeUnknown   a write was sent and its answer lost: look for evidence, never repeat blindly
+├── OutcomeUnknown   a write was sent and its answer is lost or doubtful: look for evidence, never repeat blindly
 └── UnexpectedReply  the reply is not of the documented form
 """
 
@@ -45,7 +45,7 @@ class ConnectionLost(Mt5Error):
 
 
 class OutcomeUnknown(Mt5Error):
-    """A write was sent but no answer came: it may or may not have been executed."""
+    """A write was sent, but no answer came, or one that says nothing: it may or may not have been executed."""
 
 
 class UnexpectedReply(Mt5Error):

@@ -11,6 +11,8 @@ class Retcode(IntEnum):
     ERROR = 2
     PARAMETERS = 3
     DATA = 4
+    DISK = 5
+    MEMORY = 6
     NETWORK = 7
     PERMISSIONS = 8
     TIMEOUT = 9
@@ -80,6 +82,21 @@ FILLED = frozenset({Retcode.PLACED, Retcode.REQUEST_DONE, Retcode.REQUEST_PARTIA
 PENDING = frozenset({Retcode.REQUEST_ON_THE_WAY, Retcode.REQUEST_ACCEPTED, Retcode.REQUEST_PROCESSED})
 BACK_PRESSURE = frozenset({Retcode.TOO_FREQUENT, Retcode.TOO_MANY_REQUESTS})
 """The command was not taken: it may be given again, later."""
+DOUBTFUL = frozenset(
+    {
+        Retcode.OK_NONE,
+        Retcode.ERROR,
+        Retcode.DISK,
+        Retcode.MEMORY,
+        Retcode.NETWORK,
+        Retcode.TIMEOUT,
+        Retcode.CONNECTION,
+        Retcode.SHUTDOWN,
+        Retcode.REQUEST_TIMEOUT,
+        Retcode.NO_CONNECTION,
+    }
+)
+"""No refusals of a write: it passes through several servers, and one that lost the next may have passed it on."""
 
 
 def retcode_name(retcode: int) -> str:

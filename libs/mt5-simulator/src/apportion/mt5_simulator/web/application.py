@@ -103,6 +103,8 @@ class WebFront(web.Server):
             log.exception("handler failed: %s", call.endpoint)
             return msgspec.json.encode({"retcode": retcode_line(Retcode.ERROR)})
         self._server.save()
+        if FaultKind.DENY in call.faults:
+            return msgspec.json.encode({"retcode": retcode_line(call.faults[FaultKind.DENY].retcode)})
         return _printed(reply)
 
 

@@ -16,7 +16,6 @@ RETRYABLE = frozenset(
         "PRICE_CHANGED",
         "PRICE_INVALID",
         "REQUOTE",
-        "TIMEOUT",
     }
 )
 """Refusals of platform-groups or of a trading server after which nothing was done and the same may succeed a moment

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from apportion import mt5
 from apportion.mt5 import Confirmation, Retcode
-from apportion.mt5.retcodes import BACK_PRESSURE, FILLED
+from apportion.mt5.retcodes import BACK_PRESSURE, DOUBTFUL, FILLED
 from apportion.platform_groups.domain.orders import Answer, AnswerKind
 from apportion.platform_groups.domain.server_facts import NotSent, OutcomeUnknown, ServerRefused, ServerUnreachable
 
@@ -18,10 +18,7 @@ REASONS = {
     Retcode.LOCKED: "CONTEXT_BUSY",
     Retcode.FROZEN: "CONTEXT_BUSY",
     Retcode.CLOSE_ORDER_EXISTS: "CONTEXT_BUSY",
-    Retcode.CONNECTION: "NO_CONNECTION",
-    Retcode.NETWORK: "NO_CONNECTION",
     Retcode.NO_SERVICE: "NO_CONNECTION",
-    Retcode.SHUTDOWN: "NO_CONNECTION",
     Retcode.CANCELLED: "CANCELLED_BY_SERVER",
     Retcode.NO_MONEY: "NO_MONEY",
     Retcode.MARKET_CLOSED: "MARKET_CLOSED",
@@ -46,13 +43,8 @@ POSTPONED = frozenset(
         Retcode.TRADE_DISABLED,
         Retcode.LOCKED,
         Retcode.FROZEN,
-        Retcode.NO_CONNECTION,
         Retcode.CLOSE_ORDER_EXISTS,
-        Retcode.TIMEOUT,
-        Retcode.CONNECTION,
         Retcode.NO_SERVICE,
-        Retcode.NETWORK,
-        Retcode.SHUTDOWN,
     }
 )
 """Refusals that a close outlives: it is sent again."""
@@ -73,8 +65,8 @@ def answer_of(confirmation: Confirmation) -> Answer:
             price_e8=confirmation.price_e8,
             deal_ticket=confirmation.deal,
         )
-    if retcode == Retcode.REQUEST_TIMEOUT:
-        return Answer(AnswerKind.LOST, "REQUEST_TIMEOUT")
+    if retcode in DOUBTFUL:
+        return Answer(AnswerKind.LOST, reason_of(retcode))
     return refusal_of(retcode)
 
 
