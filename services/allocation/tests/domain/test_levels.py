@@ -25,8 +25,7 @@ def divided(weights, had, steps, policy, most):
     """Steps in units of one step, and who was cut."""
     rows = np.zeros(len(weights), dtype=np.int8)
     limits = LotLimits(SymbolGrid(1, 1, INT64_MAX), column(most) if isinstance(most, list) else most)
-    claims = Levels(column(weights), column(had), steps, 1, limits.max_steps)
-    given_steps = divide(claims, limits, policy, rows)
+    given_steps = divide(Levels(column(weights), column(had), steps, limits), limits, policy, rows)
     return given_steps.tolist(), set(np.flatnonzero(rows == SkipReason.CAPPED.value).tolist())
 
 
@@ -80,4 +79,4 @@ def test_equals_are_all_cut_or_none():
 )
 def test_what_does_not_fit_is_refused(weights, had, steps):
     with pytest.raises(OverflowError):
-        Levels(column(weights), column(had), steps, 1, INT64_MAX)
+        Levels(column(weights), column(had), steps, LotLimits(SymbolGrid(1, 1, INT64_MAX), INT64_MAX))

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.allocation.domain.lot_limits import LotLimits
 from apportion.allocation.domain.methods import RoundingPolicy
 from apportion.allocation.domain.open_inputs import Rows
 from apportion.money import (
@@ -129,9 +130,8 @@ class Levels:
     stands, but for those too near it, whose claims are computed.
     """
 
-    def __init__(
-        self, weights: Int64Array, had_e8: Int64Array, steps: int, step_e8: int, max_steps: int | Int64Array
-    ) -> None:
+    def __init__(self, weights: Int64Array, had_e8: Int64Array, steps: int, limits: LotLimits) -> None:
+        self._limits, step_e8 = limits, limits.grid.step_e8
         self._had, self._step = had_e8 // step_e8, 1
         if (self._had * step_e8 != had_e8).any():
             unit_e8 = int(np.gcd(np.gcd.reduce(had_e8), step_e8))
@@ -145,9 +145,8 @@ class Levels:
         self.rest = steps
         self._had_sum = int(self._had.sum())
         self._first = self._total(), self.weight_sum
-        self._max_steps = max_steps
         # Nobody claims as much as twice the greatest level.
-        bound = np.minimum(max_steps * self._step, 2 * _GREATEST_LEVEL)
+        bound = np.minimum(limits.max_steps * self._step, 2 * _GREATEST_LEVEL)
         with np.errstate(divide="ignore", invalid="ignore"):
             per_weight = 1 / weights
             self._dry = had * per_weight
@@ -165,7 +164,7 @@ class Levels:
         # outweighs the other stays there for sure.
         outside = np.concatenate((under, over))
         weight, had = int(self.weights[outside].sum()), int(self._had[outside].sum())
-        bounds = int(np.broadcast_to(self._most(over), over.shape).sum()) * self._step
+        bounds = int(np.broadcast_to(self._limits.most(over), over.shape).sum()) * self._step
         return (over, True) if weight * total > (had + bounds) * self.weight_sum else (under, False)
 
     def below(self, min_steps: int) -> Mask:
@@ -184,7 +183,7 @@ class Levels:
         if policy is RoundingPolicy.NEAREST_LARGEST:
             parts = self._nearest()
             missing = self.rest - int(parts.sum())
-            settle_nearest(parts, missing, self._units, self._fractions, most=self._max_steps, least=least_steps)
+            settle_nearest(parts, missing, self._units, self._fractions, most=self._limits.max_steps, least=least_steps)
             return parts
         if self._step == 1:
             missing = self.rest - int(self._units.sum())
@@ -219,11 +218,8 @@ class Levels:
         over = np.flatnonzero(self._full < level + doubt)
         if over.size and self._full[over].max() > level - doubt:
             units, fractions = self._claimed(over, total, self.weight_sum)
-            over = over[units + (fractions > 0) > self._most(over) * self._step]
+            over = over[units + (fractions > 0) > self._limits.most(over) * self._step]
         return under, over
-
-    def _most(self, rows: Rows) -> int | Int64Array:
-        return self._max_steps if isinstance(self._max_steps, int) else self._max_steps[rows]
 
     def _nearest(self) -> Int64Array:
         # Half a step or more is rounded up; of an odd step the half is half a unit.

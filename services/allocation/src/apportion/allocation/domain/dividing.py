@@ -98,7 +98,7 @@ def _claims(inputs: OpenInputs, weights: Int64Array, steps: int, limits: LotLimi
     if inputs.rounding is RoundingPolicy.CARRY:
         # What one is owed he has too little.
         had_e8 = np.where(weights > 0, -inputs.figures.carries_e8, 0)
-        return Levels(weights, had_e8, steps, inputs.grid.step_e8, limits.max_steps)
+        return Levels(weights, had_e8, steps, limits)
     return Proportions(weights, steps, limits.max_steps)
 
 
@@ -126,7 +126,7 @@ def _divide_by_risk(inputs: OpenInputs, weights: Int64Array, limits: LotLimits, 
     while True:
         reasons_after = reasons.copy()
         had_e8 = inputs.figures.held_e8 * (weights > 0)
-        claims = Levels(weights, had_e8, inputs.master_steps, step_e8, limits.max_steps)
+        claims = Levels(weights, had_e8, inputs.master_steps, limits)
         steps = divide(claims, limits, inputs.rounding, reasons_after)
         falling = falling_out(inputs, steps > 0, steps * step_e8)  # Who gets nothing was judged before.
         if not falling.size:

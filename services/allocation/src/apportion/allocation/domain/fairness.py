@@ -47,7 +47,7 @@ def takers(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Rows:
 def _divided_e8(inputs: OpenInputs, rows: Rows, weights: Int64Array) -> Int64Array:
     volume_e8 = inputs.master_steps * inputs.grid.step_e8
     if inputs.method is AllocationMethod.EQUAL_RISK:
-        claims = Levels(weights, inputs.figures.held_e8[rows], volume_e8, 1, _FINEST.max_steps)
+        claims = Levels(weights, inputs.figures.held_e8[rows], volume_e8, _FINEST)
         return divide(claims, _FINEST, RoundingPolicy.LARGEST_REMAINDER, np.zeros(rows.shape, dtype=np.int8))
     spare = PERCENT_E8 - exact_sum(weights) if inputs.method is AllocationMethod.DIVIDE_BY_PERCENT else 0
     return largest_remainder(volume_e8, np.append(weights, max(spare, 0)))[:-1]

@@ -33,6 +33,11 @@ class LotLimits:
         """The most steps of each of these rows, or of all."""
         return self.max_steps if isinstance(self.max_steps, int) else self.max_steps[rows]
 
+    def of(self, rows: Rows) -> LotLimits:
+        """The limits of some of these rows."""
+        settings_rows = self.settings_rows[rows] if self.round_up else self.settings_rows
+        return LotLimits(self.grid, self.most(rows), self.round_up_factors_e8, settings_rows)
+
     def liftable(self, rows: Rows) -> tuple[Rows, Int64Array]:
         """Who of these rows wants min lot instead of less, and may have it by his own limit; with his factor."""
         if not self.round_up:
@@ -42,17 +47,14 @@ class LotLimits:
         return rows[may], factors_e8[may]
 
 
-def limits_of(inputs: OpenInputs, rows: Rows | None = None) -> LotLimits:
-    """The limits of the given rows (None: all): the symbol's and their own. Whoever's most is below min lot gets
-    nothing.
-    """
+def limits_of(inputs: OpenInputs) -> LotLimits:
+    """The limits of all rows: the symbol's and their own. Whoever's most is below min lot gets nothing."""
     subscriptions, grid = inputs.subscriptions, inputs.grid
-    some = slice(None) if rows is None else rows
     max_steps: int | Int64Array = grid.max_steps if grid.max_steps >= grid.min_steps else 0
     if inputs.caps_e8.size:
-        own = np.minimum(inputs.caps_e8[some] // grid.step_e8, grid.max_steps)
+        own = np.minimum(inputs.caps_e8 // grid.step_e8, grid.max_steps)
         max_steps = np.where(own < grid.min_steps, 0, own)
     factors_e8 = [settings.round_up_factor_e8 for settings in subscriptions.profiles]
     if not any(factors_e8):
         return LotLimits(grid, max_steps)
-    return LotLimits(grid, max_steps, np.array(factors_e8, dtype=np.int64), subscriptions.profile_rows[some])
+    return LotLimits(grid, max_steps, np.array(factors_e8, dtype=np.int64), subscriptions.profile_rows)

@@ -50,13 +50,12 @@ def decide_open(inputs: OpenInputs) -> Decision:
 
 def _copy_to_all(inputs: OpenInputs, reasons: NDArray[np.int8]) -> tuple[Int64Array, Int64Array]:
     """As `divide_among`, each child alone."""
-    steps = np.zeros(len(inputs.subscriptions), dtype=np.int64)
+    steps, limits = np.zeros(len(inputs.subscriptions), dtype=np.int64), limits_of(inputs)
     carries_e8 = inputs.figures.carries_e8.copy() if inputs.rounding is RoundingPolicy.CARRY else NO_COLUMN
     rounding = Rounding.DOWN if inputs.rounding is RoundingPolicy.DOWN else Rounding.HALF_UP
     for rows, share in shares_of(inputs, np.flatnonzero(reasons == SkipReason.NONE.value)):
-        limits = limits_of(inputs, rows)
         if inputs.rounding is RoundingPolicy.CARRY:
-            steps[rows], reasons[rows], carries_e8[rows] = copy_with_carry(share, limits, carries_e8[rows])
+            steps[rows], reasons[rows], carries_e8[rows] = copy_with_carry(share, limits.of(rows), carries_e8[rows])
         else:
-            steps[rows], reasons[rows] = copy(share, limits, rounding)
+            steps[rows], reasons[rows] = copy(share, limits.of(rows), rounding)
     return steps, carries_e8
