@@ -116,10 +116,10 @@ def _work(
         weather=Weather(redis),
         clock=clock,
         new_id=uuid.uuid4,
-        deal_interval=settings.deal_interval_seconds,
-        state_interval=settings.state_interval_seconds,
-        tick_interval=settings.tick_interval_seconds,
-        stop_interval=settings.stop_interval_seconds,
+        deal_interval_seconds=settings.deal_interval_seconds,
+        state_interval_seconds=settings.state_interval_seconds,
+        tick_interval_seconds=settings.tick_interval_seconds,
+        stop_interval_seconds=settings.stop_interval_seconds,
     )
     return Work(egress, connector, owner=settings.worker_id, lease_seconds=settings.lease_seconds)
 

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.evidence import ABSENT_READS
 from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
@@ -21,8 +22,6 @@ from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
-
-ABSENT_READS = 2
 
 
 async def finish_creating(

@@ -34,8 +34,8 @@ async def observe_stops(
 ) -> dict[int, Stops]:
     """`seen`: the stops by position ticket of all positions that these accounts had open at `asked_time`.
 
-    A position's deal is told before its stops: one whose deal was not told yet waits for the next report. One that was
-    opened before anybody looked at stops begins with those it has. Returns what is known now.
+    Deals are told before stops: a position whose deal was not told yet waits for the next report. One that was opened
+    before anybody looked at stops begins with those it has now. Returns what is known now.
     """
     async with transaction(engine) as tx:
         await check_fence(tx, lease)

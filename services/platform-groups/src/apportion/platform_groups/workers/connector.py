@@ -29,17 +29,17 @@ Reader = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ConnectorNeeds:
-    """What every server's connector is made of. Intervals in seconds."""
+    """What every server's connector is made of."""
 
     engine: AsyncEngine
     servers: TradingServersPort
     weather: WeatherPort
     clock: Clock
     new_id: NewId
-    deal_interval: float
-    state_interval: float
-    tick_interval: float
-    stop_interval: float
+    deal_interval_seconds: float
+    state_interval_seconds: float
+    tick_interval_seconds: float
+    stop_interval_seconds: float
 
 
 class Connector:
@@ -73,10 +73,10 @@ class Connector:
             needs.engine, server, directory, states, self._lease, self._server_id, needs.clock, needs.new_id
         )
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(self._every(needs.deal_interval, deals.read, watch))
-            loops.create_task(self._every(needs.state_interval, states.read, None))
-            loops.create_task(self._every(needs.tick_interval, ticks.read, None))
-            loops.create_task(self._every(needs.stop_interval, stops.read, None))
+            loops.create_task(self._every(needs.deal_interval_seconds, deals.read, watch))
+            loops.create_task(self._every(needs.state_interval_seconds, states.read, None))
+            loops.create_task(self._every(needs.tick_interval_seconds, ticks.read, None))
+            loops.create_task(self._every(needs.stop_interval_seconds, stops.read, None))
 
     async def _every(self, seconds: float, read: Reader, watch: ConnectionWatch | None) -> None:
         """A server that does not answer is asked again; only what is broken on our side ends the loop."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.storage.accounts import KnownLogin, list_known_logins
@@ -17,7 +19,7 @@ class Directory:
         self._engine = engine
         self._server_id = server_id
         self._clock = clock
-        self._read_at = -1e9
+        self._read_at = -math.inf
         self.groups: list[str] = []
         self.by_login: dict[int, KnownLogin] = {}
         self.account_ids: dict[int, int] = {}
