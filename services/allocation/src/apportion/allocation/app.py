@@ -188,8 +188,9 @@ def _server(
     )
     accounts = PlatformAccounts(platform, settings.call_seconds)
     positions = PlatformPositions(platform, settings.call_seconds)
+    orders = PlatformOrders(platform, settings.call_seconds)
     masters_pb2_grpc.add_MastersServiceServicer_to_server(
-        MastersServicer(engine, accounts, positions, desk, clock), server.grpc
+        MastersServicer(engine, accounts, positions, orders, desk, clock), server.grpc
     )
     subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(
         SubscriptionsServicer(engine, desk, accounts, positions, clock), server.grpc

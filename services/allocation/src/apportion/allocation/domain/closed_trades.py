@@ -17,10 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apportion.allocation.domain.history import DAY_MS, HistoryEntry
+from apportion.allocation.domain.history import DAY_MS, SECOND_MS, HistoryEntry
 from apportion.money import E8, INT64_MAX, Int64Array, exact_sum
-
-SECOND_MS = 1_000
 
 
 class TradeDeal(NamedTuple):
@@ -143,15 +141,15 @@ class TradeLedger:
     def add(self, deal: TradeDeal) -> None:
         volume_e8 = abs(deal.volume_e8)
         position = self._open.get(deal.position_ticket)
+        booked_minor = deal.profit_minor + deal.swap_minor + deal.commission_minor
         if deal.entry == HistoryEntry.IN:
-            cost_minor = deal.profit_minor + deal.swap_minor + deal.commission_minor
             if position is None:
-                self._open[deal.position_ticket] = _Position(volume_e8, cost_minor, deal.server_time_ms)
+                self._open[deal.position_ticket] = _Position(volume_e8, booked_minor, deal.server_time_ms)
             else:
                 position.volume_e8 += volume_e8
-                position.cost_minor += cost_minor
+                position.cost_minor += booked_minor
             return
-        result_minor = deal.profit_minor + deal.swap_minor + deal.commission_minor
+        result_minor = booked_minor
         if position is not None:
             result_minor += self._close(position, deal, volume_e8)
         if deal.is_counted:

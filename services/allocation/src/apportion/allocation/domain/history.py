@@ -8,6 +8,7 @@ from datetime import datetime
 
 from apportion.money import INT64_MAX, Int64Array
 
+SECOND_MS = 1_000
 DAY_MS = 86_400_000
 
 

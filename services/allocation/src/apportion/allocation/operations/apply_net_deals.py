@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_trades import ChildTradeState, child_trade_ids, opening_ids_of
 from apportion.allocation.domain.closed_parts import ClosedPart
+from apportion.allocation.domain.master_deals import Observation
 from apportion.allocation.domain.netting import NOBODY, NetBook, NetChild, NetDeal
 from apportion.allocation.domain.position_keys import PositionKey
 from apportion.allocation.operations.announce_closes import announce_closes
-from apportion.allocation.operations.follow_master_deals import Observation
 from apportion.allocation.operations.project_children import project_allocation
 from apportion.allocation.storage.allocations import load_columns
 from apportion.allocation.storage.net_deals import (
@@ -57,7 +57,7 @@ async def apply_net_deals(
         deal
         for deal in sorted(deals, key=lambda deal: deal.deal_ticket)
         if (deal.account_id, deal.deal_ticket) not in known
-        and (deal.child_trade_id != NOBODY or _happened(deal, observed) >= begin_times[deal.account_id])
+        and (deal.child_trade_id != NOBODY or observed.time_of(deal.server_time_ms) >= begin_times[deal.account_id])
     ]
     if not fresh:
         return []
@@ -74,12 +74,6 @@ async def apply_net_deals(
     _log_excess(booked)
     await announce_closes(tx, event.label, UUID(event.event_id), _closed(rows, booked), now=now)
     return await list_late(tx, booked)
-
-
-def _happened(deal: NetDeal, observed: Observation) -> datetime:
-    """By our clock."""
-    age_ms = observed.server_time_ms - deal.server_time_ms if observed.server_time_ms and deal.server_time_ms else 0
-    return observed.time - timedelta(milliseconds=max(age_ms, 0))
 
 
 def _books(rows: Sequence[NetRow], nobodys_e8: Mapping[tuple[int, str], int]) -> dict[tuple[int, str], NetBook]:

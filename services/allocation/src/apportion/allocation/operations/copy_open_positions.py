@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
 from apportion.allocation.domain.child_routes import routes_of_set
 from apportion.allocation.domain.entries import entered
+from apportion.allocation.domain.history import SECOND_MS
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.opening import decide_open
 from apportion.allocation.domain.reasons import SkipReason
@@ -25,8 +26,6 @@ from apportion.allocation.storage.carries import load_carries, save_carries
 from apportion.allocation.storage.master_positions import list_entries, list_open_positions, load_position
 from apportion.allocation.storage.masters import load_master
 from apportion.storage import transaction
-
-SECOND_MS = 1_000
 
 
 async def ask_open_symbols(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> None:

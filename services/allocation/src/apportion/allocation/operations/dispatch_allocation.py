@@ -189,6 +189,7 @@ def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: 
         orders=children.of(rows),
         reference_price_e8=allocation.trade.price_e8,
         not_after_time=allocation.not_after_time,
+        halt_epoch=allocation.halt_epoch,
     )
 
 

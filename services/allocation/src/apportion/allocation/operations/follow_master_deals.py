@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,6 +9,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import Allocation, AllocationKind, MasterTrade
+from apportion.allocation.domain.history import SECOND_MS
+from apportion.allocation.domain.master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.domain.reasons import SkipReason
@@ -21,38 +22,6 @@ from apportion.allocation.operations.distribute_deal import distribute_opening
 from apportion.allocation.operations.gather_inputs import trade_at_hand
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation
 from apportion.allocation.storage.master_positions import load_position
-
-SECOND_MS = 1_000
-
-
-class DealEntry(enum.IntEnum):
-    """The numbers are those of the protos."""
-
-    IN = 1
-    OUT = 2
-    IN_OUT = 3
-    OUT_BY = 4
-
-
-@dataclass(frozen=True, slots=True)
-class MasterDeal:
-    entry: DealEntry
-    trade: MasterTrade
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """When deals were read."""
-
-    time: datetime
-    """By our clock."""
-    server_time_ms: int
-    """Raw server time when the server was asked."""
-
-    def age_ms(self, trade: MasterTrade, now: datetime) -> int:
-        """How long ago a trade happened: by its server's clock until it was read, by ours since."""
-        before_ms = self.server_time_ms - trade.server_time_ms if self.server_time_ms and trade.server_time_ms else 0
-        return max(before_ms, 0) + int((now - self.time).total_seconds() * SECOND_MS)
 
 
 @dataclass(slots=True)
@@ -134,7 +103,7 @@ async def _open(
     *,
     now: datetime,
 ) -> None:
-    age_ms = observed.age_ms(trade, now)
+    age_ms = observed.age_ms(trade.server_time_ms, now)
     # Nothing is bought late where profit is distributed: its records take part in the trade whenever it was read.
     sends = master.allocation_mode is AllocationMode.TRADES
     too_late = sends and age_ms > desk.limits.deal_seconds * SECOND_MS

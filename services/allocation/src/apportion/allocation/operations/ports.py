@@ -74,6 +74,8 @@ class OrderBatch:
     reference_price_e8: int
     """What slippage is measured from."""
     not_after_time: datetime | None
+    halt_epoch: int
+    """Of the master at the decision."""
 
 
 class Orders(Protocol):
@@ -81,6 +83,10 @@ class Orders(Protocol):
 
     async def submit(self, batch: OrderBatch) -> None:
         """Durably accepted when it returns; a repeat is no second order. Raises DomainError."""
+        ...
+
+    async def void_opens(self, label: int, ordering_key: int, halt_epoch: int) -> None:
+        """When it returns, no open of an older epoch is sent any more, accepted or not. Raises DomainError."""
         ...
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns, AllocationKind, DispatchState
+from apportion.allocation.domain.history import SECOND_MS
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.retries import RETRYABLE, Retries
 from apportion.allocation.operations.store_decision import store_decision
@@ -38,8 +39,6 @@ from apportion.money import Int64Array
 from apportion.storage import transaction
 
 BATCH = 100
-
-SECOND_MS = 1_000
 
 
 async def hold_for_retry(

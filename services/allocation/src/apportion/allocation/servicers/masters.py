@@ -13,7 +13,7 @@ from apportion.allocation.operations.get_master import get_master
 from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import halt_master
 from apportion.allocation.operations.list_masters import list_masters
-from apportion.allocation.operations.ports import Accounts, Positions
+from apportion.allocation.operations.ports import Accounts, Orders, Positions
 from apportion.allocation.operations.resume_master import resume_master
 from apportion.allocation.operations.update_master import update_master
 from apportion.allocation.wire import masters as wire
@@ -28,9 +28,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, accounts: Accounts, positions: Positions, desk: Desk, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        accounts: Accounts,
+        positions: Positions,
+        orders: Orders,
+        desk: Desk,
+        clock: Clock,
+    ) -> None:
         self._engine = engine
         self._accounts = accounts
+        self._orders = orders
         self._positions = positions
         self._desk = desk
         self._clock = clock
@@ -82,7 +91,8 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     async def HaltMaster(  # noqa: N802
         self, request: masters_pb2.HaltMasterRequest, context: Context
     ) -> masters_pb2.HaltMasterResponse:
-        master = await halt_master(self._engine, wire.parse_halt_master(request), now=self._clock.now())
+        command = wire.parse_halt_master(request)
+        master = await halt_master(self._engine, self._orders, command, now=self._clock.now())
         return masters_pb2.HaltMasterResponse(master=wire.render_master(master))
 
     async def ResumeMaster(  # noqa: N802

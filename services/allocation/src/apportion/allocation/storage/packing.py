@@ -67,12 +67,6 @@ def from_aggregate(packed: bytes | None) -> Int64Array:
     return np.frombuffer(packed or b"", dtype=">i8").astype(np.int64)
 
 
-def flags(column: NDArray[Any], bit: int) -> NDArray[np.bool_]:
-    """Where a bit of an int8 column is set."""
-    is_set: NDArray[np.bool_] = (column & bit) != 0
-    return is_set
-
-
 def _holds(limits: np.iinfo[Any], least: int, greatest: int) -> bool:
     """The least value of a width is taken."""
     return least > int(limits.min) and greatest <= int(limits.max)

@@ -42,12 +42,12 @@ UNPAID_OF_MASTER = f"""
 
 async def insert_payouts(
     tx: AsyncConnection, distribution: Distribution, master_account_id: int, holders: Holders, shares: Shares
-) -> int:
-    """Makes the payouts of a new distribution, due at once. Returns how many."""
+) -> None:
+    """Makes the payouts of a new distribution, due at once."""
     totals_minor = shares.totals_minor
     rows = np.flatnonzero(totals_minor)
     if not rows.size:
-        return 0
+        return
     amounts_minor, account_ids = totals_minor[rows], holders.account_ids[rows]
     await copy_rows(
         tx,
@@ -69,7 +69,6 @@ async def insert_payouts(
             "next_time": distribution.distribute_time,
         },
     )
-    return int(rows.size)
 
 
 async def load_payouts(

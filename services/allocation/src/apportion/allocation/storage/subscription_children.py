@@ -73,6 +73,6 @@ async def detach(tx: AsyncConnection, subscription_id: int) -> None:
     await tx.execute(DETACH, {"subscription_id": subscription_id})
 
 
-async def end_leaving(tx: AsyncConnection) -> int:
-    """Ends the leaving subscriptions of which nothing is open any more. Returns how many."""
-    return (await tx.execute(END_LEAVING)).rowcount
+async def end_leaving(tx: AsyncConnection) -> None:
+    """Ends the leaving subscriptions of which nothing is open any more."""
+    await tx.execute(END_LEAVING)

@@ -29,7 +29,6 @@ LOCK_ACCOUNT = text("SELECT pg_advisory_xact_lock(hashint8(:label), hashint8(:ac
 class ParameterSums:
     """Over a master's active subscriptions."""
 
-    active_count: int
     lot_e8: int
     percent_e8: int
 
@@ -122,11 +121,11 @@ async def save_subscriptions(tx: AsyncConnection, subscriptions: Sequence[Subscr
 
 async def load_parameter_sums(tx: AsyncConnection, master_id: int) -> ParameterSums:
     """Of a master whose row is locked, so that they stand until the commit."""
-    query = select(
-        func.count(), func.coalesce(func.sum(ROWS.c.lot_e8), 0), func.coalesce(func.sum(ROWS.c.percent_e8), 0)
-    ).where(ROWS.c.master_id == master_id, ROWS.c.active)
-    count, lot_e8, percent_e8 = (await tx.execute(query)).one()
-    return ParameterSums(count, int(lot_e8), int(percent_e8))
+    query = select(func.coalesce(func.sum(ROWS.c.lot_e8), 0), func.coalesce(func.sum(ROWS.c.percent_e8), 0)).where(
+        ROWS.c.master_id == master_id, ROWS.c.active
+    )
+    lot_e8, percent_e8 = (await tx.execute(query)).one()
+    return ParameterSums(int(lot_e8), int(percent_e8))
 
 
 def _rows(label: int) -> Select[Any]:

@@ -10,9 +10,9 @@ import numpy as np
 from apportion.allocation.domain.allocations import AllocationKind, MasterTrade
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.deal_money import DealMoney
+from apportion.allocation.domain.master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.domain.netting import NOBODY, NetDeal
 from apportion.allocation.operations.dispatch_allocation import allocation_of_source
-from apportion.allocation.operations.follow_master_deals import DealEntry, MasterDeal, Observation
 from apportion.allocation.storage.child_trades import OrderResults
 from apportion.allocation.storage.closing_deals import ClosingDeals
 from apportion.api.platform_groups.v1 import events_pb2, trading_pb2
