@@ -18,13 +18,9 @@ from apportion.mt5_simulator.storage import Moment, Store
 PRICE_INTERVAL_SECONDS = 0.1
 _LARGEST_STEP_MS = 60_000
 """Server time between two looks at the prices, so that a fast clock does not jump over stops."""
-
 _SAVE_ALLOWANCE_SECONDS = 0.5
 """A running clock is saved with every look at the prices, so that even a late one is within this."""
-
 _STEPS_BETWEEN_PAUSES = 200
-
-
 _REQUEST_ID_GAP = 10_000
 
 Execution = Callable[[], Callable[[], None]]

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from apportion.mt5_simulator.codes import Refused, Retcode, Rights, Side, TradeMode
 from apportion.mt5_simulator.domain.quotes import Quote
-from apportion.mt5_simulator.domain.records import User
+from apportion.mt5_simulator.domain.records import MarketRequest, User
 from apportion.mt5_simulator.domain.settings import SymbolSettings
+
+
+def check_entry(user: User, symbol: SymbolSettings, request: MarketRequest, quote: Quote) -> None:
+    """What opening a position, enlarging it or turning it around asks for."""
+    require_trading_right(user)
+    check_trade_mode(symbol, request.side)
+    check_volume(symbol, request.volume_e8)
+    check_stops(symbol, request.side, quote, request.price_sl_e8, request.price_tp_e8)
 
 
 def require_trading_right(user: User) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from apportion.mt5_simulator.codes import Entry
-from apportion.mt5_simulator.domain.checks import check_stops, check_trade_mode, check_volume, require_trading_right
+from apportion.mt5_simulator.domain.checks import check_entry
 from apportion.mt5_simulator.domain.figures import divide_half_up
 from apportion.mt5_simulator.domain.fills import Fills
 from apportion.mt5_simulator.domain.records import Deal, MarketRequest, Position, User
@@ -75,11 +75,7 @@ class Netting:
 
     def _checked(self, user: User, symbol: SymbolSettings, request: MarketRequest, now_ms: int) -> Position:
         """The position that the request would open by itself."""
-        require_trading_right(user)
-        check_trade_mode(symbol, request.side)
-        check_volume(symbol, request.volume_e8)
-        quote = self.fills.board.quote(symbol.name)
-        check_stops(symbol, request.side, quote, request.price_sl_e8, request.price_tp_e8)
+        check_entry(user, symbol, request, self.fills.board.quote(symbol.name))
         return self.fills.new_position(user, symbol, request, now_ms)
 
     def _others(self, position: Position) -> list[Position]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from apportion.mt5_simulator.codes import Entry, MarginMode, Reason, Refused, RequestFlags, Retcode, TradeMode
-from apportion.mt5_simulator.domain.checks import check_stops, check_trade_mode, check_volume, require_trading_right
+from apportion.mt5_simulator.domain.checks import check_entry, check_stops, check_volume, require_trading_right
 from apportion.mt5_simulator.domain.figures import divide_half_up
 from apportion.mt5_simulator.domain.fills import Fills
 from apportion.mt5_simulator.domain.ledger import Ledger
@@ -67,14 +67,11 @@ class Trading:
         return position
 
     def _open(self, user: User, symbol: SymbolSettings, request: MarketRequest, now_ms: int) -> Deal:
-        require_trading_right(user)
-        check_trade_mode(symbol, request.side)
-        check_volume(symbol, request.volume_e8)
+        check_entry(user, symbol, request, self.board.quote(symbol.name))
         held = self.ledger.positions_of(user.login)
         limit = self.valuation.groups[user.group].limit_positions
         if limit and len(held) >= limit:
             raise Refused(Retcode.POSITION_LIMIT)
-        check_stops(symbol, request.side, self.board.quote(symbol.name), request.price_sl_e8, request.price_tp_e8)
         position = self.fills.new_position(user, symbol, request, now_ms)
         self.fills.require_margin(user, request, [*held, position])
         deal = self.fills.fill(user, request, position, now_ms, entry=Entry.IN)
