@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from apportion.mt5_simulator.process import AdminRefused
+from apportion.testing.polling import eventually
 
 GROUP = "demo\\forex-hedge-usd"
 SEND = "dealer/send_request"
@@ -137,9 +138,7 @@ async def test_other_faults(simulator, client, login) -> None:
 async def test_what_is_held_up_goes_on_when_the_faults_are_cleared(simulator, client, login) -> None:
     fault = await simulator.add_fault("latency", endpoint=SEND, seconds=3_600)
     asked = asyncio.ensure_future(client.deal(**buy(login)))
-    async with asyncio.timeout(60):
-        while not await simulator.fired(fault):
-            await asyncio.sleep(0.005)
+    await eventually(lambda: simulator.fired(fault))
     assert await simulator.positions(login) == []
     await simulator.clear_faults()
     assert (await asked)["ResultRetcode"] == "10009"
