@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError, NotFound
 from apportion.risk.domain.books import Deals
-from apportion.risk.domain.limits import Basis, DailyLimit, MasterAccount
+from apportion.risk.domain.limits import Alarm, Basis, DailyLimit, MasterAccount
 from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import Close, Price, Trip
 from apportion.risk.domain.watch import Doubts, Watch
@@ -119,7 +119,7 @@ class StubAccounts:
         self.looks[closing_id] = self.looks.get(closing_id, 0) + 1
         if self.looks[closing_id] < 2:
             return ClosingReport(None, (), "")
-        closes = tuple(Close(closing_id * 10 + number, PERCENT, 5) for number in range(self.positions))
+        closes = tuple(Close(closing_id * 10 + number, PERCENT, 5, NOON_MS) for number in range(self.positions))
         self.positions, self.late_positions = self.late_positions, 0
         self.crash("closing")
         return ClosingReport(self.clock.now(), closes, "")
@@ -177,7 +177,14 @@ class Observer:
         self.time_ms = NOON_MS
 
     async def look(
-        self, equity: int, balance: int = 10_000, *, credit: int = 0, age_seconds: float = 0, account: int = ACCOUNT
+        self,
+        equity: int,
+        balance: int = 10_000,
+        *,
+        credit: int = 0,
+        age_seconds: float = 0,
+        account: int = ACCOUNT,
+        doubt: Alarm = Alarm.NONE,
     ) -> Outcome:
         """A new snapshot, one second after the last."""
         self.clock.advance(1)
@@ -190,9 +197,9 @@ class Observer:
             observed=self.clock.now(),
             account=account,
         )
-        return await self.again(age_seconds=age_seconds)
+        return await self.again(age_seconds=age_seconds, doubt=doubt)
 
-    async def again(self, *, age_seconds: float = 0) -> Outcome:
+    async def again(self, *, age_seconds: float = 0, doubt: Alarm = Alarm.NONE) -> Outcome:
         """The same snapshot, judged once more."""
         async with transaction(self.engine) as tx:
             before, self.watch = self.watch, Watch(await load_limits_of_server(tx, SERVER))
@@ -201,7 +208,7 @@ class Observer:
             snapshot=self.snapshot,
             prices=lambda: PRICES,
             settle_ms=SETTLE_MS,
-            is_stale=age_seconds > 5,
+            doubt=Alarm.STATE_STALE if age_seconds > 5 else doubt,
             now=self.clock.now(),
             now_ms=int(self.clock.monotonic() * 1_000),
         )

@@ -31,7 +31,7 @@ from apportion.devstack.valkey import EmbeddedValkey
 from apportion.errors import UpstreamUnavailable
 from apportion.events import Redis, publish_weather
 from apportion.events.weather import accounts_key, ticks_key
-from apportion.risk.domain.limits import LimitState
+from apportion.risk.domain.limits import Alarm, LimitState
 from apportion.risk.domain.snapshots import Snapshot, SnapshotSource
 from apportion.risk.domain.trips import TripState
 from apportion.risk.operations.advance_trip import TripWork
@@ -88,10 +88,16 @@ class Server:
             raise UpstreamUnavailable("platform-groups is away", service="platform-groups")
         return parse_account_states(self.states(), SnapshotSource.ASKED)
 
-    async def publish_price(self) -> None:
-        observed = to_timestamp(self.clock.now())
-        ticks = Ticks(observed_time=observed, symbols=["EURUSD"], bids_e8=[1], asks_e8=[2], server_times_ms=[3])
-        await publish_weather(self.redis, ticks_key(SERVER), ticks.SerializeToString(), 1)
+    async def publish_price(self, age_ms: int = 0) -> None:
+        self.version += 1
+        ticks = Ticks(
+            observed_time=to_timestamp(self.clock.now()),
+            symbols=["EURUSD"],
+            bids_e8=[1],
+            asks_e8=[2],
+            server_times_ms=[self.time_ms - age_ms],
+        )
+        await publish_weather(self.redis, ticks_key(SERVER), ticks.SerializeToString(), self.version)
 
     async def close_all(self, label, account_id, cause, request_id) -> int:
         self.calls.append("close")
@@ -130,6 +136,7 @@ async def worker(
         doubts=DOUBTS,
         fallback_seconds=fallback_seconds,
         stale_seconds=stale_seconds,
+        prices_stale_ms=60_000,
         settle_ms=2_000,
         reload_seconds=0.05,
         server_days=days,
@@ -150,7 +157,7 @@ async def state_is(engine, state: LimitState) -> bool:
 
 async def sleeps(engine) -> bool:
     """The closer has seen that the day of the trip goes on."""
-    return (await trip_of(engine)).next_attempt_time > SystemClock().now() + timedelta(seconds=60)
+    return (await trip_of(engine)).next_attempt_time > SystemClock().now() + timedelta(seconds=5)
 
 
 async def break_limit(engine, server: Server) -> None:
@@ -186,8 +193,29 @@ async def test_a_breach_in_the_weather_is_carried_through_to_the_next_day(engine
     assert (await trip_of(engine)).state is TripState.REARMED
 
 
+async def test_a_breach_waits_while_the_prices_behind_it_stand_still(engine, redis):
+    server = Server(redis)
+    await set_limit(engine)
+
+    async def is_suspect() -> bool:
+        return (await limit_of(engine)).alarm is Alarm.PRICE_SUSPECT
+
+    async with worker(engine, redis, server, StubMasters()):
+        await server.publish_price(age_ms=120_000)
+        await server.publish(10_000)
+        await eventually(lambda: state_is(engine, LimitState.ARMED))
+        await server.publish(9_500)
+        await server.publish(8_990)
+        await eventually(is_suspect)
+        await server.publish(8_991)
+        await server.publish_price()
+        await server.publish(8_992)
+        await eventually(lambda: state_is(engine, LimitState.CLOSED))
+    assert (await trip_of(engine)).evidence.alarm is Alarm.PRICE_SUSPECT
+
+
 async def test_a_day_whose_beginning_failed_begins_again(engine, redis):
-    """The rows were locked when the closed trips were to be woken; else they would sleep on for ten minutes."""
+    """The rows were locked when the closed trips were to be woken; else they would sleep on."""
     server, masters = Server(redis), StubMasters()
     await set_limit(engine)
     async with worker(engine, redis, server, masters):

@@ -130,12 +130,13 @@ async def test_closing_all_leaves_a_netting_account_flat(platform):
     )
     closing_id = (await platform.trading.CloseAllPositions(request, **platform.options())).closing.closing_id
 
-    async def is_flat() -> bool:
+    async def flat() -> trading_pb2.Closing | None:
         asked = trading_pb2.GetClosingRequest(closing_id=closing_id)
         closing = (await platform.trading.GetClosing(asked, **platform.options())).closing
-        return closing.state == trading_pb2.CLOSING_STATE_FLAT
+        return closing if closing.state == trading_pb2.CLOSING_STATE_FLAT else None
 
-    await eventually(is_flat, 60)
+    closing = await eventually(flat, 60)
+    assert (len(closing.server_times_ms), min(closing.server_times_ms) > 0) == (len(closing.position_tickets), True)
     assert await net(platform, account) == 0
 
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from risk_world import DAY, MASTER, Observer, limit_of, rows_of, set_limit, trip_of
+from risk_world import DAY, MASTER, NOON_MS, Observer, limit_of, rows_of, set_limit, trip_of
 
 from apportion.errors import DomainError, StaleEpoch, UpstreamUnavailable
 from apportion.risk.domain.limits import LimitState
@@ -43,7 +43,10 @@ async def test_a_trip_halts_closes_makes_read_only_and_opens_the_next_day(engine
     closed = await trip_of(engine)
     assert (closed.achieved_equity_minor, closed.closing_id, closed.last_error) == (8_800, 500, "")
     assert closed.flat_time is not None
-    assert await rows_of(engine, "SELECT position_ticket FROM trip_closes ORDER BY line") == [(5000,), (5001,)]
+    assert await rows_of(engine, "SELECT position_ticket, server_time_ms FROM trip_closes ORDER BY line") == [
+        (5000, NOON_MS),
+        (5001, NOON_MS),
+    ]
     assert (await limit_of(engine)).state is LimitState.CLOSED
 
     await advance_trip(work, lease, closed, DAY)
@@ -203,6 +206,20 @@ async def test_what_was_opened_before_the_account_became_read_only_is_closed_too
     ]
     assert (await trip_of(engine)).closing_round == 2
     assert accounts.positions == 0
+
+
+async def test_what_is_opened_on_the_closed_account_is_closed_again(engine, work, lease, trip, accounts):
+    await carry(work, lease, TripState.CLOSED)
+    accounts.positions, accounts.read_only, accounts.equity_minor = 1, False, 8_500  # a dealer, say
+    await carry(work, lease, TripState.CLOSING)
+    assert (await limit_of(engine)).state is LimitState.CLOSING
+    await carry(work, lease, TripState.CLOSED)
+    assert (accounts.positions, accounts.read_only) == (0, True)
+    closed = await trip_of(engine)
+    assert (closed.closing_round, closed.achieved_equity_minor) == (2, 8_500)
+    assert (await rows_of(engine, "SELECT count(*) FROM trip_closes")) == [(3,)]
+    await carry(work, lease, TripState.REARMED, day=DAY + 1)
+    assert (await limit_of(engine)).state is LimitState.WAITING
 
 
 async def test_the_achieved_equity_is_one_read_after_the_account_was_flat(engine, work, lease, trip, accounts):

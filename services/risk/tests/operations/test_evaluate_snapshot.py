@@ -7,6 +7,7 @@ import pytest
 from risk_world import (
     DAY,
     DAY_MS,
+    DOUBTS,
     MASTER,
     NOON_MS,
     Observer,
@@ -215,9 +216,13 @@ async def test_a_new_server_day_starts_anew(engine, observer):
     assert (await observer.look(8_639, 11_000)).trips
 
 
-async def test_a_snapshot_of_an_earlier_day_is_ignored(engine, observer):
-    observer.time_ms -= DAY_MS
-    assert not (await observer.look(1)).is_changed
+async def test_a_clock_that_falls_back_over_midnight_leaves_the_limit_of_the_day_in_force(engine, observer):
+    observer.time_ms = (DAY + 1) * DAY_MS
+    await observer.look(10_000)
+    observer.time_ms -= DAY_MS // 48
+    assert not (await observer.look(9_400)).is_changed, "no new day, and no breach"
+    (trip,) = (await observer.look(8_999)).trips
+    assert trip.evidence.server_day == DAY + 1
 
 
 async def test_a_deposit_at_midnight_counts_once(engine, observer):
@@ -236,6 +241,20 @@ async def test_a_jump_needs_a_second_snapshot(engine, observer):
     assert (await limit_of(engine)).alarm is Alarm.PRICE_SUSPECT
     (trip,) = (await observer.look(4_010)).trips
     assert trip.evidence.alarm is Alarm.PRICE_SUSPECT
+
+
+async def test_a_breach_by_prices_that_stand_still_trips_on_newer_ones_or_in_time(engine, observer, clock):
+    for _ in range(3):
+        assert not (await observer.look(8_999, doubt=Alarm.PRICE_SUSPECT)).trips
+    assert (await limit_of(engine)).alarm is Alarm.PRICE_SUSPECT
+    (trip,) = (await observer.look(8_998)).trips
+    assert trip.evidence.alarm is Alarm.PRICE_SUSPECT
+
+
+async def test_a_feed_that_stays_frozen_delays_a_trip_and_does_not_prevent_it(engine, observer, clock):
+    assert not (await observer.look(8_999, doubt=Alarm.PRICE_SUSPECT)).trips
+    clock.advance(DOUBTS.confirm_ms / 1_000)
+    assert (await observer.again(doubt=Alarm.PRICE_SUSPECT)).trips
 
 
 async def test_a_spike_that_is_gone_again_does_not_trip(engine, observer):
@@ -266,8 +285,11 @@ async def test_a_stale_snapshot_does_not_trip_until_a_fresh_one_confirms(engine,
 
 
 async def test_an_account_that_is_absent_is_not_at_zero(engine, observer):
-    assert not (await observer.look(0, account=99)).is_changed
-    assert (await limit_of(engine)).state is LimitState.ARMED
+    assert not (await observer.look(0, account=99)).trips
+    limit = await limit_of(engine)
+    assert (limit.state, limit.alarm) == (LimitState.ARMED, Alarm.STATE_MISSING)
+    await observer.look(10_000)
+    assert (await limit_of(engine)).alarm is Alarm.NONE
 
 
 async def test_a_changed_percent_applies_at_once_and_keeps_the_day_start(engine, observer):

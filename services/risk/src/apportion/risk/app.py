@@ -88,6 +88,7 @@ def _loops(
         doubts=settings.doubts,
         fallback_seconds=settings.fallback_seconds,
         stale_seconds=settings.stale_seconds,
+        prices_stale_ms=settings.prices_stale_ms,
         settle_ms=settings.settle_ms,
         reload_seconds=settings.reload_seconds,
         server_days=server_days,

@@ -25,6 +25,9 @@ class RiskSettings(ServiceSettings):
         default=1.0, gt=0, le=5, description="after this much silence about a server, its account states are asked for"
     )
     stale_seconds: float = Field(default=5.0, gt=0, description="a snapshot older than this trips nothing by itself")
+    prices_stale_seconds: float = Field(
+        default=60.0, gt=0, description="with no price newer than this on the server, a breach is suspect"
+    )
     jump_percent: int = Field(default=10, gt=0, le=100, description="an equity change of more of the base is suspect")
     confirm_seconds: float = Field(
         default=5.0, gt=0, description="a suspect breach trips after this, unless confirmed before"
@@ -45,6 +48,11 @@ class RiskSettings(ServiceSettings):
             confirm_ms=int(self.confirm_seconds * MS),
             jump_percent_e8=self.jump_percent * E8,
         )
+
+    @property
+    def prices_stale_ms(self) -> int:
+        """`prices_stale_seconds`, as the watch counts."""
+        return int(self.prices_stale_seconds * MS)
 
     @property
     def settle_ms(self) -> int:

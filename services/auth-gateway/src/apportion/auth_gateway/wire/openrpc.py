@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 from apportion.auth_gateway.wire.params import MethodParams
 
 OPENRPC_VERSION = "1.3.2"
-Described = tuple[str, str, type[MethodParams], type]
+Described = tuple[str, str, type[MethodParams], type, bool]
 
 
 def describe(methods: Iterable[Described]) -> dict[str, Any]:
-    """The document for these methods: name, summary, parameters and result of each."""
+    """The document for these methods: name, summary, parameters, result, and whether it takes
+    parameters by name only."""
     return {
         "openrpc": OPENRPC_VERSION,
         "info": {"title": "Apportion gateway", "version": "1"},
@@ -24,13 +25,13 @@ def describe(methods: Iterable[Described]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _method(name: str, summary: str, params: type[MethodParams], result: type) -> dict[str, Any]:
+def _method(name: str, summary: str, params: type[MethodParams], result: type, by_name: bool) -> dict[str, Any]:
     schema = params.model_json_schema()
     required = schema.get("required", [])
     return {
         "name": name,
         "summary": summary,
-        "paramStructure": "either",
+        "paramStructure": "by-name" if by_name else "either",
         "params": [
             {"name": field, "required": field in required, "schema": field_schema}
             for field, field_schema in schema.get("properties", {}).items()

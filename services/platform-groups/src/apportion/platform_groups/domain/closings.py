@@ -13,7 +13,8 @@ FLAT_READS = 2
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """`position_tickets`, `prices_e8` and `volumes_e8` (signed like the closing trades) tell what was closed so far."""
+    """`position_tickets`, `prices_e8`, `volumes_e8` (signed like the closing trades) and `server_times_ms` (raw server
+    time) tell what was closed so far."""
 
     closing_id: int
     label: int
@@ -29,6 +30,7 @@ class Closing:
     position_tickets: tuple[int, ...] = ()
     prices_e8: tuple[int, ...] = ()
     volumes_e8: tuple[int, ...] = ()
+    server_times_ms: tuple[int, ...] = ()
 
 
 def may_try(closing: Closing, now: datetime) -> bool:

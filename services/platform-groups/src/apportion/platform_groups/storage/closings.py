@@ -41,7 +41,7 @@ async def load_closing(tx: AsyncConnection, label: int, closing_id: int) -> Clos
     if row is None:
         raise NotFound("closing", closing_id)
     done = text(
-        """SELECT position_ticket, price_e8, filled_volume_e8 FROM orders
+        """SELECT position_ticket, price_e8, filled_volume_e8, server_time_ms FROM orders
         WHERE closing_id = :id AND filled_volume_e8 <> 0 ORDER BY order_id"""
     )
     closed = (await tx.execute(done, {"id": closing_id})).all()
@@ -105,4 +105,5 @@ def _closing(row: Any, closed: Sequence[Any]) -> Closing:
         position_tickets=tuple(line.position_ticket for line in closed),
         prices_e8=tuple(line.price_e8 for line in closed),
         volumes_e8=tuple(line.filled_volume_e8 for line in closed),
+        server_times_ms=tuple(line.server_time_ms for line in closed),
     )

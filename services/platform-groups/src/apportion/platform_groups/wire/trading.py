@@ -158,6 +158,7 @@ def render_closing(closing: Closing) -> trading_pb2.Closing:
     set_column(message, "position_tickets", closing.position_tickets)
     set_column(message, "prices_e8", closing.prices_e8)
     set_column(message, "volumes_e8", closing.volumes_e8)
+    set_column(message, "server_times_ms", closing.server_times_ms)
     return message
 
 

@@ -45,11 +45,12 @@ class LimitState(enum.IntEnum):
 
 
 class Alarm(enum.StrEnum):
-    """Why a breach is held back for a moment."""
+    """Why a breach is held back for a moment, or could not be seen."""
 
     NONE = ""
     PRICE_SUSPECT = "PRICE_SUSPECT"
     STATE_STALE = "STATE_STALE"
+    STATE_MISSING = "STATE_MISSING"
     BALANCE_UNEXPLAINED = "BALANCE_UNEXPLAINED"
 
 

@@ -1,6 +1,7 @@
 """A trip: a broken limit on its way from the decision to the next day start.
 
 TRIPPED ──halt, close all──▶ CLOSING ──flat, read-only, still flat──▶ CLOSED ──next server day──▶ REARMED
+                                └◀─────────── opened after all ─────────┘
 
 The first close is asked for while the account has full access, so that it depends on nothing else; once the server
 shows it flat the account becomes read-only, and whatever its owner opened in between is closed again, which a dealer
@@ -58,11 +59,12 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A position closed by the trip."""
+    """A position closed by the trip. `server_time_ms` is raw server time; 0 where it was not told."""
 
     position_ticket: int
     volume_e8: int
     price_e8: int
+    server_time_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ A breach (equity below the signal) trips at once, unless something speaks agains
 
 - the balance moved, no deal explains it, and the equity would be no breach if all of that were a withdrawal: wait for
   the deal, up to `unexplained_ms` (BALANCE_UNEXPLAINED);
-- the snapshot is old (STATE_STALE), or the equity jumped more than `jump_percent_e8` of the base since the snapshot
-  before, or there was none before (PRICE_SUSPECT): trip on the next snapshot that is fresh and still below the signal,
-  or after `confirm_ms`.
+- the snapshot is old (STATE_STALE), the prices behind it are old, or the equity jumped more than `jump_percent_e8` of
+  the base since the snapshot before, or there was none before (PRICE_SUSPECT): trip on the next snapshot that is fresh
+  and still below the signal, or after `confirm_ms`.
 
-An account that is not in the snapshot is not judged: absent is not zero.
+An account that is not in the snapshot is not judged: absent is not zero (STATE_MISSING).
+
+A day lasts until a later one is seen: a server clock that falls back over midnight neither ends nor begins one.
 """
 
 from __future__ import annotations
@@ -124,7 +126,7 @@ class Watch:
         expected = (view.balances_minor == self.expected_balances_minor) & (
             view.credits_minor == self.expected_credits_minor
         )
-        moved: BoolArray = view.seen & self.armed & (self.server_days == view.server_day) & ~expected
+        moved: BoolArray = view.seen & self.armed & (self.server_days >= view.server_day) & ~expected
         return moved
 
     def day_start(self, row: int) -> DayStart:
@@ -154,14 +156,17 @@ class Watch:
         self.unexplained_minor[row] = known.rest_minor
         self.doubted_flows_minor[row] = known.flow_minor + known.rest_minor
 
-    def judge(self, view: View, *, is_stale: bool, now_ms: int, doubts: Doubts) -> Int64Array:
-        """The rows that trip now. Sets `alarms`, and remembers what the next snapshot has to confirm."""
+    def judge(self, view: View, *, doubt: Alarm, now_ms: int, doubts: Doubts) -> Int64Array:
+        """The rows that trip now. Sets `alarms`, and remembers what the next snapshot has to confirm.
+
+        `doubt` speaks against all figures of the snapshot; NONE: nothing does.
+        """
         version = view.snapshot.version
         bases_minor = self.day_starts_minor + self.flows_minor
         breached = (
             view.seen
             & self.armed
-            & (self.server_days == view.server_day)
+            & (self.server_days >= view.server_day)
             & (view.equities_minor < signals(bases_minor, self.percents_e8))
         )
         unexplained = self.unexplained_since_ms != NEVER
@@ -170,8 +175,9 @@ class Watch:
         held = breached & excused & ~self._overdue(now_ms, doubts)
         believed = breached & ~held
         suspected = self.suspect_versions != NEVER
-        doubtful = self._jumped(view, bases_minor, doubts) | is_stale
-        confirmed = suspected & (self.suspect_versions < version) & (not is_stale)
+        is_doubted = doubt is not Alarm.NONE
+        doubtful = self._jumped(view, bases_minor, doubts) | is_doubted
+        confirmed = suspected & (self.suspect_versions < version) & (not is_doubted)
         waited = suspected & (now_ms - self.suspect_since_ms >= doubts.confirm_ms)
         trips = believed & (confirmed | waited | ~(suspected | doubtful))
         suspects = believed & ~trips
@@ -180,7 +186,8 @@ class Watch:
         calm = view.seen & ~breached
         self.suspect_versions[calm], self.suspect_since_ms[calm] = NEVER, NEVER
         self._remember_equities(view, held)
-        self._set_alarms(suspects, held | (unexplained & ~suspects & self._overdue(now_ms, doubts)), is_stale)
+        missing = self.armed & ~view.seen
+        self._set_alarms(suspects, held | (unexplained & ~suspects & self._overdue(now_ms, doubts)), missing, doubt)
         return np.flatnonzero(trips)
 
     def is_pending(self) -> bool:
@@ -232,13 +239,14 @@ class Watch:
         self.last_equities_minor[news] = view.equities_minor[news]
         self.last_versions[news] = view.snapshot.version
 
-    def _set_alarms(self, suspects: BoolArray, unexplained: BoolArray, is_stale: bool) -> None:
-        doubt = Alarm.STATE_STALE if is_stale else Alarm.PRICE_SUSPECT
+    def _set_alarms(self, suspects: BoolArray, unexplained: BoolArray, missing: BoolArray, doubt: Alarm) -> None:
         self.alarms = [Alarm.NONE] * len(self.limits)
         for row in np.flatnonzero(suspects):
-            self.alarms[row] = doubt
+            self.alarms[row] = doubt or Alarm.PRICE_SUSPECT
         for row in np.flatnonzero(unexplained):
             self.alarms[row] = Alarm.BALANCE_UNEXPLAINED
+        for row in np.flatnonzero(missing):
+            self.alarms[row] = Alarm.STATE_MISSING
 
     def _column(self, name: str) -> Int64Array:
         return np.array([getattr(limit, name) for limit in self.limits], dtype=np.int64)

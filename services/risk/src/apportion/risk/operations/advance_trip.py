@@ -27,7 +27,7 @@ from apportion.storage.leases import Lease, check_fence
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
-DAY_POLL_SECONDS = 600.0
+CLOSED_POLL_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 MAX_DOUBLINGS = 10
@@ -88,7 +88,9 @@ async def _finish_closing(work: TripWork, trip: Trip, _server_day: int | None) -
     report = await work.accounts.closing(trip.label, trip.closing_id)
     if report.flat_time is None:
         return Step(_waiting(trip, work.clock.now(), POLL_SECONDS, report.last_error or error))
-    await work.accounts.set_read_only(trip.label, trip.account_id, True, trip.cause, trip.request_id("read-only"))
+    await work.accounts.set_read_only(
+        trip.label, trip.account_id, True, trip.cause, trip.request_id(f"read-only/{trip.closing_round}")
+    )
     if await work.accounts.has_positions(trip.label, trip.account_id):
         return Step(await _close_again(work, trip, error), report.closes)
     achieved_minor, why_none = await _equity_since(work, trip, report.flat_time)
@@ -111,16 +113,21 @@ async def _equity_since(work: TripWork, trip: Trip, since: datetime) -> tuple[in
 
 
 async def _close_again(work: TripWork, trip: Trip, error: str) -> Trip:
-    """Something was opened before the account became read-only."""
+    """Something was opened before the account became read-only, or after: by a pending order, by a dealer."""
     closing_round = trip.closing_round + 1
     request_id = trip.request_id(f"close/{closing_round}")
     closing_id = await work.accounts.close_all(trip.label, trip.account_id, trip.cause, request_id)
-    return _progressed(replace(trip, closing_id=closing_id, closing_round=closing_round), work.clock.now(), error)
+    following = replace(trip, state=TripState.CLOSING, closing_id=closing_id, closing_round=closing_round)
+    return _progressed(following, work.clock.now(), error)
 
 
 async def _rearm(work: TripWork, trip: Trip, server_day: int | None) -> Step:
+    """Until then the account is kept flat."""
     if server_day is None or server_day <= trip.evidence.server_day:
-        return Step(_waiting(trip, work.clock.now(), DAY_POLL_SECONDS, ""))
+        if await work.accounts.has_positions(trip.label, trip.account_id):
+            log.warning("trip_opened_after_all", trip_id=trip.trip_id, account_id=trip.account_id)
+            return Step(await _close_again(work, trip, ""))
+        return Step(_waiting(trip, work.clock.now(), CLOSED_POLL_SECONDS, ""))
     await work.accounts.set_read_only(trip.label, trip.account_id, False, trip.cause, trip.request_id("open"))
     await work.masters.resume(trip.label, trip.master_id, trip.cause, trip.request_id("resume"))
     now = work.clock.now()

@@ -36,7 +36,7 @@ class Look:
     snapshot: Snapshot
     prices: Callable[[], Sequence[Price]]
     settle_ms: int
-    is_stale: bool
+    doubt: Alarm
     now: datetime
     now_ms: int
 
@@ -65,7 +65,7 @@ async def evaluate_snapshot(
             books = await load_deals(tx, server, watch.account_ids[due | unclear])
     for row in np.flatnonzero(unclear).tolist():
         _explain_row(watch, view, row, books.get(int(watch.account_ids[row]), NONE), look, doubts)
-    rows = watch.judge(view, is_stale=look.is_stale, now_ms=look.now_ms, doubts=doubts).tolist()
+    rows = watch.judge(view, doubt=look.doubt, now_ms=look.now_ms, doubts=doubts).tolist()
     trips = [await _trip_row(engine, lease, watch, view, row, look, payload) for row in rows]
     started = await _start_days(engine, lease, watch, view, np.flatnonzero(due).tolist(), books, look)
     noted = await _note(engine, lease, watch, {*rows, *np.flatnonzero(due).tolist()}, look.now)

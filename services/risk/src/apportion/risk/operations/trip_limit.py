@@ -54,5 +54,5 @@ async def publish_trip(tx: AsyncConnection, trip: Trip, payload: TripPayload, no
         type=TRIP_CHANGED,
         payload=payload(trip),
         now=now,
-        event_id=trip.request_id(f"event/{trip.state.name}"),
+        event_id=trip.request_id(f"event/{trip.state.name}/{trip.closing_round}"),
     )

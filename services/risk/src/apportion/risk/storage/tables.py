@@ -129,6 +129,7 @@ trip_closes = Table(
     bigint("position_ticket"),
     bigint("volume_e8"),
     bigint("price_e8"),
+    bigint("server_time_ms", server_default="0"),
     PrimaryKeyConstraint("trip_id", "closing_round", "line", name="trip_closes_pkey"),
     ForeignKeyConstraint(["trip_id"], ["trips.trip_id"], name="trip_closes_trip_fkey"),
     comment="Positions that a trip closed",

@@ -79,7 +79,7 @@ async def load_trip_details(tx: AsyncConnection, label: int, trip_id: int) -> Tr
         .order_by(prices.symbol)
     )
     close_rows = await tx.execute(
-        select(closes.position_ticket, closes.volume_e8, closes.price_e8)
+        select(closes.position_ticket, closes.volume_e8, closes.price_e8, closes.server_time_ms)
         .where(closes.trip_id == trip_id)
         .order_by(closes.closing_round, closes.line)
     )
@@ -142,6 +142,7 @@ async def save_closes(tx: AsyncConnection, trip_id: int, closing_round: int, clo
             "position_ticket": [close.position_ticket for close in closes],
             "volume_e8": [close.volume_e8 for close in closes],
             "price_e8": [close.price_e8 for close in closes],
+            "server_time_ms": [close.server_time_ms for close in closes],
         },
     )
 

@@ -37,10 +37,10 @@ MS = 1_000
 class WatchWork:
     """What the watches of all servers share.
 
-    Account states are heard from `redis`, and asked of `asked` after `fallback_seconds` of silence; older than
-    `stale_seconds`, they trip nothing. Limits are read again each `reload_seconds`. Deals and snapshots that are
-    `settle_ms` apart, by our clock, may reach us in either order. `server_days` tells the closer the newest day seen of
-    each server.
+    Account states are heard from `redis`, and asked of `asked` after `fallback_seconds` of silence. Older than
+    `stale_seconds`, or with prices older than `prices_stale_ms` by the server's clock, they trip nothing by themselves.
+    Limits are read again each `reload_seconds`. Deals and snapshots that are `settle_ms` apart, by our clock, may reach
+    us in either order. `server_days` tells the closer the newest day seen of each server.
     """
 
     engine: AsyncEngine
@@ -50,6 +50,7 @@ class WatchWork:
     doubts: Doubts
     fallback_seconds: float
     stale_seconds: float
+    prices_stale_ms: int
     settle_ms: int
     reload_seconds: float
     server_days: dict[int, int]
@@ -82,7 +83,7 @@ class ServerWatch:
         self._snapshot: Snapshot | None = None
         self._observed_time = work.clock.now()
         self._is_stale = False
-        self._settle_ms = work.settle_ms
+        self._speed = 1
 
     async def run(self) -> None:
         """For ever."""
@@ -117,7 +118,7 @@ class ServerWatch:
         except TimeoutError:
             return False
         if before is not None:
-            self._settle_ms = self._work.settle_ms * server_speed(before, snapshot)
+            self._speed = server_speed(before, snapshot)
         self._snapshot, self._observed_time = snapshot, snapshot.observed_time
         return True
 
@@ -161,8 +162,8 @@ class ServerWatch:
         look = Look(
             snapshot=snapshot,
             prices=partial(self._prices.prices_at, snapshot.observed_time),
-            settle_ms=self._settle_ms,
-            is_stale=self._is_stale,
+            settle_ms=self._work.settle_ms * self._speed,
+            doubt=self._doubt(snapshot),
             now=self._work.clock.now(),
             now_ms=self._now_ms(),
         )
@@ -179,6 +180,13 @@ class ServerWatch:
         if outcome.is_changed:
             self._reload_at_ms = 0
         return outcome.is_changed
+
+    def _doubt(self, snapshot: Snapshot) -> Alarm:
+        """Account states may be fresh while the prices they are computed from stand still."""
+        if self._is_stale:
+            return Alarm.STATE_STALE
+        stands_still = self._prices.lag_ms(snapshot) > self._work.prices_stale_ms * self._speed
+        return Alarm.PRICE_SUSPECT if stands_still else Alarm.NONE
 
     def _now_ms(self) -> int:
         return int(self._work.clock.monotonic() * MS)
