@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
 from sqlalchemy import text
 
 from apportion.storage import create_engine, transaction
@@ -13,7 +14,9 @@ from apportion.storage.copy import fetch_arrays
 STEPS = 60
 
 
-async def test_a_commit_after_a_cancelled_transaction_is_a_commit(postgres_url: str) -> None:
+@pytest.mark.parametrize("cancel_count", [1, 2])
+async def test_a_commit_after_a_cancelled_transaction_is_a_commit(postgres_url: str, cancel_count: int) -> None:
+    """The second cancellation meets the rollback that the first one led to."""
     engine, witness = create_engine(postgres_url, pool_size=1), create_engine(postgres_url, pool_size=1)
 
     async def insert(number: int) -> None:
@@ -28,7 +31,9 @@ async def test_a_commit_after_a_cancelled_transaction_is_a_commit(postgres_url: 
             await asyncio.sleep(0)
         if steps % 2:
             await asyncio.sleep(0.0002 * steps)
-        work.cancel()
+        for _ in range(cancel_count):
+            work.cancel()
+            await asyncio.sleep(0)
         with contextlib.suppress(asyncio.CancelledError):
             await work
         await insert(steps)

@@ -32,7 +32,7 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             yield connection
         except BaseException:
-            await asyncio.shield(_roll_back(connection, begun))  # cancelled or not
+            await asyncio.shield(_roll_back(connection, begun))  # also when cancelled, or cancelled again
             raise
         await _or_give_up(connection, begun.commit())
         await connection.close()
@@ -57,8 +57,7 @@ async def _or_give_up(connection: AsyncConnection, step: Awaitable[T]) -> T:
     try:
         return await step
     except BaseException as error:
-        await connection.invalidate(error)
-        await connection.close()
+        await asyncio.shield(_discard(connection, error))
         raise
 
 
@@ -66,6 +65,11 @@ async def _roll_back(connection: AsyncConnection, begun: Transaction) -> None:
     try:
         await begun.rollback()
     except Exception as error:  # a lost connection mostly, which must not go back to the pool
-        await connection.invalidate(error)
-    finally:
+        await _discard(connection, error)
+    else:
         await connection.close()
+
+
+async def _discard(connection: AsyncConnection, error: BaseException) -> None:
+    await connection.invalidate(error)
+    await connection.close()
