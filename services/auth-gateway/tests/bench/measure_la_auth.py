@@ -9,7 +9,6 @@ On a machine that does other things too, the ratio of processor times is the one
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import multiprocessing
 import os
@@ -53,6 +52,7 @@ def serve_gateway(pipe: Any, database_url: str, redis_url: str) -> None:
 
     from conftest import Upstream, start
 
+    from apportion.auth_gateway.__main__ import quiet_collector
     from apportion.runtime import SystemClock, logs
 
     logs.configure("bench", "warning")
@@ -65,8 +65,7 @@ def serve_gateway(pipe: Any, database_url: str, redis_url: str) -> None:
             limits = dict.fromkeys(("attempts_per_login", "attempts_per_address", "attempts_total"), 10**9)
             options = limits | {"wallets_ttl_seconds": 600, "brokers_ttl_seconds": 5, "clock": SystemClock()}
             gateway = await start(stack, database_url, redis_url, upstream, **options)
-            gc.collect()
-            gc.freeze()  # as __main__ does
+            quiet_collector()
             pipe.send((gateway.address[1], gateway.passwords[1]))
             await asyncio.Event().wait()
 

@@ -170,7 +170,9 @@ async def test_operators_revoke_sessions(gateway: Any, scope: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("scope", [(), (1,), (1, LOGIN)])
-async def test_what_revokes_sessions_revokes_tokens_that_wait_for_exchange(gateway: Any, scope: tuple[int, ...]) -> None:
+async def test_what_revokes_sessions_revokes_tokens_that_wait_for_exchange(
+    gateway: Any, scope: tuple[int, ...]
+) -> None:
     sessions = gateway_sessions(gateway)
     token, spared = await gateway.token(), await gateway.token()
     now_ms = int(gateway.clock.now().timestamp() * 1000)

@@ -122,6 +122,22 @@ async def test_a_chunked_body_is_read(gateway: Any) -> None:
     assert (await raw(gateway, head, chunks)).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("body", [GOOD, GOOD.ljust(60_000)], ids=["small", "large"])
+async def test_requests_in_one_go_are_answered_one_by_one(gateway: Any, body: bytes) -> None:
+    request = JSON_HEAD + b"Content-Length: %d\r\n" % len(body)
+    bodies, last = (request + b"\r\n" + body) * 49, request + b"Connection: close\r\n\r\n" + body
+    answer = await raw(gateway, bodies + last, seconds=60)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 50
+    assert answer.count(b"Connection: close\r\n") == 1
+
+
+async def test_an_old_client_keeps_its_connection_only_when_it_asks(gateway: Any) -> None:
+    asks = b"GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = await raw(gateway, asks + b"GET /livez HTTP/1.0\r\n\r\n", seconds=60)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert answer.count(b"Connection: keep-alive\r\n") == answer.count(b"Connection: close\r\n") == 1
+
+
 async def test_a_body_of_64_kib_and_one_byte_more(gateway: Any) -> None:
     assert (await gateway.send(GOOD.ljust(65_536))).status == 200
     assert_refused(await gateway.send(GOOD.ljust(65_537)), 413, -32600, "BODY_TOO_LARGE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -127,7 +128,8 @@ class HttpServer:
             exchanges_per_minute=settings.exchanges_per_address,
         )
         services = Services(token_desk, session_desk, self._accounts, self._masters, public_url)
-        return Site(settings.site_rules, RpcEndpoint(services), stores.directory, os.urandom, self.ready)
+        # request ids are no secrets: they need no system call
+        return Site(settings.site_rules, RpcEndpoint(services), stores.directory, random.randbytes, self.ready)
 
     def _https(self) -> ssl.SSLContext | None:
         if self._settings.https_certificate_file is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from apportion.auth_gateway.domain.limits import WINDOW_MS, Attempt, AttemptLimits
@@ -50,12 +51,12 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
-    """Attempts counted in Redis. Every method raises RedisUnavailable."""
+    """Attempts counted in Redis, each by one script. Awaiting any of them raises RedisUnavailable."""
 
     redis: Redis
     limits: AttemptLimits
 
-    async def admit(self, attempt: Attempt, now_ms: int, token: str = "", grant: TokenGrant | None = None) -> int:
+    def admit(self, attempt: Attempt, now_ms: int, token: str = "", grant: TokenGrant | None = None) -> Awaitable[int]:
         """Count an attempt, and store the token of one that was found right: milliseconds to wait, 0 for admitted.
 
         The login's window slides: no 60 s hold more than its quota. The network's and the total are fixed windows.
@@ -70,14 +71,14 @@ class Admissions:
         ]
         quotas = (limits.per_login, limits.per_address, limits.total)
         value, ttl_ms = (token_value(grant), grant.expires_ms - now_ms) if grant else ("", 0)
-        return int(await self.redis.run_script(_ADMIT, keys, now_ms, WINDOW_MS, *quotas, value, ttl_ms))
+        return self.redis.run_script(_ADMIT, keys, now_ms, WINDOW_MS, *quotas, value, ttl_ms)
 
-    async def fail(self, attempt: Attempt) -> int:
+    def fail(self, attempt: Attempt) -> Awaitable[int]:
         """Count a wrong password: failures of this network so far. Beyond the free ones each doubles a lock-out."""
         scope = f"{attempt.label}:{attempt.network}"
         keys = [f"gateway:failures:{scope}", f"gateway:lock:{scope}"]
-        return int(await self.redis.run_script(_FAIL, keys, self.limits.free_failures, self.limits.max_lock_ms))
+        return self.redis.run_script(_FAIL, keys, self.limits.free_failures, self.limits.max_lock_ms)
 
-    async def count(self, scope: str, quota: int) -> int:
+    def count(self, scope: str, quota: int) -> Awaitable[int]:
         """Count one use of a quota per 60 s: milliseconds to wait, 0 for admitted."""
-        return int(await self.redis.run_script(_COUNT, [f"gateway:uses:{scope}"], quota, WINDOW_MS))
+        return self.redis.run_script(_COUNT, [f"gateway:uses:{scope}"], quota, WINDOW_MS)

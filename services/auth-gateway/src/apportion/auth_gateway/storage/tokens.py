@@ -1,7 +1,7 @@
 """One-time tokens in Redis, by their SHA-256 only.
 
-A value is `issued_ms expires_ms label login wallet_account_id area`. Exchanged tokens leave a mark that names the session they
-opened for as long as it can live: a second use of the token closes that session.
+A value is `issued_ms expires_ms label login wallet_account_id area`. Exchanged tokens leave a mark that
+names the session they opened for as long as it can live: a second use of the token closes that session.
 """
 
 from __future__ import annotations

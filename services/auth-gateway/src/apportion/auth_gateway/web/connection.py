@@ -6,17 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 
 from apportion.auth_gateway.domain.addresses import Network, in_networks
-from apportion.auth_gateway.web.headers import SECURITY
+from apportion.auth_gateway.web.reply import PLAIN, Reply
 
 log = structlog.get_logger()
-
-PLAIN_AND_LAST = {"Content-Type": "text/plain", "Connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,11 @@ class Connection(web.RequestHandler):
             self._address = None
         super().connection_lost(exc)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Only after a pause. aiohttp asks for this twice a request, and would feed its parser nothing each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -81,24 +84,13 @@ class Connection(web.RequestHandler):
         if status >= 500:
             log.error("request_failed", error=type(exc).__name__)
         body = b"internal error" if status >= 500 else b"bad request"
-        response = web.Response(status=status, body=body, headers={**SECURITY, **PLAIN_AND_LAST})
-        response.force_close()
-        return response
-
-
-class PlainRequest(web.BaseRequest):
-    """A request whose answers do not tell what software made them."""
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        response.headers.popall("Server", None)
+        return cast("web.StreamResponse", Reply(status, body, content_type=PLAIN, last=True))
 
 
 class GatewayServer(web.Server):
     """Makes our connections. Low-level on purpose: two paths need no router, and a router costs a tenth of the time."""
 
-    def __init__(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: ConnectionLimits
-    ) -> None:
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[Reply]], limits: ConnectionLimits) -> None:
         self._gate = ConnectionGate(limits)
         self._running_loop = asyncio.get_running_loop()
         self._options: dict[str, Any] = {
@@ -110,10 +102,7 @@ class GatewayServer(web.Server):
             "lingering_time": 1.0,
             "auto_decompress": False,
         }
-        super().__init__(handler, request_factory=self._request)
+        super().__init__(cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler))
 
     def __call__(self) -> Connection:
         return Connection(self, self._gate, self._running_loop, **self._options)
-
-    def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> PlainRequest:
-        return PlainRequest(message, payload, protocol, writer, task, self._running_loop)

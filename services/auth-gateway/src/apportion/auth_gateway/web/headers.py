@@ -1,11 +1,11 @@
-"""Headers in and out. One that decides who is calling must come once: of two, which one a reader takes is chance."""
+"""Headers that come in, and the cookie. One that decides who is calling must come once: of two, readers differ."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 
 from apportion.auth_gateway.domain.passwords import MAX_SECRET_BYTES, secret_from_header
 from apportion.auth_gateway.errors import InvalidCredentials
@@ -18,17 +18,6 @@ _CREDENTIALS = ("la_login", "lbl", "ManagerPass")
 _WALLET_ONLY = ["0"]
 _NONE: list[str] = []
 _MISSING = "REQUIRED: the header did not arrive; proxies drop names with underscores unless told otherwise"
-
-SECURITY = CIMultiDict(
-    {
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-        "Strict-Transport-Security": "max-age=31536000",
-        "X-Content-Type-Options": "nosniff",
-    }
-)
 
 Headers = CIMultiDictProxy[str]
 
@@ -59,9 +48,9 @@ def request_id_of(headers: Headers) -> str | None:
 def read_credentials(headers: Headers) -> Credentials:
     """Raises InvalidCredentials when a header is missing (and says which), repeated or not a number; InvalidArgument
     for a la_type that is not served."""
-    logins, labels, passwords = (headers.getall(name, _NONE) for name in _CREDENTIALS)
-    types = headers.getall("la_type", _NONE)
-    if len(logins) != 1 or len(labels) != 1 or len(passwords) != 1 or types != _WALLET_ONLY:
+    logins, labels = headers.getall("la_login", _NONE), headers.getall("lbl", _NONE)
+    passwords, types = headers.getall("ManagerPass", _NONE), headers.getall("la_type", _NONE)
+    if not len(logins) == len(labels) == len(passwords) == 1 or types != _WALLET_ONLY:
         raise _wrong_headers(headers)
     login, label, secret = logins[0], labels[0], secret_from_header(passwords[0])
     if not (_NUMBER.fullmatch(login) and _NUMBER.fullmatch(label)) or len(secret) > MAX_SECRET_BYTES:

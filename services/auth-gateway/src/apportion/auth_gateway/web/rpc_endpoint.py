@@ -15,10 +15,10 @@ from apportion.auth_gateway.errors import BatchNotAllowed, EnvelopeError, Method
 from apportion.auth_gateway.operations.issue_token import SignIn, TokenDesk, count_attempt
 from apportion.auth_gateway.operations.open_session import open_session
 from apportion.auth_gateway.web.headers import Visit, read_credentials, session_key_of
-from apportion.auth_gateway.web.methods import METHODS, Done, Method, Services
+from apportion.auth_gateway.web.methods import METHODS, Services
 from apportion.auth_gateway.web.metrics import record_call
 from apportion.auth_gateway.wire.envelope import Call, Malformed, read_calls
-from apportion.auth_gateway.wire.params import MethodParams, parse_params
+from apportion.auth_gateway.wire.params import parse_params
 from apportion.auth_gateway.wire.render import Rendered, batch, failure, public, success
 from apportion.auth_gateway.wire.strict_json import parse_json
 from apportion.errors import DomainError, InternalError
@@ -63,7 +63,13 @@ class RpcEndpoint:
         try:
             if method is None:
                 raise MethodNotFound
-            done = await self._run(method, call, visit, alone=alone)
+            if method.alone and not alone:
+                await _count_batched(self.services.token_desk, name, visit)
+                raise BatchNotAllowed
+            session = await self._session(visit) if method.signed_in else None
+            if method.named and isinstance(call.params, list):
+                raise NamedParamsRequired
+            done = await method.run(self.services, visit, session, parse_params(method.params, call.params))
             answer = Answer(None if call.notification else success(call.id, done.result), done.set_cookie)
         except Exception as cause:
             error = public(_known(cause, name, visit.request_id))
@@ -72,15 +78,6 @@ class RpcEndpoint:
             answer = Answer(None if call.notification else failure(call.id, error, visit.request_id))
         record_call(name, outcome, time.perf_counter() - started)
         return answer
-
-    async def _run(self, method: Method[MethodParams], call: Call, visit: Visit, *, alone: bool) -> Done:
-        if method.alone and not alone:
-            await _count_batched(self.services.token_desk, method.name, visit)
-            raise BatchNotAllowed
-        session = await self._session(visit) if method.signed_in else None
-        if method.named and isinstance(call.params, list):
-            raise NamedParamsRequired
-        return await method.run(self.services, visit, session, parse_params(method.params, call.params))
 
     async def _session(self, visit: Visit) -> Session:
         return await open_session(self.services.session_desk, session_key_of(visit.headers))

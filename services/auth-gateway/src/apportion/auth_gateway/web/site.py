@@ -27,8 +27,9 @@ from apportion.auth_gateway.errors import (
 from apportion.auth_gateway.operations.follow_link import follow_link
 from apportion.auth_gateway.operations.ports import RandomBytes
 from apportion.auth_gateway.storage.broker_directory import BrokerDirectory
-from apportion.auth_gateway.web.headers import SECURITY, Headers, Visit, request_id_of
+from apportion.auth_gateway.web.headers import Headers, Visit, request_id_of
 from apportion.auth_gateway.web.metrics import IN_FLIGHT, LINKS, REFUSED
+from apportion.auth_gateway.web.reply import PLAIN, Reply
 from apportion.auth_gateway.web.rpc_endpoint import RpcEndpoint
 from apportion.auth_gateway.wire.render import Rendered, failure
 from apportion.errors import DomainError, Overloaded
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 
 RPC_PATH = "/dx"
 LINK_PREFIX = "/redirect/"
+LIVE_PATH = "/livez"
+PROBES = (LIVE_PATH, "/readyz")
 MAX_BODY_BYTES = 65_536
 REQUEST_ID_BYTES = 16
 ALLOWED_HEADERS = "authorization, content-type, lbl, x-request-id"
@@ -67,34 +70,31 @@ class Site:
     def __post_init__(self) -> None:
         IN_FLIGHT.set_function(lambda: self.in_flight)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Reply:
         """Answer one request."""
+        request_id = request_id_of(request.headers) or self.random(REQUEST_ID_BYTES).hex()
         self.in_flight += 1
         try:
-            return await self._route(request)
+            return await self._route(request, request_id)
+        except DomainError as error:
+            return _refusal(request, error, request_id)
         except RequestPayloadError:
-            response = web.Response(status=400, body=b"bad request", headers=_headers("text/plain"))
-            response.force_close()
-            return response
+            return Reply(400, b"bad request", content_type=PLAIN, last=True)
         finally:
             self.in_flight -= 1
 
-    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _route(self, request: web.BaseRequest, request_id: str) -> Awaitable[Reply]:
         path = request.raw_path
-        if path in ("/livez", "/readyz"):
-            return await self._probe(path)
-        request_id = request_id_of(request.headers) or self.random(REQUEST_ID_BYTES).hex()
-        try:
-            self._check_host(request.headers)
-            if path == RPC_PATH:
-                return await self._rpc(request, request_id)
-            if path.startswith(LINK_PREFIX):
-                return await self._link(request)
-            raise PathNotFound
-        except DomainError as error:
-            return _refusal(request, error, request_id)
+        if path in PROBES:
+            return self._probe(path)
+        self._check_host(request.headers)
+        if path == RPC_PATH:
+            return self._rpc(request, request_id)
+        if path.startswith(LINK_PREFIX):
+            return self._link(request)
+        raise PathNotFound
 
-    async def _rpc(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
+    async def _rpc(self, request: web.BaseRequest, request_id: str) -> Reply:
         if self.in_flight > self.rules.max_in_flight:
             raise Overloaded
         headers = request.headers
@@ -104,25 +104,18 @@ class Site:
         if request.method != "POST":
             raise HttpMethodNotAllowed
         if (expectation := headers.get("Expect")) is not None and expectation.lower() != "100-continue":
-            return _closing(web.Response(status=417, headers=_headers()))
+            return Reply(417, last=True)
         _check_content(headers)
         if expectation is not None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        body = await self._body(request)
         visit = Visit(headers, self._address(request), origin, request_id)
-        answer = await self.endpoint.answer(body, visit)
-        if answer.rendered is None:
-            response = web.Response(status=204, headers=_headers())
-        else:
-            response = _response(answer.rendered, request_id)
+        answer = await self.endpoint.answer(await self._body(request), visit)
+        own = _cross_origin(origin) if origin is not None else {}
         if answer.set_cookie is not None:
-            response.headers["Set-Cookie"] = answer.set_cookie
-        if origin is not None:
-            _allow(response, origin)
-        return response
+            own["Set-Cookie"] = answer.set_cookie
+        return Reply(204, headers=own) if answer.rendered is None else _reply(answer.rendered, request_id, own)
 
-    async def _link(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _link(self, request: web.BaseRequest) -> Reply:
         if request.method != "GET":
             raise HttpMethodNotAllowed
         token, _, query = request.raw_path.removeprefix(LINK_PREFIX).partition("?")
@@ -132,17 +125,13 @@ class Site:
         except (TokenInvalid, RateLimited) as error:
             LINKS.labels(error.reason).inc()
             status = 404 if isinstance(error, TokenInvalid) else 429
-            text = b"This link has expired. Go back and sign in again."
-            return web.Response(status=status, body=text, headers=_headers("text/plain"))
+            return Reply(status, b"This link has expired. Go back and sign in again.", content_type=PLAIN)
         LINKS.labels("ok").inc()
-        headers = _headers()
-        headers["Location"] = url
-        return web.Response(status=302, headers=headers)
+        return Reply(302, headers={"Location": url})
 
-    async def _probe(self, path: str) -> web.StreamResponse:
-        good = path == "/livez" or await self.ready()
-        body = b"ok\n" if good else b"no\n"
-        return web.Response(status=200 if good else 503, body=body, headers=_headers("text/plain"))
+    async def _probe(self, path: str) -> Reply:
+        good = path == LIVE_PATH or await self.ready()
+        return Reply(200, b"ok\n", content_type=PLAIN) if good else Reply(503, b"no\n", content_type=PLAIN)
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getall("Host", ())
@@ -198,47 +187,37 @@ def _host_name(host: str) -> str:
     return (name if separator and port.isdigit() else host).strip("[]").lower()
 
 
-def _headers(content_type: str = "application/json") -> dict[str, str]:
-    return {**SECURITY, "Content-Type": content_type}
-
-
-def _response(rendered: Rendered, request_id: str) -> web.Response:
-    headers = SECURITY.copy()
-    headers["X-Request-Id"] = request_id
+def _reply(rendered: Rendered, request_id: str, own: dict[str, str], *, last: bool = False) -> Reply:
+    own["X-Request-Id"] = request_id
     if rendered.retry_after_seconds is not None:
-        headers["Retry-After"] = str(rendered.retry_after_seconds)
-    return web.Response(status=rendered.status, body=rendered.body, headers=headers)
+        own["Retry-After"] = str(rendered.retry_after_seconds)
+    return Reply(rendered.status, rendered.body, own, last=last)
 
 
-def _refusal(request: web.BaseRequest, error: DomainError, request_id: str) -> web.Response:
+def _refusal(request: web.BaseRequest, error: DomainError, request_id: str) -> Reply:
     """What never became a call. An unread body is not waited for: the connection closes."""
-    rendered = failure(None, error, request_id)
     REFUSED.labels(error.reason).inc()
     log.info("request_refused", reason=error.reason, request_id=request_id, address=request.remote)
-    response = _response(rendered, request_id)
+    own = {}
     if isinstance(error, HttpMethodNotAllowed):
-        response.headers["Allow"] = "GET" if request.raw_path.startswith(LINK_PREFIX) else "POST, OPTIONS"
-    return response if request.content.is_eof() else _closing(response)
+        own["Allow"] = "GET" if request.raw_path.startswith(LINK_PREFIX) else "POST, OPTIONS"
+    return _reply(failure(None, error, request_id), request_id, own, last=not request.content.is_eof())
 
 
-def _closing(response: web.Response) -> web.Response:
-    response.force_close()
-    return response
-
-
-def _preflight(origin: str | None) -> web.Response:
-    response = web.Response(status=204, headers=_headers())
-    response.headers["Allow"] = "POST, OPTIONS"
+def _preflight(origin: str | None) -> Reply:
+    own = {"Allow": "POST, OPTIONS"}
     if origin is not None:
-        _allow(response, origin)
-        response.headers["Access-Control-Allow-Methods"] = "POST"
-        response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-        response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
-    return response
+        own |= _cross_origin(origin)
+        own["Access-Control-Allow-Methods"] = "POST"
+        own["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        own["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+    return Reply(204, headers=own)
 
 
-def _allow(response: web.Response, origin: str) -> None:
-    response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Allow-Credentials"] = "true"
-    response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
-    response.headers["Vary"] = "Origin"
+def _cross_origin(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "Retry-After, X-Request-Id",
+        "Vary": "Origin",
+    }
