@@ -159,6 +159,7 @@ class SentBatch:
     kind: AllocationKind
     reference_price_e8: int
     not_after_time: datetime | None
+    halt_epoch: int
     symbols: tuple[str, ...]
     symbol_rows: np.ndarray
     item_ids: np.ndarray
@@ -175,7 +176,7 @@ class SentBatch:
 
 
 def sent(batch: OrderBatch) -> SentBatch:
-    own = ("request_id", "source_id", "kind", "reference_price_e8", "not_after_time")
+    own = ("request_id", "source_id", "kind", "reference_price_e8", "not_after_time", "halt_epoch")
     orders = {name: getattr(batch.orders, name) for name in type(batch.orders).__slots__}
     return SentBatch(**{name: getattr(batch, name) for name in own}, **orders)
 
@@ -184,6 +185,13 @@ def sent(batch: OrderBatch) -> SentBatch:
 class StubOrders:
     batches: list[SentBatch] = field(default_factory=list)
     refusals: list[DomainError] = field(default_factory=list)
+    voided: list[tuple[int, int]] = field(default_factory=list)
+    """(ordering key, halt epoch)"""
+
+    async def void_opens(self, _label: int, ordering_key: int, halt_epoch: int) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.voided.append((ordering_key, halt_epoch))
 
     async def submit(self, batch: OrderBatch) -> None:
         if self.refusals:

@@ -64,7 +64,7 @@ class Desk:
 @pytest.fixture
 async def desk(house) -> AsyncIterator[Desk]:
     def add(server) -> None:
-        masters = MastersServicer(house.engine, house.accounts, house.positions, house.desk, house.clock)
+        masters = MastersServicer(house.engine, house.accounts, house.positions, house.orders, house.desk, house.clock)
         masters_pb2_grpc.add_MastersServiceServicer_to_server(masters, server)
         allocations = AllocationsServicer(house.engine, house.desk, house.clock)
         allocations_pb2_grpc.add_AllocationsServiceServicer_to_server(allocations, server)

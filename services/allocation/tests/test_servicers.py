@@ -94,7 +94,7 @@ async def client(house) -> AsyncIterator[Client]:
         house.add_account(account_id, AccountKind.INVESTMENT)
 
     def add(server) -> None:
-        masters = MastersServicer(house.engine, house.accounts, house.positions, house.desk, house.clock)
+        masters = MastersServicer(house.engine, house.accounts, house.positions, house.orders, house.desk, house.clock)
         masters_pb2_grpc.add_MastersServiceServicer_to_server(masters, server)
         subscriptions = SubscriptionsServicer(house.engine, house.desk, house.accounts, house.positions, house.clock)
         subscriptions_pb2_grpc.add_SubscriptionsServiceServicer_to_server(subscriptions, server)

@@ -38,7 +38,9 @@ def test_every_pattern_meets_a_method() -> None:
 def test_who_may_do_what() -> None:
     assert allowed("operator") == {method.rpartition("/")[2] for method in METHODS}
     assert allowed("auth-gateway") == {"GetAccount", "ListAccounts"}
-    assert {"SubmitOrders", "BatchGetPositions", "BatchGetDeals", "GetAccountStates"} <= allowed("allocation")
+    assert {"SubmitOrders", "VoidOpens", "BatchGetPositions", "BatchGetDeals", "GetAccountStates"} <= allowed(
+        "allocation"
+    )
     assert not {"TransferFunds", "SetKillSwitch", "RegisterTradingServer"} & allowed("allocation")
     assert "BatchTransferFunds" in allowed("fees")
     assert not {"SubmitOrders", "CloseAllPositions", "GetAccountStates", "BatchGetPositions"} & allowed("fees")
@@ -52,4 +54,4 @@ def test_who_may_do_what() -> None:
 def test_orders_and_what_stops_losses_never_queue_behind_the_rest() -> None:
     critical = {method.rpartition("/")[2] for method in CRITICAL_METHODS}
     closing = {"CloseAllPositions", "GetClosing", "SetKillSwitch", "SetAccountAccess", "GetAccountStates"}
-    assert critical == {"SubmitOrders"} | closing
+    assert critical == {"SubmitOrders", "VoidOpens"} | closing

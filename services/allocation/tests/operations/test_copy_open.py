@@ -142,7 +142,7 @@ async def test_filters_and_halts_apply_and_are_told(house):
     *_, filtered, _ = await house.facts("allocations")
     assert list(filtered.children.skip_reasons) == [SkipReason.FILTERED]
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
-    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    await halt_master(house.engine, house.orders, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     await house.follower(master, 103, settings=COPY)
     assert await sent(house) == []
     *_, last = await house.facts("allocations")

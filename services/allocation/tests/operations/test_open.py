@@ -230,7 +230,9 @@ async def test_a_master_without_equity_is_stored_with_everybody_left_out(house):
 
 class TestHalt:
     async def halt(self, house, master, number=1):
-        await halt_master(house.engine, HaltMaster(key(number), master.master_id, "risk"), now=house.clock.now())
+        await halt_master(
+            house.engine, house.orders, HaltMaster(key(number), master.master_id, "risk"), now=house.clock.now()
+        )
 
     async def test_opens_of_a_halted_master_are_stored_with_the_reason(self, house):
         master = await house.master()
@@ -249,6 +251,22 @@ class TestHalt:
         assert await house.dispatch() == []
         (child,) = await house.children()
         assert (child.state, child.reason) == (ChildTradeState.EXPIRED, "PAUSED_BY_RISK")
+
+    async def test_platform_groups_hears_of_a_halt_and_of_what_each_decision_knew(self, house):
+        master = await house.master()
+        await house.follower(master, 101)
+        await house.deal(64, 1.0, position=900)
+        (before,) = await house.dispatch()
+        house.orders.refusals.append(UpstreamUnavailable())
+        with pytest.raises(UpstreamUnavailable):
+            await self.halt(house, master)
+        assert house.orders.voided == []
+        await self.halt(house, master)
+        assert house.orders.voided == [(master.account_id, before.halt_epoch + 1)]
+        await resume_master(house.engine, ResumeMaster(key(2), master.master_id, "risk"), now=house.clock.now())
+        await house.deal(64, 1.0, position=901)
+        (after,) = await house.dispatch()
+        assert after.halt_epoch == before.halt_epoch + 1
 
     async def test_a_halt_that_is_over_voids_older_opens_too(self, house):
         master = await house.master()

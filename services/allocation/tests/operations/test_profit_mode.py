@@ -170,7 +170,7 @@ async def test_a_halt_keeps_everybody_out_and_closes_go_on(house):
     master = await pooled(house, 1, 1)
     await house.deal(64, 1.0, position=900)
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
-    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    await halt_master(house.engine, house.orders, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     await house.deal(64, 1.0, position=901)
     await house.deal(64, -1.0, position=901, entry=OUT, money=(77, 0, 0))
     await house.deal(64, -1.0, position=900, entry=OUT, money=(100, 0, 0))

@@ -92,7 +92,7 @@ async def test_nothing_is_opened_again_when_the_trade_is_too_old(house):
 async def test_nothing_is_opened_again_after_a_halt(house):
     master, batch = await opened(house, 101)
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
-    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    await halt_master(house.engine, house.orders, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     await house.tell_missed(batch)
     assert await house.reopen() == []
 
@@ -235,7 +235,7 @@ async def test_a_close_or_halt_while_it_waits_ends_it(house):
     (batch,) = await house.dispatch()
     await house.tell_refused(batch, "OFF_QUOTES")
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
-    await halt_master(house.engine, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
+    await halt_master(house.engine, house.orders, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     assert await house.reopen() == []
     assert [(child.state, child.reason) for child in await house.children()] == [
         (ChildTradeState.REJECTED, "REQUOTE"),

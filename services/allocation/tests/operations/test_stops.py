@@ -140,7 +140,7 @@ async def test_a_refusal_is_the_childs_reason_until_the_next_one_is_done(house):
 async def test_stops_of_a_halted_master_go_on(house):
     await opened(house)
     key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
-    await halt_master(house.engine, HaltMaster(key, 1, "risk"), now=house.clock.now())
+    await halt_master(house.engine, house.orders, HaltMaster(key, 1, "risk"), now=house.clock.now())
     await house.move_stops(64, 900, 1.1, 0)
     assert len(await house.dispatch()) == 1
 

@@ -29,15 +29,19 @@ from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrde
 from apportion.platform_groups.domain.server_facts import NotSent
 from apportion.platform_groups.domain.states import LegKind, LegState, OrderPurpose
 from apportion.platform_groups.domain.transfers import SentLeg
+from apportion.platform_groups.operations.void_opens import void_opens
 from apportion.platform_groups.workers.held_shards import HeldShards
 from apportion.platform_groups.workers.lane import SendingLane
 from apportion.platform_groups.workers.leg_lane import LegLane
 from apportion.platform_groups.workers.order_lane import KEPT_FOR_CLOSES, OUTSTANDING, OrderLane
 from apportion.platform_groups.workers.server_clock import ServerClock
 from apportion.runtime import SystemClock
-from apportion.storage import transaction
+from apportion.runtime.clock import FixedClock
+from apportion.storage import RequestKey, transaction
 from apportion.testing.polling import eventually
 
+ORDERING_KEY = 7
+"""Of the rows of orders."""
 LEG_ROW = leg_row(6, LegKind.CREDIT, LegState.READY)
 OTHER_LEG_ROW = leg_row(7, LegKind.REFUND, LegState.READY)
 WAITING = SentOrder(99, ACCOUNT_ID, LOGIN, SHARD, OrderPurpose.OPEN, "EURUSD", 100, 0, 0, 0, 0, 0, None, 1, 1)
@@ -138,6 +142,44 @@ async def test_an_order_on_the_wire_is_not_sent_again_for_an_answer_that_was_sav
         await eventually(lambda: session.collect_count > 3, 60)
         assert await is_in_state(engine, "orders", 2)
     assert session.request_count == 2
+
+
+class SlowServer(Server):
+    """Takes its time over the first open, during which the master is halted."""
+
+    def __init__(self, engine: AsyncEngine, clock: FixedClock) -> None:
+        super().__init__(engine, "orders")
+        self._clock = clock
+
+    async def send(self, order: SentOrder, permit: Callable[[], bool]) -> Answer | None:
+        if not permit():
+            return Answer(AnswerKind.NOT_TAKEN, "NOT_SENT")
+        if order.purpose is OrderPurpose.OPEN:
+            key = RequestKey(1, "test", str(uuid.uuid4()), b"")
+            await void_opens(self._engine, key, ORDERING_KEY, 1, now=self._clock.now())
+            self._clock.advance(5)
+        self.outstanding.append(order)
+        return None
+
+
+async def test_an_open_that_waits_behind_a_slow_one_is_not_sent_after_a_halt(engine: AsyncEngine) -> None:
+    """Both were taken for sending before the halt."""
+    next_row = OPEN_ROW.replace("'open', 1,", "'open', 2,")
+    await store(engine, OPEN_ROW, next_row, CLOSE_ROW, "UPDATE orders SET halt_epoch = 0 WHERE purpose = 1")
+    clock = FixedClock(SystemClock().now())
+    session, shards = SlowServer(engine, clock), await held_shard(engine)
+    server_clock = ServerClock(session, clock)  # type: ignore[arg-type]
+    lane = OrderLane(engine, session, shards, server_clock, clock, uuid.uuid4, price_age_seconds=5)  # type: ignore[arg-type]
+
+    async def ends() -> list[tuple[int, str]]:
+        query = text("SELECT item_id, reason FROM orders WHERE source_id = 'open' AND state = 6")
+        async with transaction(engine) as tx:
+            return [(row.item_id, row.reason) for row in await tx.execute(query)]
+
+    async with running(lane):
+        await eventually(lambda: len(session.outstanding) == 2, 60)
+        assert await eventually(ends, 60) == [(2, "PAUSED_BY_RISK")]
+    assert [order.purpose for order in session.outstanding] == [OrderPurpose.CLOSE, OrderPurpose.OPEN]
 
 
 class BrokenServer:

@@ -17,6 +17,7 @@ READ_SERVERS = (
 ORDERS = (
     f"{V1}DealsService/BatchGetDeals",
     f"{V1}TradingService/SubmitOrders",
+    f"{V1}TradingService/VoidOpens",
     f"{V1}TradingService/ListOrders",
     f"{V1}TradingService/ListPositions",
     f"{V1}TradingService/BatchGetPositions",
@@ -47,6 +48,7 @@ CRITICAL_METHODS = (
     f"{V1}TradingService/CloseAllPositions",
     f"{V1}TradingService/GetClosing",
     f"{V1}TradingService/SetKillSwitch",
+    f"{V1}TradingService/VoidOpens",
     f"{V1}AccountsService/SetAccountAccess",
     STATES,
 )

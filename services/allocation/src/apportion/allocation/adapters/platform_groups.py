@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
 
 import grpc
 import numpy as np
@@ -73,6 +74,7 @@ class PlatformOrders:
             ordering_key=batch.ordering_key,
             purpose=PURPOSES[batch.kind],
             symbols=orders.symbols,
+            halt_epoch=batch.halt_epoch,
         )
         set_column(request, "item_ids", orders.item_ids)
         set_column(request, "account_ids", orders.account_ids)
@@ -90,9 +92,17 @@ class PlatformOrders:
             request.not_after_time.CopyFrom(to_timestamp(batch.not_after_time))
         await self._stub.SubmitOrders(request, **call_options(batch.label, self._call_seconds))
 
+    async def void_opens(self, label: int, ordering_key: int, halt_epoch: int) -> None:
+        """When it returns, no open of an older epoch is sent any more. Raises DomainError."""
+        request_id = uuid5(NAMESPACE_URL, f"apportion/halt/{ordering_key}/{halt_epoch}")
+        request = trading_pb2.VoidOpensRequest(
+            request_id=str(request_id), ordering_key=ordering_key, halt_epoch=halt_epoch
+        )
+        await self._stub.VoidOpens(request, **call_options(label, self._call_seconds))
+
 
 class PlatformFacts:
-    """What events have told, over gRPC."""
+    """Facts that events have told, asked for again over gRPC."""
 
     def __init__(self, channel: grpc.aio.Channel, call_seconds: float) -> None:
         self._deals = deals_pb2_grpc.DealsServiceStub(channel)

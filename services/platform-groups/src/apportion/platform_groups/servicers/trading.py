@@ -16,6 +16,7 @@ from apportion.platform_groups.operations.list_positions import list_positions
 from apportion.platform_groups.operations.ports import NewId, TradingServersPort
 from apportion.platform_groups.operations.set_kill_switch import set_kill_switch
 from apportion.platform_groups.operations.submit_orders import submit_orders
+from apportion.platform_groups.operations.void_opens import void_opens
 from apportion.platform_groups.storage.events import order_columns
 from apportion.platform_groups.wire.trading import (
     CAUSE_LENGTH,
@@ -108,3 +109,14 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         problems.raise_if_any()
         answer = await set_kill_switch(self.engine, key, request.engaged, request.cause, now=self.clock.now())
         return trading_pb2.SetKillSwitchResponse(engaged=answer.engaged, change_time=to_timestamp(answer.change_time))
+
+    async def VoidOpens(  # noqa: N802
+        self, request: trading_pb2.VoidOpensRequest, context: Any
+    ) -> trading_pb2.VoidOpensResponse:
+        key = request_key(request)
+        problems = Problems()
+        problems.not_negative(request.ordering_key, "ordering_key")
+        problems.positive(request.halt_epoch, "halt_epoch")
+        problems.raise_if_any()
+        await void_opens(self.engine, key, request.ordering_key, request.halt_epoch, now=self.clock.now())
+        return trading_pb2.VoidOpensResponse()

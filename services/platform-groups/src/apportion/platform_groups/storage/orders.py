@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion.platform_groups.domain.orders import (
     ACCOUNT_NOT_OPEN,
     ACCOUNT_READ_ONLY,
+    HALTED,
     KILL_SWITCH,
     NOT_AFTER_PASSED,
     POSITION_REQUIRED,
@@ -25,7 +26,7 @@ from apportion.platform_groups.domain.orders import (
 from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import OrderPurpose
-from apportion.storage import fetch_arrays
+from apportion.storage import fetch_arrays, read_arrays
 
 RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key, o.purpose, o.account_id,
     o.state, o.reason, o.volume_e8, o.filled_volume_e8, o.price_e8, o.position_ticket, o.deal_ticket,
@@ -36,11 +37,12 @@ UNBOUND = "($5 = 2 AND i.position_ticket = 0 AND a.margin_mode <> 2)"
 INSERT = f"""
     INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
         closing_id, purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
-        reference_price_e8, max_slippage_e8, not_after_time, state, reason, next_attempt_time, create_time, update_time)
+        reference_price_e8, max_slippage_e8, not_after_time, halt_epoch, state, reason, next_attempt_time, create_time,
+        update_time)
     SELECT a.label, a.trading_server_id, a.account_id % {SHARD_COUNT}, a.account_id, COALESCE(a.login, 0),
         $2::text, i.item_id, $3::bigint, $4::bigint, $5::smallint, i.symbol, i.volume_e8, i.volume_e8,
         i.position_ticket, i.stop_loss_e8, i.take_profit_e8, i.reference_price_e8, i.max_slippage_e8,
-        $6::timestamptz,
+        $6::timestamptz, $17::bigint,
         CASE WHEN a.state = 2 AND NOT {UNBOUND} THEN 1 ELSE 6 END,
         CASE WHEN a.state <> 2 THEN '{ACCOUNT_NOT_OPEN}' WHEN {UNBOUND} THEN '{POSITION_REQUIRED}' ELSE '' END,
         $7::timestamptz, $7, $7
@@ -77,15 +79,20 @@ MISSING_ACCOUNT = """
 # Servers differ in whether a dealer may open on a read-only account: we never do.
 IS_READ_ONLY = "EXISTS (SELECT FROM accounts r WHERE r.account_id = o.account_id AND r.wanted_access = 2)"
 
+# Decided before a halt, however late the order came here; see `storage/halts.py`.
+IS_HALTED = """EXISTS (SELECT FROM halts h WHERE h.label = o.label AND h.ordering_key = o.ordering_key
+    AND h.halt_epoch > o.halt_epoch)"""
+
+IS_STOPPED = f"({IS_READ_ONLY} OR {IS_HALTED} OR o.label IN (SELECT label FROM kill_switches WHERE engaged))"
+
 # A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
 STOP = f"""
     UPDATE orders o SET update_time = $3::timestamptz,
         state = CASE WHEN not_after_time < $3 THEN 7 ELSE 6 END,
         reason = CASE WHEN purpose = 3 THEN '{SUPERSEDED}' WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}'
-            WHEN {IS_READ_ONLY} THEN '{ACCOUNT_READ_ONLY}' ELSE '{KILL_SWITCH}' END
+            WHEN {IS_HALTED} THEN '{HALTED}' WHEN {IS_READ_ONLY} THEN '{ACCOUNT_READ_ONLY}' ELSE '{KILL_SWITCH}' END
     WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
-      AND ((purpose = 1
-            AND (not_after_time < $3 OR label IN (SELECT label FROM kill_switches WHERE engaged) OR {IS_READ_ONLY}))
+      AND ((purpose = 1 AND (not_after_time < $3 OR {IS_STOPPED}))
            OR (purpose = 3
                AND EXISTS (SELECT FROM orders m WHERE m.purpose = 3 AND m.trading_server_id = o.trading_server_id
                            AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
@@ -105,8 +112,7 @@ CLAIM = f"""
                    AND m.position_ticket = o.position_ticket AND m.account_id = o.account_id
                    AND m.order_id <> o.order_id
                    AND (m.order_id > o.order_id OR m.state IN (2, 3))))
-               OR (purpose = 1 AND not_after_time >= $4 AND NOT {IS_READ_ONLY}
-                   AND label NOT IN (SELECT label FROM kill_switches WHERE engaged)))
+               OR (purpose = 1 AND not_after_time >= $4 AND NOT {IS_STOPPED}))
         ORDER BY (purpose = 2) DESC, order_id LIMIT $5 FOR UPDATE
     )
     UPDATE orders o SET state = 2, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
@@ -174,6 +180,8 @@ class NewOrders:
     reference_prices_e8: Int64s
     max_slippages_e8: Int64s
     closing_id: int = 0
+    halt_epoch: int | None = None
+    """None: no halt concerns them."""
 
 
 async def insert_orders(tx: AsyncConnection, orders: NewOrders, now: datetime) -> list[Any]:
@@ -197,6 +205,7 @@ async def insert_orders(tx: AsyncConnection, orders: NewOrders, now: datetime) -
         orders.take_profits_e8,
         orders.reference_prices_e8,
         orders.max_slippages_e8,
+        orders.halt_epoch,
     )
 
 
@@ -234,9 +243,15 @@ async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) ->
 
 
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
-    """Ends what may not be sent any more: opens that are too late, on read-only accounts or stopped by the kill switch,
-    and modifications that a newer one replaces. Returns their result rows."""
+    """Ends what may not be sent any more: opens that are too late, on read-only accounts, decided before a halt or
+    stopped by the kill switch, and modifications that a newer one replaces. Returns their result rows."""
     return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
+
+
+async def read_stopped(engine: AsyncEngine, order_ids: Sequence[int]) -> set[int]:
+    """Opens among these that may not be sent any more, but for their time."""
+    query = f"SELECT o.order_id FROM orders o WHERE o.order_id = ANY($1::bigint[]) AND o.purpose = 1 AND {IS_STOPPED}"
+    return {row["order_id"] for row in await read_arrays(engine, query, list(order_ids))}
 
 
 async def claim_orders(

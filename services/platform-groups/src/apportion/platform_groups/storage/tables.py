@@ -170,6 +170,16 @@ kill_switches = Table(
     PrimaryKeyConstraint("label", name="kill_switches_pkey"),
 )
 
+halts = Table(
+    "halts",
+    metadata,
+    bigint("label"),
+    bigint("ordering_key"),
+    bigint("halt_epoch"),
+    timestamptz("change_time"),
+    PrimaryKeyConstraint("label", "ordering_key", name="halts_pkey"),
+)
+
 closings = Table(
     "closings",
     metadata,
@@ -228,6 +238,7 @@ orders = Table(
     timestamptz("update_time"),
     bigint("reference_price_e8", server_default="0"),
     bigint("max_slippage_e8", server_default="0"),
+    bigint("halt_epoch", nullable=True),
     PrimaryKeyConstraint("order_id", name="orders_pkey"),
     UniqueConstraint("label", "source_id", "item_id", name="orders_item_key"),
     ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name="orders_account_fkey"),

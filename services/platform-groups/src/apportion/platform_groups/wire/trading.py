@@ -46,6 +46,7 @@ def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrd
     ):
         problems.require(len(getattr(request, name)) in sizes, name, f"must have {sizes[-1]} rows")
     problems.require(not opens or request.HasField("not_after_time"), "not_after_time", "is required for opens")
+    problems.not_negative(request.halt_epoch, "halt_epoch")
     for index, symbol in enumerate(request.symbols):
         problems.text(symbol, f"symbols[{index}]", longest=SYMBOL_LENGTH)
     problems.require(bool(request.symbols), "symbols", "must not be empty")
@@ -65,6 +66,7 @@ def parse_orders(request: trading_pb2.SubmitOrdersRequest, label: int) -> NewOrd
         take_profits_e8=_filled(request.take_profits_e8, count),
         reference_prices_e8=_filled(request.reference_prices_e8, count),
         max_slippages_e8=_filled(request.max_slippages_e8, count),
+        halt_epoch=request.halt_epoch if opens and request.HasField("halt_epoch") else None,
     )
     _check_columns(orders)
     return orders

@@ -19,6 +19,7 @@ from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.claim_work import adopt_orders, take_orders
 from apportion.platform_groups.operations.ports import DealerSession, NewId
 from apportion.platform_groups.operations.save_order_outcomes import save_order_outcomes
+from apportion.platform_groups.workers.brakes import Brakes
 from apportion.platform_groups.workers.held_shards import HeldShards
 from apportion.platform_groups.workers.lane import LOOK_SECONDS, SendingLane
 from apportion.platform_groups.workers.market import Market
@@ -34,6 +35,8 @@ KEPT_FOR_CLOSES = 24
 """Of these: a server that is slow to answer opens still takes closes."""
 FIRST_COLLECT_SECONDS = 0.003
 LONGEST_COLLECT_SECONDS = 0.3
+STOPPED = "STOPPED"
+"""Why an open was not sent after all: the next look at the table ends it, and says by what."""
 
 
 class OrderLane(SendingLane):
@@ -70,11 +73,12 @@ class OrderLane(SendingLane):
         while True:
             async with self._turn:
                 taken: list[SentOrder] = []
+                taken_at = self._clock.monotonic()
                 if self._bell.is_set() or self._clock.monotonic() >= look_at:
                     self._bell.clear()
                     look_at = self._clock.monotonic() + LOOK_SECONDS
                     taken = await self._take()
-                self._unsaved += await self._send(taken)
+                self._unsaved += await self._send(taken, Brakes(self._engine, self._clock, taken, taken_at=taken_at))
             self._unsaved += [settle(order, answer) for order, answer in await self._session.collect()]
             ended = len(self._unsaved)
             await self._save()
@@ -101,7 +105,7 @@ class OrderLane(SendingLane):
             now=self._clock.now(),
         )
 
-    async def _send(self, orders: list[SentOrder]) -> list[OrderOutcome]:
+    async def _send(self, orders: list[SentOrder], brakes: Brakes) -> list[OrderOutcome]:
         """Outcomes of those that ended at once. Lease and time limit are looked at right before each write."""
         ended = []
         market = Market(
@@ -112,16 +116,18 @@ class OrderLane(SendingLane):
             price_age_seconds=self._price_age_seconds,
         )
         for order in orders:
-            answer = await self._send_one(order, market)
+            answer = await self._send_one(order, market, brakes)
             if answer is not None:
                 ended.append(settle(order, answer))
         return ended
 
-    async def _send_one(self, order: SentOrder, market: Market) -> Answer | None:
+    async def _send_one(self, order: SentOrder, market: Market, brakes: Brakes) -> Answer | None:
         if reason := self._obstacle(order):
             return Answer(AnswerKind.NOT_TAKEN, reason)
         if reason := await market.refusal(order):
             return Answer(AnswerKind.REFUSED, reason)
+        if await brakes.hold(order):
+            return Answer(AnswerKind.NOT_TAKEN, STOPPED)
         if order.reduces:
             try:
                 held = await self._session.positions(order.login)
@@ -131,10 +137,11 @@ class OrderLane(SendingLane):
             if isinstance(bound, Answer):
                 return bound
             order = bound
-        return await self._session.send(order, partial(self._may_send, order, market))
+        return await self._session.send(order, partial(self._may_send, order, market, brakes))
 
-    def _may_send(self, order: SentOrder, market: Market) -> bool:
-        return not self._obstacle(order) and not (order.reference_price_e8 and market.is_old)
+    def _may_send(self, order: SentOrder, market: Market, brakes: Brakes) -> bool:
+        is_late = brakes.is_old(order) or (order.reference_price_e8 and market.is_old)
+        return not is_late and not self._obstacle(order)
 
     def _obstacle(self, order: SentOrder) -> str:
         """Why the order must not go out now; "" when it may."""
