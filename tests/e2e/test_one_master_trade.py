@@ -16,6 +16,7 @@ from apportion.devstack.day import Day
 from apportion.devstack.ledger import ServerBook, read_ledger, read_server
 from apportion.devstack.scene import Scene
 from apportion.devstack.world import E8, TRADE_FEE_MINOR
+from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("one-master-trade")]
 
@@ -110,6 +111,7 @@ async def test_children_missed_by_a_crash_are_opened_once(scene: Scene, kill_aft
     await asyncio.sleep(kill_after_seconds)  # somewhere between the deal and the last child's fill
     sender = scene.stack.services["platform-groups"]
     sender.kill()
+    await scene.stack.free_leases("platform-groups")
     await sender.start()
     await day.settle("all masters buy, the sender of the orders is killed")
     ledger = await read_ledger(scene.world, scene.clients, scene.simulator)
@@ -118,6 +120,40 @@ async def test_children_missed_by_a_crash_are_opened_once(scene: Scene, kill_aft
     expected = {key: ledger.allocations[key][0].child_volume_sum_e8 for key in scene.world.masters}
     opened = {key: sum(child.open_volume_e8 for child in ledger.children[key]) for key in scene.world.masters}
     assert opened == expected
+    await _close_all(scene, day)
+
+
+async def test_children_follow_the_stops_of_their_masters_position(scene: Scene) -> None:
+    day = _day(scene)
+    await scene.simulator.set_price("EURUSD", "1.10000", "1.10000")
+    await day.settle("the market opens")
+    master = scene.world.masters["multiplier"]
+    await scene.simulator.admin.buy(master.login, "EURUSD", "1.00", sl="1.05000", tp="1.15000")
+    await day.settle("the master buys with stops")
+    assert await _stops(scene) == {("1.05000", "1.15000")}
+    position = (await scene.simulator.admin.positions(master.login))[0]["Position"]
+    for stop_loss in ("1.06000", "1.07000", "1.08000"):
+        await scene.simulator.admin.modify(master.login, position, sl=stop_loss)
+    await _become(scene, {("1.08000", "0.00000")})
+    await scene.simulator.close(master.login, position)
+    await day.settle("the master closes")
+
+
+async def test_an_open_that_is_requoted_is_opened_again(scene: Scene) -> None:
+    day = _day(scene)
+    await day.settle("before the requote")
+    master = scene.world.masters["multiplier"]
+    followers = scene.world.followers["multiplier"]
+    fault = await scene.simulator.add_fault("requote", endpoint="dealer/send_request", login=followers[0].login)
+    await scene.simulator.buy(master.login, "EURUSD", "1.00")
+
+    async def have_all_opened() -> bool:
+        return all([await scene.simulator.admin.positions(follower.login) for follower in followers])
+
+    await eventually(have_all_opened)
+    await day.settle("the master buys, one follower is requoted")
+    assert await scene.simulator.admin.fired(fault) == 1
+    assert [len(await scene.simulator.admin.positions(follower.login)) for follower in followers] == [1, 1, 1]
     await _close_all(scene, day)
 
 
@@ -137,6 +173,21 @@ async def _close_all(scene: Scene, day: Day) -> None:
         for position in await scene.simulator.admin.positions(master.login):
             await scene.simulator.close(master.login, position["Position"])
     await day.settle("everything is closed")
+
+
+async def _stops(scene: Scene) -> set[tuple[str, str]]:
+    return {
+        (position["PriceSL"], position["PriceTP"])
+        for follower in scene.world.followers["multiplier"]
+        for position in await scene.simulator.admin.positions(follower.login)
+    }
+
+
+async def _become(scene: Scene, wanted: set[tuple[str, str]]) -> None:
+    async def is_wanted() -> bool:
+        return await _stops(scene) == wanted
+
+    await eventually(is_wanted)
 
 
 async def _exchange(scene: Scene, token: str) -> dict[str, object]:

@@ -65,6 +65,7 @@ async def _trade(
         await asyncio.sleep(kill_after_seconds)
         service = scene.stack.services["allocation"]
         service.kill()
+        await scene.stack.free_leases("allocation")
         await service.start()
 
     async def is_booked() -> bool:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # (masters, investors, rounds, rounds from one killed process to the next, seconds for an open, seconds to settle): in
 # the suite, and with APPORTION_SEEDS above 1.
-SMALL = (17, 170, 5, 3, 10, 60.0)
+SMALL = (17, 170, 5, 3, 10, 300.0)
 FULL = (24, 2_016, 10, 1, 120, 600.0)
 RARE = 3
 """How many of the tampers may find nothing of their kind in a day."""

@@ -76,6 +76,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
 async def _connector_away(scene: Scene) -> AsyncIterator[None]:
     connector = scene.stack.services["platform-groups"]
     connector.kill()
+    await scene.stack.free_leases("platform-groups")
     yield
     await connector.start()
 
@@ -93,6 +94,7 @@ async def _server_away(scene: Scene) -> AsyncIterator[None]:
 async def _allocation_away(scene: Scene) -> AsyncIterator[None]:
     allocation = scene.stack.services["allocation"]
     allocation.kill()
+    await scene.stack.free_leases("allocation")
     yield
     await allocation.start()
 

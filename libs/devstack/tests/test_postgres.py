@@ -134,4 +134,4 @@ async def test_the_server_does_not_outlive_a_killed_owner(folder: Path) -> None:
     server = psutil.Process(int(await owner.stdout.readline()))
     owner.kill()
     await owner.communicate()
-    await asyncio.to_thread(server.wait, 15)
+    await asyncio.to_thread(server.wait, 60)

@@ -28,6 +28,7 @@ from apportion.api.platform_groups.v1 import (
     trading_servers_pb2_grpc,
     transfers_pb2_grpc,
 )
+from apportion.devstack.ports import free_port
 from apportion.mt5_simulator.process import AdminClient, SimulatorProcess
 from apportion.platform_groups.app import SCHEMA, build
 from apportion.platform_groups.settings import PlatformGroupsSettings
@@ -87,11 +88,15 @@ class Platform:
         """Register the simulator and one group on it."""
         response = await self.servers.RegisterTradingServer(registration(simulator), **options())
         self.server_id = response.trading_server.trading_server_id
+        await self.add_group("demo usd", GROUP)
+
+    async def add_group(self, name: str, server_group: str) -> None:
+        """One more group, where accounts are made from now on."""
         request = platform_groups_pb2.CreatePlatformGroupRequest(
             request_id=new_id(),
             trading_server_id=self.server_id,
-            name="demo usd",
-            server_group=GROUP,
+            name=name,
+            server_group=server_group,
             currency_code="USD",
             default_leverage=100,
         )
@@ -287,8 +292,9 @@ async def simulator(shared_simulator: SimulatorProcess) -> AsyncIterator[Simulat
 
 @pytest.fixture
 async def own_simulator(tmp_path: Path) -> AsyncIterator[SimulatorProcess]:
-    """A process that the test may kill; it keeps its state on disk."""
-    async with SimulatorProcess(tmp_path / "simulator", prices="walk") as process:
+    """A process that the test may kill; it keeps its state on disk, and its ports while it is away."""
+    ports = ["--https-port", str(free_port()), "--admin-port", str(free_port())]
+    async with SimulatorProcess(tmp_path / "simulator", prices="walk", options=ports) as process:
         await process.set_price("EURUSD", "1.10000", "1.10010")
         yield process
 

@@ -10,7 +10,7 @@ import socket
 # server's port while the server is down.
 FIRST_PORT = 20_000
 PORT_COUNT = 12_000
-PORTS_OF_A_PROCESS = 64
+PORTS_OF_A_PROCESS = 480
 
 # Processes that start servers side by side (test workers) look for theirs in different places.
 _offsets = itertools.count(os.getpid() * PORTS_OF_A_PROCESS)

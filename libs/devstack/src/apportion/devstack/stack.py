@@ -18,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import asyncpg
+
 from apportion.devstack.certificates import issue
 from apportion.devstack.clients import Clients
 from apportion.devstack.ports import free_port
-from apportion.devstack.postgres import EmbeddedPostgres
+from apportion.devstack.postgres import SUPERUSER, EmbeddedPostgres
 from apportion.devstack.service_process import ServiceProcess
 from apportion.devstack.valkey import EmbeddedValkey
 from apportion.rpc import Tls
@@ -114,6 +116,15 @@ class Stack:
         await asyncio.gather(*(process.stop() for process in self.services.values()))
         await self.valkey.stop()
         await self.postgres.stop()
+
+    async def free_leases(self, name: str) -> None:
+        """Of a service that was killed: as when its leases have run out, without waiting for that."""
+        database = name.replace("-", "_")
+        connection = await asyncpg.connect(self.postgres.url(SUPERUSER, database))
+        try:
+            await connection.execute("UPDATE leases SET lease_until = '-infinity'; DELETE FROM workers")
+        finally:
+            await connection.close()
 
     def _processes_of(self, name: str) -> list[tuple[str, str]]:
         """(process name, subcommand) of a service: one `run`, or one `serve` and several `work`."""
