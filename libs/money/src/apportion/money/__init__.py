@@ -18,7 +18,7 @@ from apportion.money.fixed_point import (
     product_div,
 )
 from apportion.money.splitting import greatest, largest_remainder, nearest_largest, settle_nearest
-from apportion.money.text import format_amount, parse_amount
+from apportion.money.text import format_amount
 
 __all__ = [
     "E8",
@@ -37,7 +37,6 @@ __all__ = [
     "mul_div_floor",
     "mul_div_half_up",
     "nearest_largest",
-    "parse_amount",
     "product_div",
     "settle_nearest",
 ]
