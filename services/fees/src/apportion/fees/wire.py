@@ -41,22 +41,6 @@ def _is_currency(code: str) -> bool:
     return True
 
 
-def parse_get_terms(request: terms_api.GetTermsRequest) -> int:
-    """The subscription id."""
-    problems = Problems()
-    problems.positive(request.subscription_id, "subscription_id")
-    problems.raise_if_any()
-    return request.subscription_id
-
-
-def parse_list_terms(request: terms_api.ListTermsRequest) -> int:
-    """The master id; 0: of all masters."""
-    problems = Problems()
-    problems.not_negative(request.master_id, "master_id")
-    problems.raise_if_any()
-    return request.master_id
-
-
 def parse_list_calculations(label: int, request: calculations.ListCalculationsRequest) -> CalculationFilter:
     """Which calculations of the label."""
     problems = Problems()

@@ -13,7 +13,7 @@ from apportion.fees.operations.get_terms import get_terms
 from apportion.fees.operations.list_terms import list_terms
 from apportion.fees.operations.ports import Subscriptions
 from apportion.fees.operations.set_terms import set_terms
-from apportion.rpc import caller
+from apportion.rpc import caller, parse_filters, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -38,13 +38,15 @@ class TermsServicer(terms_pb2_grpc.TermsServiceServicer):
     async def GetTerms(  # noqa: N802
         self, request: terms_pb2.GetTermsRequest, context: Context
     ) -> terms_pb2.GetTermsResponse:
-        terms = await get_terms(self._engine, caller().label, wire.parse_get_terms(request))
+        subscription_id = parse_id(request.subscription_id, "subscription_id")
+        terms = await get_terms(self._engine, caller().label, subscription_id)
         return terms_pb2.GetTermsResponse(terms=wire.render_terms(terms))
 
     async def ListTerms(  # noqa: N802
         self, request: terms_pb2.ListTermsRequest, context: Context
     ) -> terms_pb2.ListTermsResponse:
-        label, master_id = caller().label, wire.parse_list_terms(request)
+        label, master_id = caller().label, request.master_id
+        parse_filters(master_id=master_id)
         page = Page(request.page_size, request.page_token, "ListTerms", label, master_id)
         found = await list_terms(self._engine, label, master_id, after=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda terms: terms.subscription_id)
