@@ -10,7 +10,7 @@ from apportion.allocation.domain.mismatch import MasterTradeFacts, Mismatch, mas
 
 @dataclass(frozen=True, slots=True)
 class MasterTradeRow:
-    """Detached children count nowhere."""
+    """Detached children are not counted."""
 
     first_allocation_id: int
     """Of its first opening: what the list is sorted by."""

@@ -25,7 +25,7 @@ class Mismatch(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MasterTradeFacts:
-    """Of one position of a master and its children; volumes are magnitudes. Detached children count nowhere."""
+    """Of one position of a master and its children; volumes are magnitudes. Detached children are not counted."""
 
     method: AllocationMethod
     distributes_profit: bool

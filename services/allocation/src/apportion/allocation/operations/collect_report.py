@@ -19,6 +19,7 @@ from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.list_allocations import list_allocations
 from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.list_history import list_history
+from apportion.allocation.storage.account_deals import AFTER_ALL
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.errors import InvalidArgument, Violation
 from apportion.money import INT64_MAX
@@ -34,7 +35,7 @@ def collect_history(engine: AsyncEngine, label: int, owner: Owner, wanted: Histo
     """Newest first. Raises NotFound, InvalidArgument for more than `MAX_ROWS`."""
 
     async def page(last: HistoryRow | None) -> list[HistoryRow]:
-        before = (INT64_MAX, INT64_MAX) if last is None else (last.server_time_ms, last.deal_ticket)
+        before = AFTER_ALL if last is None else (last.server_time_ms, last.deal_ticket)
         return await list_history(engine, label, owner, wanted, before=before, limit=PAGE_ROWS)
 
     return _all(page)
@@ -80,13 +81,12 @@ async def _skipped(engine: AsyncEngine, allocation: Allocation) -> list[SkippedC
     if page is None:
         return []
     rows = np.flatnonzero(page.reasons)
-    signs = 1 if allocation.trade.volume_e8 > 0 else -1
     return [
-        SkippedChild(subscription_id, login, signs * volume_e8, SkipReason(reason))
+        SkippedChild(subscription_id, login, volume_e8, SkipReason(reason))
         for subscription_id, login, volume_e8, reason in zip(
             page.routes.subscription_ids[rows].tolist(),
             page.routes.logins[rows].tolist(),
-            page.volumes_e8[rows].tolist(),
+            (page.routes.directions[rows] * page.volumes_e8[rows]).tolist(),
             page.reasons[rows].tolist(),
             strict=True,
         )

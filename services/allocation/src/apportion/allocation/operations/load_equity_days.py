@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.equity_days import EquityDays, equity_days
 from apportion.allocation.domain.history import HistoryScope
+from apportion.allocation.domain.open_inputs import NO_COLUMN
 from apportion.allocation.storage.account_deals import load_flows
 from apportion.allocation.storage.equity_days import load_looks
-from apportion.money import Int64Array
 
-NONE: Int64Array = np.zeros(0, dtype=np.int64)
-NO_DAYS = EquityDays(0, NONE, NONE, NONE, NONE, NONE)
+NO_DAYS = EquityDays(0, NO_COLUMN, NO_COLUMN, NO_COLUMN, NO_COLUMN, NO_COLUMN)
 
 
 async def load_equity_days(tx: AsyncConnection, scopes: Sequence[HistoryScope]) -> list[EquityDays]:

@@ -20,12 +20,12 @@ from apportion.allocation.operations.list_child_trades import list_child_trades
 from apportion.allocation.operations.list_history import list_history
 from apportion.allocation.operations.list_master_trades import list_master_trades
 from apportion.allocation.operations.preview_trade import preview_trade
+from apportion.allocation.storage.account_deals import AFTER_ALL
 from apportion.allocation.storage.child_listing import FIRST
 from apportion.allocation.wire import allocations as wire
 from apportion.allocation.wire import fairness, trades
 from apportion.allocation.wire.history import parse_history_filter, parse_owner, render_history_row
 from apportion.api.allocation.v1 import allocations_pb2, allocations_pb2_grpc
-from apportion.money import INT64_MAX
 from apportion.rpc import CHUNK_ROWS, caller, parse_filters, parse_id
 from apportion.runtime import Clock
 from apportion.storage import NEWEST_FIRST, Page, page_size
@@ -158,7 +158,7 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     ) -> allocations_pb2.ListHistoryResponse:
         label, wanted = caller().label, parse_history_filter(request)
         query = ("ListHistory", label, request.master_id, request.subscription_id, wanted)
-        page = Page(request.page_size, request.page_token, *query, start=(INT64_MAX, INT64_MAX))
+        page = Page(request.page_size, request.page_token, *query, start=AFTER_ALL)
         server_time_ms, deal_ticket = map(int, page.cursor)
         found = await list_history(
             self._engine, label, parse_owner(request), wanted, before=(server_time_ms, deal_ticket), limit=page.limit

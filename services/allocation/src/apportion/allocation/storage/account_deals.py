@@ -12,9 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.closed_trades import TradeDeal
 from apportion.allocation.domain.history import AccountDeals, HistoryEntry, HistoryFilter, HistoryRow, HistoryScope
 from apportion.allocation.storage.packing import from_aggregate
-from apportion.money import INT64_MIN, Int64Array
+from apportion.money import INT64_MAX, INT64_MIN, Int64Array
 from apportion.storage import fetch_arrays
 
+DealPlace = tuple[int, int]
+"""(server time in ms, deal ticket): the order of an account's deals."""
+BEFORE_ALL: DealPlace = (INT64_MIN, INT64_MIN)
+AFTER_ALL: DealPlace = (INT64_MAX, INT64_MAX)
 # In the order of the key, so that two writers that meet wait for one another.
 CHANGED = """
     INSERT INTO history_versions AS v (account_id, version)
@@ -105,7 +109,8 @@ TRADES = f"""
     {CHILD.format(**SCOPE_NAMES)}
     ORDER BY o.number, d.server_time_ms, d.deal_ticket
 """
-# A credit moves the equity, too.
+# A credit moves the equity, too. A share of profit is a result of the investor who gets or pays it; on the account of the
+# master, where it was earned or lost, it is a withdrawal or a deposit.
 FLOWS = """
     SELECT o.number, string_agg(int8send(d.server_time_ms), '' ORDER BY d.server_time_ms) AS times_ms,
            string_agg(int8send(d.profit_minor + d.swap_minor + d.commission_minor), '' ORDER BY d.server_time_ms)
@@ -113,7 +118,10 @@ FLOWS = """
     FROM unnest($1::bigint[]) WITH ORDINALITY AS o (account_id, number)
     LEFT JOIN account_deals AS d
         ON d.account_id = o.account_id AND d.action <> 1
-       AND NOT EXISTS (SELECT FROM own_transfers AS t WHERE t.transfer_id = d.transfer_id)
+       AND NOT EXISTS (
+           SELECT FROM own_transfers AS t WHERE t.transfer_id = d.transfer_id
+              AND (t.source <> 'allocation/profit'
+                   OR NOT EXISTS (SELECT FROM masters AS m WHERE m.account_id = d.account_id)))
     GROUP BY o.number ORDER BY o.number
 """
 
@@ -144,7 +152,7 @@ async def keep_account_deals(tx: AsyncConnection, label: int, deals: AccountDeal
 
 
 async def keep_own_transfers(tx: AsyncConnection, label: int, source: str, transfer_ids: Int64Array) -> None:
-    """From now on these are neither deposits nor withdrawals."""
+    """From now on these are results, neither deposits nor withdrawals; see FLOWS for shares of profit."""
     await fetch_arrays(tx, KEEP_TRANSFERS, label, source, transfer_ids)
 
 
@@ -154,10 +162,10 @@ async def list_history(
     scope: HistoryScope,
     wanted: HistoryFilter,
     *,
-    before: tuple[int, int],
+    before: DealPlace,
     limit: int,
 ) -> list[HistoryRow]:
-    """Newest first, those before (server time, deal ticket)."""
+    """Newest first, those before a place."""
     rows = await fetch_arrays(
         tx,
         LIST,
@@ -173,11 +181,6 @@ async def list_history(
         limit,
     )
     return [HistoryRow(**{**row, "entry": HistoryEntry(row["entry"])}) for row in rows]
-
-
-DealPlace = tuple[int, int]
-"""(server time in ms, deal ticket): the order of an account's deals."""
-BEFORE_ALL: DealPlace = (INT64_MIN, INT64_MIN)
 
 
 async def load_trade_deals(

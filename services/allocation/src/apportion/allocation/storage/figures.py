@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 
 from apportion.allocation.domain.allocations import AllocationColumns
-from apportion.allocation.domain.open_inputs import Figures
+from apportion.allocation.domain.open_inputs import NO_COLUMN, Figures
 from apportion.allocation.storage.packing import pack, unpack
-from apportion.money import Int64Array
 
 OF_FIGURES = ("margins", "leverages", "held_e8", "carries_e8")
 _decoder = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]])
@@ -37,14 +36,13 @@ def unpack_figures(stored: bytes) -> dict[str, Any]:
     if not stored:
         return {}
     packed = {name: unpack(*column) for name, column in _decoder.decode(stored).items()}
-    empty: Int64Array = np.empty(0, dtype=np.int64)
     return {
         "figures": Figures(**{name: packed[name] for name in OF_FIGURES if name in packed}),
-        "gate_reasons": packed.get("gate_reasons", empty).astype(np.int8),
-        "caps_e8": packed.get("caps_e8", empty),
-        "carries_e8": packed.get("carries_after_e8", empty),
-        "close_small_rests": packed.get("close_small_rests", empty).astype(np.bool_),
-        "proportions_e9": packed.get("proportions_e9", empty),
-        "stop_losses_e8": packed.get("stop_losses_e8", empty),
-        "take_profits_e8": packed.get("take_profits_e8", empty),
+        "gate_reasons": packed.get("gate_reasons", NO_COLUMN).astype(np.int8),
+        "caps_e8": packed.get("caps_e8", NO_COLUMN),
+        "carries_e8": packed.get("carries_after_e8", NO_COLUMN),
+        "close_small_rests": packed.get("close_small_rests", NO_COLUMN).astype(np.bool_),
+        "proportions_e9": packed.get("proportions_e9", NO_COLUMN),
+        "stop_losses_e8": packed.get("stop_losses_e8", NO_COLUMN),
+        "take_profits_e8": packed.get("take_profits_e8", NO_COLUMN),
     }
