@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apportion.api.platform_groups.v1 import accounts_pb2, deals_pb2, events_pb2, platform_groups_pb2
+from apportion.api.platform_groups.v1 import accounts_pb2, deals_pb2, events_pb2
 from apportion.errors import DomainError
 from apportion.rpc import to_timestamp
 from apportion.testing.polling import eventually
@@ -58,17 +58,7 @@ async def test_deals_are_told_again_as_they_were(start, simulator) -> None:
         wallet = await platform.account(balance_minor=10_000_000)
         kind = accounts_pb2.ACCOUNT_KIND_MASTER
         master = await platform.account(kind=kind, wallet=wallet.account_id, balance_minor=10_000_000)
-        request = platform_groups_pb2.CreatePlatformGroupRequest(
-            request_id=platform.new_id(),
-            trading_server_id=platform.server_id,
-            name="netting",
-            server_group="demo\\forex-netting-usd",
-            currency_code="USD",
-            default_leverage=100,
-        )
-        platform.group_id = (
-            await platform.groups.CreatePlatformGroup(request, **platform.options())
-        ).platform_group.platform_group_id
+        await platform.add_group("netting", "demo\\forex-netting-usd")
         netting = await platform.account(balance_minor=10_000_000)
         opened = int((await simulator.buy(master.login, "EURUSD", "0.30", sl="1.00000"))["PositionID"])
         await simulator.close_position(master.login, opened, "0.10")

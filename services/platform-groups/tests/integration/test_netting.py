@@ -22,16 +22,7 @@ async def platform(start, simulator):
     async with start() as platform:
         await platform.set_up(simulator)
         platform.hedging_group_id = platform.group_id
-        request = platform_groups_pb2.CreatePlatformGroupRequest(
-            request_id=platform.new_id(),
-            trading_server_id=platform.server_id,
-            name="netting",
-            server_group="demo\\forex-netting-usd",
-            currency_code="USD",
-            default_leverage=100,
-        )
-        answer = await platform.groups.CreatePlatformGroup(request, **platform.options())
-        platform.group_id = answer.platform_group.platform_group_id
+        await platform.add_group("netting", "demo\\forex-netting-usd")
         yield platform
 
 
