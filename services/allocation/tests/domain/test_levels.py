@@ -23,10 +23,10 @@ P = RoundingPolicy
 
 def divided(weights, had, steps, policy, most):
     """Steps in units of one step, and who was cut."""
-    rows = np.zeros(len(weights), dtype=np.int8)
+    reasons = np.zeros(len(weights), dtype=np.int8)
     limits = LotLimits(SymbolGrid(1, 1, INT64_MAX), column(most) if isinstance(most, list) else most)
-    given_steps = divide(Levels(column(weights), column(had), steps, limits), limits, policy, rows)
-    return given_steps.tolist(), set(np.flatnonzero(rows == SkipReason.CAPPED.value).tolist())
+    given_steps = divide(Levels(column(weights), column(had), steps, limits), limits, policy, reasons)
+    return given_steps.tolist(), set(np.flatnonzero(reasons == SkipReason.CAPPED.value).tolist())
 
 
 def twin(weights, had, steps, policy, most):
@@ -52,16 +52,16 @@ def test_many_stand_just_at_their_bounds(table, steps, scale, policy, has_own_bo
 
 @settings(max_examples=200)
 @given(
-    base=st.integers(2**50, 2**58),
+    weight=st.integers(2**50, 2**60),
+    held=st.integers(2**50, 2**57),
     offsets=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=6),
     steps=st.integers(1, 2**58),
     policy=st.sampled_from([P.NEAREST_LARGEST, P.LARGEST_REMAINDER]),
 )
-def test_bounds_that_floats_cannot_tell_apart(base, offsets, steps, policy):
-    weights = [base + weight for weight, _, _ in offsets]
-    had = [base + held for _, held, _ in offsets]
-    most = [steps // len(offsets) + bound for _, _, bound in offsets]
-    most = [max(bound, 0) for bound in most]
+def test_bounds_that_floats_cannot_tell_apart(weight, held, offsets, steps, policy):
+    weights = [weight + more for more, _, _ in offsets]
+    had = [held + more for _, more, _ in offsets]
+    most = [max(0, steps // len(offsets) + more) for _, _, more in offsets]
     assert divided(weights, had, steps, policy, most) == twin(weights, had, steps, policy, most)
 
 
