@@ -66,7 +66,7 @@ class PlatformOrders:
         self._call_seconds = call_seconds
 
     async def submit(self, batch: OrderBatch) -> None:
-        """Durably accepted when it returns; items that were known before are no second orders."""
+        """All are durably accepted when it returns; an item that was submitted before makes no second order."""
         orders = batch.orders
         request = trading_pb2.SubmitOrdersRequest(
             request_id=str(batch.request_id),
@@ -112,7 +112,7 @@ class PlatformFacts:
     async def deals(
         self, label: int, account_ids: Sequence[int], position_tickets: Sequence[int], since_time: datetime | None
     ) -> events_pb2.DealsObserved:
-        """The deals of these positions on one server that were observed since then, as if they had just been read."""
+        """The deals of these positions, all on one server, that were observed since a time, as an event tells them."""
         request = deals_pb2.BatchGetDealsRequest()
         set_column(request, "account_ids", account_ids)
         set_column(request, "position_tickets", position_tickets)
@@ -140,9 +140,9 @@ class PlatformPositions:
         self._call_seconds = call_seconds
 
     async def report(self, label: int, account_ids: Sequence[int]) -> PositionReport:
-        """All open positions of these accounts, which are on one server, or a DomainError: never a part.
+        """All open positions of these accounts, which are on one server; a DomainError rather than a part of them.
 
-        What does not fit into one message is asked for in halves, and is as old as the oldest answer.
+        A report that does not fit into one message is asked for in halves, and is as old as the oldest of them.
         """
         try:
             return await self._ask(label, account_ids)

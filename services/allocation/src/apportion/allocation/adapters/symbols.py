@@ -42,9 +42,9 @@ NOTHING = _Known({})
 
 
 class PlatformSymbols:
-    """All symbols of the servers that masters trade on. A decision never waits for one: `run` asks anew for all.
+    """The symbols of the servers that masters trade on. `run` keeps them fresh, so that no decision waits for one.
 
-    While platform-groups is away, what is known serves.
+    While platform-groups is away, those that are known are used.
     """
 
     def __init__(self, channel: grpc.aio.Channel, call_seconds: float, *, refresh_seconds: float) -> None:
@@ -81,13 +81,13 @@ class PlatformSymbols:
         return self._known.get((label, trading_server_id), NOTHING).specs
 
     async def run(self) -> None:
-        """Ask anew for ever."""
+        """Refresh for ever."""
         while True:
             await asyncio.sleep(self._refresh_seconds)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Ask for every symbol once more; names that no server knows are forgotten, anybody may make some up."""
+        """Ask for every symbol again. Missing names are forgotten: callers may make up any number of them."""
         for server in list(self._known):
             try:
                 self._known[server] = _Known(await self._ask(server))

@@ -68,9 +68,9 @@ class Allocation:
     kind: AllocationKind
     trade: MasterTrade
     wave: int
-    """0: the decision on the deal. Above: a later decision on what that one left over: children that were missed
-    and are opened again, or closed although their first close did not reach them. Of modifications: the how-manieth of
-    the master's position; its ticket is their deal ticket."""
+    """0: the decision on the deal. Above 0: a later one on what that left over: opens of children that were missed,
+    closes of what their first close did not reach, opens for a subscription that is new. Modifications are numbered by
+    it from 1 on for each position of the master, whose ticket stands for their deal ticket."""
     before_volume_e8: int
     """Of a close: what the master had open before it."""
     method: AllocationMethod

@@ -49,7 +49,7 @@ class SubscriptionState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """By what a method computes the volume of one subscription."""
+    """What a method computes the volume of one subscription from, besides figures of its account."""
 
     ratio_e8: int = E8
     lot_e8: int = 0

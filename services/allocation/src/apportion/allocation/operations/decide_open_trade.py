@@ -62,11 +62,11 @@ async def decide_open_trade(
     by_command: bool,
     now: datetime,
 ) -> OpenedTrade:
-    """Stores the decision with its inputs and its event; the same deal again is answered from the store.
+    """Stores the decision with its inputs and its event; a deal that is known is answered from the store.
 
-    The master's row must be locked. Nobody is left out of the result. Raises DealConflict for known deals with other
-    figures. A command is refused (ZeroBase) where nobody has a figure to divide by; and where the method derives the
-    master's volume, that is what his position changes by, while a deal has happened as it has.
+    The master's row must be locked. Every subscription of the set has a row, whoever is left out. Raises DealConflict
+    for a known deal with other figures, and for a command ZeroBase where nobody has a figure to compute shares from.
+    A command changes the master's position by the volume that a deriving method gives; a deal by the volume it had.
     """
     subscriptions = await desk.subscriptions(tx, master)
     if len(subscriptions) > MAX_CHILDREN:

@@ -41,7 +41,7 @@ class TradeToOpen:
     blanket_reason: SkipReason = SkipReason.NONE
     """Keeps everybody out."""
     waits: bool = False
-    """Missing account states or prices would leave everybody out for good: nothing is decided while they may come."""
+    """Whether missing account states and prices may still come (UpstreamUnavailable), or leave everybody out."""
 
 
 UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=INT64_MAX), PRICE_DIGITS, 0, "", "", "")
@@ -50,10 +50,9 @@ UNKNOWN_SYMBOL = SymbolSpec("", SymbolGrid(step_e8=1, min_e8=1, max_e8=INT64_MAX
 def trade_at_hand(
     desk: Desk, master: Master, trade: MasterTrade, *, age_ms: int, blanket_reason: SkipReason
 ) -> TradeToOpen:
-    """A trade that happened, with what is known of its symbol; one that the server no longer offers keeps all out.
-
-    Not where profit is distributed, for nobody trades the records. Raises UpstreamUnavailable for a symbol that was
-    not asked for.
+    """A trade that has happened, with its symbol. A symbol that the server no longer offers leaves everybody out, but
+    not where profit is distributed: nobody trades the records. Raises UpstreamUnavailable for a symbol that was not
+    asked for.
     """
     try:
         spec = desk.symbols.spec_at_hand(master.label, master.trading_server_id, trade.symbol)
@@ -90,7 +89,7 @@ def asks_database(master: Master, subscriptions: SubscriptionSet) -> bool:
 async def load_stored(
     tx: AsyncConnection, master: Master, subscriptions: SubscriptionSet, trade: MasterTrade, now: datetime
 ) -> StoredInputs:
-    """What `asks_database` is about. What each has open must be in rows first, of all decisions."""
+    """What `asks_database` tells of. Where open volumes count, the rows of all the master's decisions are made first."""
     needed = needs(master.method, master.rounding)
     limited = limits_holdings(subscriptions)
     if limited or Figure.HELD in needed:
@@ -112,7 +111,7 @@ async def put_together(
     stored: StoredInputs,
     now: datetime,
 ) -> OpenInputs:
-    """`gather_inputs` without the database."""
+    """The inputs, of what the database knows and what is in memory."""
     trade, spec, buys = opening.trade, opening.spec, opening.trade.volume_e8 > 0
     needed = needs(master.method, master.rounding)
     blanket_reason = SkipReason.PAUSED_BY_RISK if master.halted else opening.blanket_reason
@@ -195,7 +194,7 @@ def _figure(desk: Desk, subscriptions: SubscriptionSet, states: AccountStates | 
 
 
 def _usable(desk: Desk, master: Master, subscriptions: SubscriptionSet, spec: SymbolSpec) -> set[str]:
-    """The children's symbols of which a lot is what it is of the master's."""
+    """The children's symbols in which volumes and prices mean what they mean in the master's."""
     known = desk.symbols.at_hand(master.label, master.trading_server_id)
     wanted = child_symbols(subscriptions, spec.name)
     if master.allocation_mode is AllocationMode.PROFIT:

@@ -193,7 +193,7 @@ async def list_allocations(
     before: int,
     limit: int,
 ) -> list[Allocation]:
-    """Newest first, from the one older than `before`; master 0, reason NONE: all."""
+    """Newest first, those with an id below `before`; master 0, reason NONE: all."""
     query = _headers().where(ROWS.c.label == label, ROWS.c.allocation_id < before)
     if skip_reason is not SkipReason.NONE:
         query = query.where(ROWS.c.reason_mask.op("&")(1 << skip_reason) != 0)

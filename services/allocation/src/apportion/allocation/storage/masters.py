@@ -99,7 +99,7 @@ async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int
 async def list_masters(
     tx: AsyncConnection, label: int, *, only_listed: bool, wallet_account_id: int, after: int, limit: int
 ) -> list[Master]:
-    """In the order of their ids, from the one behind `after`; wallet 0: of all managers."""
+    """In id order, those with an id above `after`; wallet 0: of all managers."""
     query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id > after).order_by(ROWS.c.master_id).limit(limit)
     if only_listed:
         query = query.where(ROWS.c.listed_on_leaderboard)
