@@ -89,7 +89,7 @@ def asks_database(master: Master, subscriptions: SubscriptionSet) -> bool:
 async def load_stored(
     tx: AsyncConnection, master: Master, subscriptions: SubscriptionSet, trade: MasterTrade, now: datetime
 ) -> StoredInputs:
-    """What `asks_database` tells of. Where open volumes count, the rows of all the master's decisions are made first."""
+    """What `asks_database` tells of. Where open volumes count, all decisions of the master get their rows first."""
     needed = needs(master.method, master.rounding)
     limited = limits_holdings(subscriptions)
     if limited or Figure.HELD in needed:
