@@ -78,11 +78,11 @@ async def played(scene: Scene) -> Played:
 
     async def note(step: str) -> None:
         if step in ("the market opens", "the next server day begins"):
-            ends.append(await _noted(scene))
+            ends.append(await _noted(scene, ends))
 
     day = Day(scene.world, scene.clients, scene.simulator, note)
     await day.play()
-    ends.append(await _noted(scene))
+    ends.append(await _noted(scene, ends))
     opening, first_end, last = ends
     return Played(
         scene,
@@ -93,7 +93,7 @@ async def played(scene: Scene) -> Played:
 async def test_the_history_is_the_servers(played: Played) -> None:
     for account in played.scene.world.accounts:
         book = played.accounts[account.login].book
-        rows = {row.deal_ticket: row for row in await _history(played, account)}
+        rows = {row.deal_ticket: row for row in await _history(played.scene, account)}
         known = {int(deal["Deal"]): deal for deal in book.deals}
         assert rows.keys() <= known.keys()
         assert {known[ticket]["Action"] for ticket in known.keys() - rows.keys()} <= {"2"}, "a deposit of before"
@@ -109,14 +109,14 @@ async def test_the_history_is_the_servers(played: Played) -> None:
 
 async def test_a_span_begins_with_its_first_millisecond_and_ends_before_its_last(played: Played) -> None:
     master = played.scene.world.masters["copy"]
-    rows = await _history(played, master)
+    rows = await _history(played.scene, master)
     times = sorted({row.server_time_ms for row in rows})
     assert len(times) > 3
     assert times[0] < SECOND_DAY_MS <= times[-1], "deals of both server days"
     start, end = times[1], times[-1]
-    chosen = await _history(played, master, start_server_time_ms=start, end_server_time_ms=end)
+    chosen = await _history(played.scene, master, start_server_time_ms=start, end_server_time_ms=end)
     assert [row.deal_ticket for row in chosen] == [r.deal_ticket for r in rows if start <= r.server_time_ms < end]
-    outs = await _history(played, master, entries=[allocations_pb2.HISTORY_ENTRY_OUT])
+    outs = await _history(played.scene, master, entries=[allocations_pb2.HISTORY_ENTRY_OUT])
     assert [row.deal_ticket for row in outs] == [r.deal_ticket for r in rows if r.entry == 2]
 
 
@@ -234,12 +234,16 @@ async def _export(played: Played, folder: Path, command: str, *options: str) -> 
     return output.read_bytes()
 
 
-async def _noted(scene: Scene) -> dict[int, ServerBook]:
-    """What the server shows, once the statistics have seen it."""
+async def _noted(scene: Scene, before: list[dict[int, ServerBook]]) -> dict[int, ServerBook]:
+    """What the server shows, once the statistics have seen it, and the history all deals since what was noted first."""
     books = await read_server(scene.simulator, [account.login for account in scene.world.accounts])
+    first = before[0] if before else books
 
     async def are_noted() -> bool:
         for account in scene.world.accounts:
+            known = {row.deal_ticket for row in await _history(scene, account)}
+            if not known >= {int(d["Deal"]) for d in books[account.login].deals[len(first[account.login].deals) :]}:
+                return False
             request = statistics_pb2.GetEquityCurveRequest(**_owner(account))
             curve = await scene.clients.call(scene.clients.statistics.GetEquityCurve, request)
             if column(curve.equities_minor)[-1:].tolist() != [books[account.login].equity_minor]:
@@ -257,8 +261,8 @@ async def _figures(scene: Scene, account: DemoMaster | Follower) -> statistics_p
     return figures
 
 
-async def _history(played: Played, account: DemoMaster | Follower, **more: Any) -> list[allocations_pb2.HistoryRow]:
-    clients = played.scene.clients
+async def _history(scene: Scene, account: DemoMaster | Follower, **more: Any) -> list[allocations_pb2.HistoryRow]:
+    clients = scene.clients
     request = allocations_pb2.ListHistoryRequest(**_owner(account), **more)
     return [row async for page in clients.pages(clients.allocations.ListHistory, request) for row in page.rows]
 
