@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.closed_parts import ClosedPart
 from apportion.allocation.domain.masters import Master
-from apportion.allocation.operations.event_payloads import CHILDREN, CLOSED, closed
+from apportion.allocation.operations.event_payloads import CHILDREN, CLOSED, closed_payload
 from apportion.allocation.storage.masters import load_masters
 from apportion.money import Int64Array
 from apportion.rpc import CHUNK_ROWS
@@ -60,7 +60,7 @@ async def announce_columns(
             aggregate_id=str(master.master_id),
             partition=partition_of(master.account_id),
             type=CLOSED,
-            payload=closed(
+            payload=closed_payload(
                 master, symbol, {name: values[first : first + CHUNK_ROWS] for name, values in columns.items()}
             ),
             now=now,

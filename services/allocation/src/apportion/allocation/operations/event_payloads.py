@@ -44,7 +44,7 @@ def decision_event(master: Master, allocation: Allocation, routes: ChildRoutes, 
     )
 
 
-def closed(master: Master, symbol: str, columns: Mapping[str, Sequence[int] | Int64Array]) -> bytes:
+def closed_payload(master: Master, symbol: str, columns: Mapping[str, Sequence[int] | Int64Array]) -> bytes:
     """ChildTradesClosed, by the names of its columns."""
     event = events_pb2.ChildTradesClosed(master_id=master.master_id, currency_code=master.currency_code, symbol=symbol)
     for name, values in columns.items():
