@@ -39,7 +39,7 @@ def inputs(method: AllocationMethod) -> OpenInputs:
             held_e8=equities() // 20_000 * STEP_E8,
             carries_e8=nothing,
         ),
-        contract_size=100_000,
+        contract_size_e8=100_000 * E8,
         conversion_e8=E8,
     )
 

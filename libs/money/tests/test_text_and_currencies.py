@@ -20,9 +20,9 @@ def test_unknown_currency(code):
         currency_digits(code)
 
 
-def test_overrides_add_and_replace():
-    assert currency_digits("USDT", {"USDT": 6}) == 6
-    assert currency_digits("JPY", {"JPY": 2}) == 2
+def test_what_is_told_wins():
+    assert [currency_digits("USDT", 6), currency_digits("JPY", 2), currency_digits("USD", 0)] == [6, 2, 0]
+    assert currency_digits("JPY", None) == 0
 
 
 @given(amount_minor=st.integers(INT64_MIN, INT64_MAX), digits=st.integers(0, 8))

@@ -211,7 +211,9 @@ async def test_the_simulator_from_login_to_close(tmp_path: Path) -> None:
             await users.set_rights(pool, login, 483)
             assert await balance.change(pool, login, 1_000_000, 2, "ap:t1") > 0
             assert (await groups.get(pool, GROUP)).currency == "USD"
-            [symbol] = await symbols.list_named(pool, ["EURUSD", "NOSUCH"])
+            listing = await symbols.list_named(pool, ["EURUSD", "NOSUCH"])
+            [symbol] = listing.symbols
+            assert not listing.unreadable
             assert symbol.volume_step_e8 == 1_000_000
             seen = await ticks.last(pool, ["EURUSD"])
             assert seen.ticks[0].ask_e8 == 110_010_000

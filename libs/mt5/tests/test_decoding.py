@@ -139,11 +139,34 @@ def test_a_symbol() -> None:
     text = b"""{"Symbol":"XAUUSD","Digits":"2","Point":"0.01000000","CurrencyMargin":"USD",
         "ContractSize":"100.00000000","StopsLevel":"20","CalcMode":"2","MarginInitialBuy":"0.05000000","MarginInitialSell":"0.06000000"}"""
     symbol = decode(text, Symbol)
-    assert (symbol.point_e8, symbol.stops_distance_e8, symbol.contract_units) == (1_000_000, 20_000_000, 100)
+    assert (symbol.point_e8, symbol.stops_distance_e8, symbol.contract_size_e8) == (1_000_000, 20_000_000, 100 * 10**8)
     assert (symbol.margin_rate_buy_e8, symbol.margin_rate_sell_e8) == (5_000_000, 6_000_000)
     assert (symbol.currency_margin, symbol.calculation_mode) == ("USD", 2)
     bare = decode(b'{"Symbol":"EURUSD","Digits":"5"}', Symbol)
     assert (bare.point_e8, bare.margin_rate_buy_e8, bare.stops_distance_e8) == (1_000, 100_000_000, 0)
+
+
+@pytest.mark.parametrize(("size", "size_e8"), [("0.01000000", 10**6), ("0.00000001", 1), ("1.5", 150_000_000)])
+def test_a_lot_may_be_a_part_of_a_unit(size: str, size_e8: int) -> None:
+    assert decode(json.dumps({"Symbol": "X", "ContractSize": size}).encode(), Symbol).contract_size_e8 == size_e8
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ContractSize": "0.000000001"},
+        {"ContractSize": "1e5"},
+        {"ContractSize": "-1.00"},
+        {"ContractSize": "100000000000.00"},
+        {"Digits": "9"},
+        {"Digits": "-1"},
+        {"VolumeMaxExt": str(2**63)},
+        {"VolumeStepExt": "-1"},
+    ],
+)
+def test_a_symbol_that_cannot_be_counted_with_is_unreadable(broken: dict[str, str]) -> None:
+    with pytest.raises(UnexpectedReply):
+        decode(json.dumps({"Symbol": "X"} | broken).encode(), Symbol)
 
 
 def test_a_deal_of_strings_and_one_of_numbers() -> None:

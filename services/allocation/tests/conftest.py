@@ -78,6 +78,8 @@ class StubSymbols:
     grids: dict[str, SymbolGrid] = field(default_factory=lambda: {"EURUSD": GRID})
 
     margin_currencies: dict[str, str] = field(default_factory=dict)
+    contract_sizes_e8: dict[str, int] = field(default_factory=dict)
+    """Of those that are not 100 000."""
     asked: list[str] = field(default_factory=list)
 
     refusals: list[DomainError] = field(default_factory=list)
@@ -92,7 +94,8 @@ class StubSymbols:
         if symbol not in self.grids:
             raise SymbolUnknown(symbol=symbol)
         margin_currency = self.margin_currencies.get(symbol, symbol[:3])
-        return SymbolSpec(symbol, self.grids[symbol], 5, 100_000, symbol[:3], symbol[3:6], margin_currency)
+        size_e8 = self.contract_sizes_e8.get(symbol, 100_000 * E8)
+        return SymbolSpec(symbol, self.grids[symbol], 5, size_e8, symbol[:3], symbol[3:6], margin_currency)
 
     def at_hand(self, label: int, trading_server_id: int) -> dict[str, SymbolSpec]:
         return {symbol: self.spec_at_hand(label, trading_server_id, symbol) for symbol in self.grids}
@@ -229,9 +232,10 @@ class House:
         equity_minor: int = 100_000,
         label: int = LABEL,
         nets: bool | None = False,
+        currency: tuple[str, int] = ("USD", 2),
     ) -> Account:
         account = Account(
-            account_id, kind, True, 10_000 + account_id, SERVER, "USD", account_id + 500_000, equity_minor, nets
+            account_id, kind, True, 10_000 + account_id, SERVER, *currency, account_id + 500_000, equity_minor, nets
         )
         self.accounts.known[label, account_id] = account
         self.states.equities_minor[account_id] = equity_minor
@@ -245,9 +249,10 @@ class House:
         rounding: RoundingPolicy | None = None,
         equity_minor: int = 100_000,
         nets: bool | None = False,
+        currency: tuple[str, int] = ("USD", 2),
         **more: object,
     ) -> Master:
-        self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor, nets=nets)
+        self.add_account(account_id, AccountKind.MASTER, equity_minor=equity_minor, nets=nets, currency=currency)
         account_type = AccountType.COPY if method is AllocationMethod.COPY_BY_EQUITY else AccountType.MAM
         command = CreateMaster(
             key(),
@@ -277,7 +282,8 @@ class House:
         nets: bool | None = False,
         **parameters: int,
     ) -> Subscription:
-        self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor, nets=nets)
+        currency = master.currency_code, master.currency_digits
+        self.add_account(account_id, AccountKind.INVESTMENT, equity_minor=equity_minor, nets=nets, currency=currency)
         parameters = Parameters(ratio_e8=ratio_e8, **parameters)
         command = CreateSubscription(key(), master.master_id, account_id, parameters, settings)
         return await create_subscription(

@@ -36,7 +36,7 @@ from apportion.runtime import Background
 from apportion.testing.polling import eventually
 from apportion.testing.servers import running_server
 
-EURUSD = SymbolSpec("EURUSD", SymbolGrid(1, 2, 3), 5, 100_000, "EUR", "USD", "EUR")
+EURUSD = SymbolSpec("EURUSD", SymbolGrid(1, 2, 3), 5, 100_000 * E8, "EUR", "USD", "EUR")
 
 
 class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
@@ -61,7 +61,7 @@ class Servers(trading_servers_pb2_grpc.TradingServersServiceServicer):
             min_volume_e8=self.min_volume_e8,
             max_volume_e8=3,
             digits=5,
-            contract_size=100_000,
+            contract_size_e8=100_000 * E8,
             base_currency_code="EUR",
             profit_currency_code="USD",
             margin_currency_code="EUR",
@@ -98,6 +98,8 @@ class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
             account_id=mode,
             kind=accounts_pb2.ACCOUNT_KIND_INVESTMENT,
             state=accounts_pb2.ACCOUNT_STATE_OPEN,
+            currency_code="JPY",
+            currency_digits=None if mode == 1 else 2,
             margin_mode=mode,
         )
         return accounts_pb2.GetAccountResponse(account=account)
@@ -110,6 +112,15 @@ async def test_an_account_tells_whether_it_nets():
     async with running_server(add) as channel:
         accounts = PlatformAccounts(channel, 2.0)
         assert [(await accounts.account(1, mode)).nets for mode in (1, 2)] == [False, True]
+
+
+async def test_an_account_tells_its_digits_and_only_where_it_does_not_they_are_those_of_iso_4217():
+    def add(server) -> None:
+        accounts_pb2_grpc.add_AccountsServiceServicer_to_server(Accounts(), server)
+
+    async with running_server(add) as channel:
+        accounts = PlatformAccounts(channel, 2.0)
+        assert [(await accounts.account(1, mode)).currency_digits for mode in (1, 2)] == [0, 2]
 
 
 class TestSymbols:

@@ -99,6 +99,19 @@ async def test_history(run, master_id):
     assert b"1970-01-02 00:00 to 1970-01-03 00:00" in page
 
 
+async def test_money_is_written_in_the_digits_of_the_masters_account(run, house):
+    master = await house.master(account_id=64, currency=("JPY", 0))
+    async with transaction(house.engine) as tx:
+        await tx.execute(text(DEAL), {"ticket": 1, "symbol": "EURUSD", "ms": 86_400_000})
+    options = ("--label", 1, "--master-id", master.master_id, "--format", "html")
+    _, page, _ = await run("history", *options)
+    assert b"-700" in page
+    async with transaction(house.engine) as tx:
+        await tx.execute(text("UPDATE masters SET currency_digits = 2"))
+    _, page, _ = await run("history", *options)
+    assert b"-7.00" in page
+
+
 async def test_excel_is_the_default(run, master_id):
     code, book, _ = await run("history", "--label", 1, "--master-id", master_id)
     assert (code, book[:2]) == (0, b"PK")

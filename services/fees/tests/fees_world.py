@@ -34,7 +34,7 @@ class StubSubscriptions:
     async def parties(self, label: int, subscription_id: int) -> Parties:
         if label != LABEL or subscription_id not in self.known:
             raise NotFound("subscription", subscription_id)
-        return Parties(subscription_id, MASTER, 40 + subscription_id, self.payee_account_id, "USD")
+        return Parties(subscription_id, MASTER, 40 + subscription_id, self.payee_account_id, "USD", 2)
 
 
 @dataclass
@@ -81,7 +81,7 @@ async def give_terms(
     engine: AsyncEngine, subscription_id: int = 7, rate_minor: int = 700, version: int = 1, update_time: datetime = NOW
 ) -> None:
     payer = 40 + subscription_id
-    terms = Terms(LABEL, subscription_id, version, MASTER, payer, WALLET, "USD", rate_minor, update_time)
+    terms = Terms(LABEL, subscription_id, version, MASTER, payer, WALLET, "USD", 2, rate_minor, update_time)
     async with transaction(engine) as tx:
         await save_terms(tx, terms)
 

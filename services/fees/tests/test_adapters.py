@@ -38,7 +38,7 @@ class Subscriptions(subscriptions_pb2_grpc.SubscriptionsServiceServicer):
 class Masters(masters_pb2_grpc.MastersServiceServicer):
     async def GetMaster(self, request, context):
         master = masters_pb2.Master(
-            master_id=request.master_id, account_id=43, wallet_account_id=9, currency_code="USD"
+            master_id=request.master_id, account_id=43, wallet_account_id=9, currency_code="JPY", currency_digits=2
         )
         return masters_pb2.GetMasterResponse(master=master)
 
@@ -50,6 +50,6 @@ async def test_the_parties_are_the_subscriber_and_the_masters_wallet():
 
     async with running_server(add) as channel:
         allocation = AllocationSubscriptions(channel, call_seconds=5)
-        assert await allocation.parties(LABEL, 7) == Parties(7, 3, 47, 9, "USD")
+        assert await allocation.parties(LABEL, 7) == Parties(7, 3, 47, 9, "JPY", 2)
         with pytest.raises(NotFound):
             await allocation.parties(2, 7)

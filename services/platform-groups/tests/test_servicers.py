@@ -119,7 +119,8 @@ async def test_loopback_is_refused_outside_development(start, registration, simu
 async def test_symbols_come_from_the_server(platform) -> None:
     request = trading_servers_pb2.ListSymbolsRequest(trading_server_id=platform.server_id, names=["EURUSD"])
     [symbol] = (await platform.servers.ListSymbols(request, **platform.options())).symbols
-    assert (symbol.volume_step_e8, symbol.contract_size, symbol.profit_currency_code) == (1_000_000, 100_000, "USD")
+    assert (symbol.volume_step_e8, symbol.contract_size_e8) == (1_000_000, 100_000 * 10**8)
+    assert symbol.profit_currency_code == "USD"
     everything = trading_servers_pb2.ListSymbolsRequest(trading_server_id=platform.server_id, page_size=2)
     first = await platform.servers.ListSymbols(everything, **platform.options())
     everything.page_token = first.next_page_token
@@ -162,7 +163,9 @@ async def test_altered_credentials_do_not_open(start, registration, simulator) -
         ({"currency_code": "EUR"}, "GROUP_CURRENCY_MISMATCH"),
         ({"trading_server_id": 999}, "NOT_FOUND"),
         ({"backup_platform_group_id": 999}, "NOT_FOUND"),
+        ({"currency_code": "USDT"}, "GROUP_CURRENCY_MISMATCH"),
         ({"currency_code": "usd"}, "FIELD_INVALID"),
+        ({"currency_code": "US"}, "FIELD_INVALID"),
     ],
 )
 async def test_groups_that_are_refused(platform, changes, reason) -> None:
@@ -181,7 +184,8 @@ async def test_groups_that_are_refused(platform, changes, reason) -> None:
 async def test_groups_are_read_back(platform) -> None:
     request = platform_groups_pb2.GetPlatformGroupRequest(platform_group_id=platform.group_id)
     group = (await platform.groups.GetPlatformGroup(request, **platform.options())).platform_group
-    assert (group.currency_code, group.weight, group.margin_mode) == ("USD", 1, platform_groups_pb2.MARGIN_MODE_HEDGING)
+    assert (group.currency_code, group.currency_digits, group.weight) == ("USD", 2, 1)
+    assert group.margin_mode == platform_groups_pb2.MARGIN_MODE_HEDGING
     listing = platform_groups_pb2.ListPlatformGroupsRequest(trading_server_id=platform.server_id)
     assert list((await platform.groups.ListPlatformGroups(listing, **platform.options())).platform_groups) == [group]
     await refused(platform.groups.GetPlatformGroup(request, **platform.options(label=2)), "NOT_FOUND")
@@ -724,18 +728,19 @@ async def test_a_changed_item_of_a_batch_is_named_and_the_others_go_on(platform)
 
 async def test_a_bad_item_is_rejected_at_once_and_told_by_an_event(platform) -> None:
     one, two = (await platform.account()).account_id, (await platform.account()).account_id
-    closed = (await platform.account()).account_id
-    async with transaction(platform.engine) as tx:
-        await tx.execute(text(f"UPDATE accounts SET state = 1 WHERE account_id = {closed}"))
+    closed, coarse = (await platform.account()).account_id, (await platform.account()).account_id
+    await change(platform, f"UPDATE accounts SET state = 1 WHERE account_id = {closed}")
+    await change(platform, f"UPDATE accounts SET currency_digits = 0 WHERE account_id = {coarse}")
     request = batch(
         platform,
         (1, one, two, 5),
         (2, one, 987_654_321, 5),
         (3, closed, two, 5),
         (4, one, two, 100_000_000_001),
+        (6, one, coarse, 5),
     )
     answer = await platform.transfers.BatchTransferFunds(request, **platform.options())
-    assert (answer.accepted_count, answer.known_count) == (4, 0)
+    assert (answer.accepted_count, answer.known_count) == (5, 0)
     other = batch(platform, (5, one, two, 5), currency_code="EUR")
     await platform.transfers.BatchTransferFunds(other, **platform.options())
     results = {}
@@ -749,13 +754,14 @@ async def test_a_bad_item_is_rejected_at_once_and_told_by_an_event(platform) -> 
         3: (rejected, "ACCOUNT_NOT_OPEN"),
         4: (rejected, "AMOUNT_RANGE"),
         5: (rejected, "CURRENCY_MISMATCH"),
+        6: (rejected, "CURRENCY_DIGITS_MISMATCH"),
     }
     async with transaction(platform.engine) as tx:
         legs = await tx.execute(text("SELECT DISTINCT source_id FROM transfer_legs JOIN transfers USING (transfer_id)"))
         assert [row.source_id for row in legs] == ["fees/1"]
     request.request_id = platform.new_id()
     again = await platform.transfers.BatchTransferFunds(request, **platform.options())
-    assert (again.accepted_count, again.known_count) == (0, 4)
+    assert (again.accepted_count, again.known_count) == (0, 5)
 
 
 @pytest.mark.parametrize("row", [(1, 8, 8, 5), (1, 8, 9, 0), (1, 8, 9, -5), (0, 8, 9, 5), (1, -8, 9, 5)])

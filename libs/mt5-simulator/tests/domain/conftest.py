@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from apportion.mt5_simulator.domain.engine import Engine
+from apportion.mt5_simulator.domain.figures import E8
 from apportion.mt5_simulator.domain.settings import GroupSettings, ServerSettings, SymbolSettings
 
 START_MS = 1_772_532_000_000
@@ -22,11 +23,23 @@ class Silence:
 
 def _make_engine() -> Engine:
     settings = ServerSettings()
-    settings.groups.append(GroupSettings(name="demo\\yen", currency="JPY", currency_digits=0))
+    settings.groups += [
+        GroupSettings(name="demo\\yen", currency="JPY", currency_digits=0),
+        GroupSettings(name="demo\\yen-2", currency="JPY", currency_digits=2),
+        GroupSettings(name="demo\\cents", currency="USC"),
+    ]
+    settings.symbols += [
+        SymbolSettings(name="USDUSC", path="Forex\\Cents\\USDUSC", base="USD", profit="USC", digits=3),
+        SymbolSettings(
+            name="BTCUSD", path="Crypto\\BTCUSD", base="BTC", profit="USD", digits=2, contract_size_e8=E8 // 100
+        ),
+    ]
     engine = Engine(settings, Silence())
     engine.step(START_MS)
     engine.set_price("EURUSD", 110_000_000, 110_010_000, START_MS)
     engine.set_price("USDJPY", 15_000_000_000, 15_001_000_000, START_MS)
+    engine.set_price("USDUSC", 100 * E8, 100 * E8, START_MS)
+    engine.set_price("BTCUSD", 50_000 * E8, 50_010 * E8, START_MS)
     return engine
 
 

@@ -23,13 +23,26 @@ def guard(engine: Engine, login: int, position: int, sl_e8: int, tp_e8: int) -> 
 
 
 def test_profit_is_converted_to_the_accounts_currency(engine, open_account) -> None:
-    """0.1 lot EURUSD up 100 points is 100.00 USD; in euros divided by the ask, in yen times the bid of USDJPY."""
-    for group, expected in (("demo\\forex-hedge-eur", 9049), ("demo\\yen", 15_000)):
+    """0.1 lot EURUSD up 100 points is 100.00 USD; in euros divided by the ask, in yen times the bid of USDJPY.
+
+    In minor units of so many digits as the group says: JPY may have two, and cents have two as well.
+    """
+    expectations = {"forex-hedge-eur": 9049, "yen": 15_000, "yen-2": 1_500_000, "cents": 1_000_000}
+    for group, expected in ((f"demo\\{name}", expected) for name, expected in expectations.items()):
         login = open_account(engine, 10_000_000, group)
         engine.set_price("EURUSD", 109_490_000, 109_500_000, START_MS)
         position = trade(engine, login, Side.BUY, E8 // 10).position
         engine.set_price("EURUSD", 110_500_000, 110_510_000, START_MS)
         assert trade(engine, login, Side.SELL, E8 // 10, position).profit_minor == expected
+
+
+def test_a_lot_may_be_a_part_of_a_unit(engine, open_account) -> None:
+    """2 lots of 0.01 BTC at 50 010: 1 000.20 USD, a hundredth of it as margin; up 1 000 they have earned 19.80."""
+    login = open_account(engine, 1_000_000)
+    position = trade(engine, login, Side.BUY, 2 * E8, symbol="BTCUSD").position
+    assert engine.valuation.account(engine.ledger.users[login]).margin_minor == 1_000
+    engine.set_price("BTCUSD", 51_000 * E8, 51_010 * E8, START_MS)
+    assert trade(engine, login, Side.SELL, 2 * E8, position, "BTCUSD").profit_minor == 1_980
 
 
 def test_a_hedged_volume_is_margined_once(engine, open_account) -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apportion.mt5_simulator.domain.figures import divide_half_up, format_scaled, parse_scaled, profit_minor
+from apportion.mt5_simulator.domain.figures import E8, divide_half_up, format_scaled, parse_scaled, profit_minor
 
 
 def test_the_published_example_of_a_profit() -> None:
     """0.1 lot EURUSD from 1.11500 to 1.12500 at 0.777508 gives 77.75."""
-    assert profit_minor(100_000, 10_000_000, 112_500_000 - 111_500_000, 77_750_800, 2) == 7775
+    assert profit_minor(100_000 * E8, 10_000_000, 112_500_000 - 111_500_000, 77_750_800, 2) == 7775
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**20))

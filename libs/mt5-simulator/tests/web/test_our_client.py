@@ -87,8 +87,20 @@ async def test_a_reversal_tells_what_it_closed(simulator, connection) -> None:
     assert sum(deal.profit_minor for deal in found) == states.balances_minor[0] - 10_000_000 == -5_000
 
 
+async def test_symbols_tell_sizes_below_a_unit_and_one_that_cannot_be_read_stands_alone(simulator, connection) -> None:
+    board = simulator.server.engine.board
+    board.symbol("USDJPY").contract_size_e8 = LOT_E8 // 100
+    board.symbol("USDCHF").contract_size_e8 = -1
+    listing = await symbols.list_named(connection, ["EURUSD", "USDJPY", "USDCHF"])
+    sizes = {symbol.symbol: symbol.contract_size_e8 for symbol in listing.symbols}
+    assert sizes == {"EURUSD": 100_000 * LOT_E8, "USDJPY": LOT_E8 // 100}
+    assert list(listing.unreadable) == ["USDCHF"]
+    everything = await symbols.list_all(connection)
+    assert (len(everything.symbols), list(everything.unreadable)) == (10, ["USDCHF"])
+
+
 async def test_symbols_tell_their_grid_and_margin(simulator, connection) -> None:
     simulator.server.engine.board.symbol("USDJPY").stops_level_points = 30
-    [yen] = await symbols.list_named(connection, ["USDJPY"])
+    [yen] = (await symbols.list_named(connection, ["USDJPY"])).symbols
     assert (yen.digits, yen.point_e8, yen.stops_distance_e8) == (3, 100_000, 3_000_000)
-    assert (yen.contract_units, yen.currency_margin, yen.margin_rate_buy_e8) == (100_000, "USD", 100_000_000)
+    assert (yen.contract_size_e8, yen.currency_margin, yen.margin_rate_buy_e8) == (100_000 * 10**8, "USD", 100_000_000)

@@ -27,7 +27,8 @@ from apportion.money import E8, INT64_MAX
 M = AllocationMethod
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 CENT = SymbolGrid(E8 // 100, E8 // 100, 100 * E8)
-MARGINS = {"margins": [0, 0], "leverages": [100, 100], "contract_size": 100_000, "conversion_e8": lots("0.7062")}
+PRICE = {"contract_size_e8": 100_000 * E8, "conversion_e8": lots("0.7062")}
+MARGINS = {"margins": [0, 0], "leverages": [100, 100], **PRICE}
 
 EXPLAINED = {
     "lots": (make(M.DIVIDE_BY_LOT, 10, lots=[2, 3]), "10 lot × 2 / 5 = 4 → 4 lot by NEAREST_LARGEST, step 0.1"),
@@ -117,7 +118,7 @@ def stored(inputs) -> tuple[Allocation, AllocationColumns]:
         not_after_time=None,
         dispatch_state=DispatchState.DONE,
         dispatch_time=None,
-        contract_size=inputs.contract_size,
+        contract_size_e8=inputs.contract_size_e8,
         conversion_e8=inputs.conversion_e8,
         currency_digits=inputs.currency_digits,
     )

@@ -142,7 +142,7 @@ def exact_share(method, mode, row, inputs) -> Fraction:
     relative = Fraction(basis, inputs.master_basis)
     shares = {
         M.EQUITY_PERCENT: lambda: (
-            parameter / 100 * row["leverage"] * units / (inputs.contract_size * Fraction(inputs.conversion_e8, E8))
+            parameter / 100 * row["leverage"] * units / Fraction(inputs.contract_size_e8 * inputs.conversion_e8, E8**2)
         ),
         M.COPY_BY_BALANCE: lambda: volume * relative * ratio,
         M.COPY_BY_EQUITY: lambda: volume * relative * ratio,
@@ -169,10 +169,13 @@ def exact_share(method, mode, row, inputs) -> Fraction:
     policy=st.sampled_from([P.NEAREST, P.DOWN, P.CARRY]),
     method=st.sampled_from(ALONE),
     with_caps=st.booleans(),
-    digits=st.sampled_from([0, 2, 3]),
+    digits=st.sampled_from([0, 2, 3, 8]),
+    contract_size_e8=st.sampled_from([E8 // 100, 12_345_678_901, 100_000 * E8, INT64_MAX]),
 )
-def test_children_alone_equal_their_twin(table, grid, master_steps, master_basis, policy, method, with_caps, digits):
-    price = {"contract_size": 100_000, "conversion_e8": 70_620_000, "currency_digits": digits}
+def test_children_alone_equal_their_twin(
+    table, grid, master_steps, master_basis, policy, method, with_caps, digits, contract_size_e8
+):
+    price = {"contract_size_e8": contract_size_e8, "conversion_e8": 70_620_000, "currency_digits": digits}
     inputs = build(method, policy, table, grid, master_steps, with_caps=with_caps, master_basis=master_basis, **price)
     decision = decide_open(inputs)
     for place, row in enumerate(table):

@@ -59,7 +59,7 @@ class TestExactShares:
         assert exact(inputs) == [33_333_333, 16_666_667]
 
     def test_who_falls_out_for_his_margin_has_no_share(self):
-        price = {"margins": [0, 0], "leverages": [100, 100], "contract_size": 100_000, "conversion_e8": E8}
+        price = {"margins": [0, 0], "leverages": [100, 100], "contract_size_e8": 100_000 * E8, "conversion_e8": E8}
         inputs = make(M.EQUAL_RISK, "1.02", bases=[100_000] * 2, percents=[200, 0], grid=CENT, **price)
         assert exact(inputs) == [0, lots("1.02")]
 

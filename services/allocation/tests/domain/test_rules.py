@@ -38,6 +38,7 @@ from apportion.allocation.errors import (
     AccountKindMismatch,
     AccountNotOpen,
     AccountTypeNotAvailable,
+    CurrencyDigitsMismatch,
     CurrencyMismatch,
     FollowerEquity,
     HaltCauseMismatch,
@@ -64,6 +65,7 @@ MASTER = Master(
     trading_server_id=1,
     wallet_account_id=9,
     currency_code="USD",
+    currency_digits=2,
     method=AllocationMethod.COPY_BY_EQUITY,
     rounding=RoundingPolicy.NEAREST,
     listed_on_leaderboard=True,
@@ -78,7 +80,7 @@ MASTER = Master(
     artificial_symbol="CREDITEARN",
     residual_rule=RoundingPolicy.NEAREST_LARGEST,
 )
-FOLLOWER = Account(20, AccountKind.INVESTMENT, True, 2020, 1, "USD", 19, 100_000)
+FOLLOWER = Account(20, AccountKind.INVESTMENT, True, 2020, 1, "USD", 2, 19, 100_000)
 SUBSCRIPTION = Subscription(
     subscription_id=1,
     label=1,
@@ -175,6 +177,7 @@ def test_only_the_holder_releases():
         (replace(FOLLOWER, is_open=False), (), AccountNotOpen),
         (replace(FOLLOWER, nets=None), (), MarginModeUnknown),
         (replace(FOLLOWER, currency_code="EUR"), (), CurrencyMismatch),
+        (replace(FOLLOWER, currency_digits=0), (), CurrencyDigitsMismatch),
         (replace(FOLLOWER, trading_server_id=2), (), TradingServerMismatch),
         (FOLLOWER, (MAM,), SeveralMasters),
     ],

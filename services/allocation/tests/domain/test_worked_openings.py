@@ -20,7 +20,7 @@ M = AllocationMethod
 NONE = SkipReason.NONE
 HALF = Fraction(1, 2)
 CENT = SymbolGrid(E8 // 100, E8 // 100, 100 * E8)
-EURO = {"contract_size": 100_000, "conversion_e8": E8}
+EURO = {"contract_size_e8": 100_000 * E8, "conversion_e8": E8}
 """One lot is 100 000 units of the currency of the accounts."""
 
 
@@ -61,7 +61,7 @@ WORKED = {
             bases=[1_000_000, 600_000],
             leverages=[100, 100],
             percents=[10, 20],
-            contract_size=100_000,
+            contract_size_e8=100_000 * E8,
             conversion_e8=lots("0.7062"),
         ),
         "1.4 1.7",
@@ -74,12 +74,53 @@ WORKED = {
             bases=[10_000, 6_000],
             leverages=[100, 50],
             percents=[10, 20],
-            contract_size=100_000,
+            contract_size_e8=100_000 * E8,
             conversion_e8=lots("0.7062"),
             currency_digits=0,
         ),
         # 60 000 / 70 620 = 0.8496.
         "1.4 0.8",
+    ),
+    # The same on a server that counts yen with two decimals.
+    "equity percent, yen with sen": (
+        make(
+            M.EQUITY_PERCENT,
+            1,
+            bases=[1_000_000, 600_000],
+            leverages=[100, 50],
+            percents=[10, 20],
+            contract_size_e8=100_000 * E8,
+            conversion_e8=lots("0.7062"),
+            currency_digits=2,
+        ),
+        "1.4 0.8",
+    ),
+    # A lot is 0.01 coins at 50 000, so 500 dollars: 10 % × 100 × 75 / 500 = 1.5.
+    "equity percent, a hundredth of a coin": (
+        make(
+            M.EQUITY_PERCENT,
+            1,
+            bases=[7_500],
+            leverages=[100],
+            percents=[10],
+            contract_size_e8=E8 // 100,
+            conversion_e8=50_000 * E8,
+        ),
+        "1.5",
+    ),
+    # 1e-8 coins × 1 000 / (1e-8 × 1e-8) = 1e11 lots, cut to max lot.
+    "equity percent, the smallest of everything": (
+        make(
+            M.EQUITY_PERCENT,
+            1,
+            bases=[1],
+            leverages=[1_000],
+            percents=[100],
+            contract_size_e8=1,
+            conversion_e8=1,
+            currency_digits=8,
+        ),
+        "100",
     ),
     # 1 × 3000 / 2000 × 0.5 = 0.75: half up to 0.8.
     "copy by balance": (make(M.COPY_BY_BALANCE, 1, bases=[3000], ratios=["0.5"], master_basis=2000), "0.8"),
@@ -221,6 +262,25 @@ class TestMarginGate:
         inputs = self.given("0.9", [400, 300, 100])
         assert volumes(inputs) == [0, 0, Fraction("0.9")]
 
+    def test_a_lot_of_a_hundredth_of_a_coin_needs_little(self):
+        # A lot is 500.00, of which 5.00 are needed: 1 000 / (50 × 5) = 400 %.
+        coin = {"contract_size_e8": E8 // 100, "conversion_e8": 50_000 * E8}
+        assert volumes(self.given(50, [400], **coin)) == [50]
+        assert volumes(self.given("50.01", [400], **coin)) == [0]
+
+    @pytest.mark.parametrize("digits", [0, 2, 8])
+    def test_digits_only_name_the_units(self, digits):
+        figures = {"bases": [1_000 * 10**digits] * 2, "currency_digits": digits}
+        assert volumes(self.given(1, [200, 200], **figures)) == [HALF, HALF]
+        assert volumes(self.given("1.02", [200, 0], **figures)) == [0, Fraction("1.02")]
+
+    def test_figures_past_63_bits_are_compared_exactly(self):
+        # 1 lot at leverage 1 needs 1e10 × 0.09 units of 8 digits: at 100 % just the equity, or a minor unit more.
+        price = {"contract_size_e8": 10**10 * E8, "conversion_e8": 9 * E8 // 100, "currency_digits": 8}
+        enough = 9 * 10**8 * 10**8
+        assert volumes(self.given(1, [100], bases=[enough], leverages=[1], **price)) == [1]
+        assert volumes(self.given(1, [100], bases=[enough - 1], leverages=[1], **price)) == [0]
+
     def test_all_out(self):
         inputs = self.given("1.02", [200, 200])
         assert volumes(inputs) == [0, 0]
@@ -236,7 +296,7 @@ class TestMarginGate:
         more = {"margins": [UNKNOWN_BASIS, 0, 0, UNKNOWN_BASIS], "leverages": [100, 0, 100, 0]}
         inputs = self.given(1, [1, 1, 1, 0], **more)
         assert reasons(inputs) == [SkipReason.STALE_STATE, SkipReason.NO_PRICE, NONE, NONE]
-        assert reasons(self.given(1, [1, 0], contract_size=0)) == [SkipReason.NO_PRICE, NONE]
+        assert reasons(self.given(1, [1, 0], contract_size_e8=0)) == [SkipReason.NO_PRICE, NONE]
 
 
 def test_deriving_needs_prices():

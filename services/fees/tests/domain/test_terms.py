@@ -8,8 +8,8 @@ from fees_world import NOW
 from apportion.fees.domain.terms import MAX_TRADE_FEE_MINOR, Parties, Terms, check_terms
 from apportion.fees.errors import CurrencyMismatch, PayeeUnknown, RateRange
 
-PARTIES = Parties(subscription_id=7, master_id=3, payer_account_id=47, payee_account_id=9, currency_code="USD")
-TERMS = Terms(1, 7, 1, 3, 47, 9, "USD", 700, NOW)
+PARTIES = Parties(7, 3, 47, 9, "USD", 2)
+TERMS = Terms(1, 7, 1, 3, 47, 9, "USD", 2, 700, NOW)
 
 
 @pytest.mark.parametrize("fee_minor", [0, 1, 700, MAX_TRADE_FEE_MINOR])
@@ -48,6 +48,11 @@ def test_a_payee_is_needed(payee_account_id):
 def test_unusual_dollar_rates_are_warned_about(fee_minor, currency, is_unusual):
     terms = replace(TERMS, trade_fee_per_lot_minor=fee_minor, currency_code=currency)
     assert bool(terms.warnings) is is_unusual
+
+
+@pytest.mark.parametrize(("fee_minor", "is_unusual"), [(2, False), (10, False), (11, True)])
+def test_the_usual_range_is_of_dollars_whatever_their_digits(fee_minor, is_unusual):
+    assert bool(replace(TERMS, trade_fee_per_lot_minor=fee_minor, currency_digits=0).warnings) is is_unusual
 
 
 def test_the_warning_names_figure_and_range():

@@ -20,6 +20,7 @@ def terms(*rows: tuple[int, int]) -> TermsColumns:
         payee_account_ids=columns(*(9 for _ in rows)),
         rates_minor=columns(*(row[1] for row in rows)),
         currency_codes=["USD" for _ in rows],
+        currency_digits=columns(*(2 for _ in rows)),
     )
 
 
@@ -63,16 +64,19 @@ def test_the_line_can_be_checked_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("volume_e8", "rate_minor", "fee_minor", "currency", "text"),
+    ("volume_e8", "rate_minor", "fee_minor", "currency", "digits", "text"),
     [
-        (LOT, 700, 700, "USD", "1 lot × 7.00 USD/lot = 7.00 USD"),
-        (LOT // 100, 50, 1, "USD", "0.01 lot × 0.50 USD/lot = 0.005, rounded half up 0.01 USD"),
-        (10 * LOT, 250, 2500, "JPY", "10 lot × 250 JPY/lot = 2500 JPY"),
-        (1, 5, 0, "USD", "0.00000001 lot × 0.05 USD/lot = 0.0000000005, rounded half up 0.00 USD"),
+        (LOT, 700, 700, "USD", 2, "1 lot × 7.00 USD/lot = 7.00 USD"),
+        (LOT // 100, 50, 1, "USD", 2, "0.01 lot × 0.50 USD/lot = 0.005, rounded half up 0.01 USD"),
+        (10 * LOT, 250, 2500, "JPY", 0, "10 lot × 250 JPY/lot = 2500 JPY"),
+        (LOT, 25_000, 25_000, "JPY", 2, "1 lot × 250.00 JPY/lot = 250.00 JPY"),
+        (LOT // 2, 701, 351, "USC", 2, "0.5 lot × 7.01 USC/lot = 3.505, rounded half up 3.51 USC"),
+        (3 * LOT, 5, 15, "BTC", 8, "3 lot × 0.00000005 BTC/lot = 0.00000015 BTC"),
+        (1, 5, 0, "USD", 2, "0.00000001 lot × 0.05 USD/lot = 0.0000000005, rounded half up 0.00 USD"),
     ],
 )
-def test_products_are_written_exactly(volume_e8, rate_minor, fee_minor, currency, text):
-    assert product_text(volume_e8, rate_minor, fee_minor, currency) == text
+def test_products_are_written_exactly(volume_e8, rate_minor, fee_minor, currency, digits, text):
+    assert product_text(volume_e8, rate_minor, fee_minor, currency, digits) == text
 
 
 def test_server_time_is_shown_as_the_server_says_it():

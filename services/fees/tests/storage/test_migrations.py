@@ -66,7 +66,7 @@ async def test_money_rows_cannot_be_edited(engine_for, statement):
 async def test_terms_cannot_be_edited(engine_for):
     engine = await engine_for(SCHEMA)
     async with transaction(engine) as tx:
-        await tx.execute(text("INSERT INTO terms VALUES (1, 7, 1, 3, 44, 9, 'USD', 700, now())"))
+        await tx.execute(text("INSERT INTO terms VALUES (1, 7, 1, 3, 44, 9, 'USD', 700, now(), 2)"))
     for statement in ("UPDATE terms SET trade_fee_per_lot_minor = 0", "DELETE FROM terms", "TRUNCATE terms"):
         assert "written once" in await refused(engine, statement)
 

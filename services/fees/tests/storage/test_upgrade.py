@@ -26,6 +26,11 @@ CHARGES = """
            (3, 1, 3, 44, 9, 'USD', 350, 2, 1, 71, '', NULL, now()),
            (4, 1, 3, 44, 9, 'USD', 350, 3, 1, 72, 'NO_MONEY', now(), NULL)
 """
+TERMS = """
+    INSERT INTO terms (label, subscription_id, version, master_id, payer_account_id, payee_account_id, currency_code,
+        trade_fee_per_lot_minor, update_time)
+    SELECT 1, n, 1, 3, 44, 9, code, 700, now() FROM unnest('{USD,JPY,KWD,USC}'::text[]) WITH ORDINALITY AS c (code, n)
+"""
 TRANSFERS = """
     INSERT INTO transfers (calculation_id, attempt, label, state, transfer_id, reason, send_count, next_send_time,
         create_time)
@@ -62,5 +67,18 @@ async def test_each_charge_keeps_the_item_of_its_newest_attempt(old_url):
             (4, 4, 4, 1, 1, False),
         ]
         assert await rows_of(engine, "SELECT nextval('charges_items_seq')") == [(6,)]
+    finally:
+        await engine.dispose()
+
+
+async def test_terms_get_the_digits_that_they_were_shown_with(old_url):
+    engine = create_engine(old_url)
+    try:
+        async with transaction(engine) as tx:
+            await tx.execute(text(TERMS))
+        await engine.dispose()
+        await migrate(old_url, SCHEMA)
+        shown = "SELECT currency_code, currency_digits FROM terms ORDER BY subscription_id"
+        assert await rows_of(engine, shown) == [("USD", 2), ("JPY", 0), ("KWD", 3), ("USC", 2)]
     finally:
         await engine.dispose()

@@ -28,7 +28,13 @@ from apportion.platform_groups.domain.transfers import (
     leg_id,
     refused,
 )
-from apportion.platform_groups.errors import AccountNotOpen, AmountRange, CurrencyMismatch, SelfTransfer
+from apportion.platform_groups.errors import (
+    AccountNotOpen,
+    AmountRange,
+    CurrencyDigitsMismatch,
+    CurrencyMismatch,
+    SelfTransfer,
+)
 
 T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 TIMEOUT = timedelta(seconds=10)
@@ -85,7 +91,9 @@ def test_a_lost_leg_is_booked_by_its_deal_and_sent_again_only_when_proven_absent
     assert judge(unknown(1), 0, read_time=late, timeout=TIMEOUT).state is LegState.READY
 
 
-def account(account_id: int, currency: str = "USD", state: AccountState = AccountState.OPEN) -> Account:
+def account(
+    account_id: int, currency: str = "USD", state: AccountState = AccountState.OPEN, currency_digits: int = 2
+) -> Account:
     return Account(
         account_id=account_id,
         label=1,
@@ -97,7 +105,7 @@ def account(account_id: int, currency: str = "USD", state: AccountState = Accoun
         wanted_access=AccountAccess.FULL,
         login=9,
         currency_code=currency,
-        currency_digits=2,
+        currency_digits=currency_digits,
         margin_mode=MarginMode.HEDGING,
         leverage=100,
         holder_name="A",
@@ -121,6 +129,8 @@ def test_parties() -> None:
         check_parties(one, one, "USD", 1)
     with pytest.raises(CurrencyMismatch):
         check_parties(one, account(3, "EUR"), "USD", 1)
+    with pytest.raises(CurrencyDigitsMismatch):  # one minor unit would become a hundred
+        check_parties(account(4, "JPY"), account(5, "JPY", currency_digits=0), "JPY", 1)
     with pytest.raises(AccountNotOpen):
         check_parties(one, account(3, state=AccountState.CREATING), "USD", 1)
     with pytest.raises(InvalidArgument):

@@ -21,7 +21,8 @@ UNKNOWN = -(2**63)
 POINTS = 100_000
 STEP_E8 = 1_000_000
 LEVERAGE = 100
-CONTRACT_SIZE = 100_000
+CONTRACT_SIZE_E8 = 100_000 * 10**8
+CURRENCY_DIGITS = 2
 POINT_E8 = 1_000
 BY_BALANCE = {masters_pb2.ALLOCATION_METHOD_DIVIDE_BY_BALANCE, masters_pb2.ALLOCATION_METHOD_COPY_BY_BALANCE}
 BY_FREE_MARGIN = {masters_pb2.ALLOCATION_METHOD_COPY_BY_FREE_MARGIN}
@@ -98,8 +99,11 @@ class Figures:
                 yield f"{row.account_login} never had a leverage of {row.leverage}"
         if explained.conversion_e8:
             prices = {table[symbol] * POINT_E8 for table in self._prices(self._number(time_ms))}
-            if explained.contract_size != CONTRACT_SIZE or explained.conversion_e8 not in prices:
-                yield f"a lot of {symbol} never was {explained.contract_size} at {explained.conversion_e8}"
+            size_e8 = explained.contract_size_e8
+            if size_e8 != CONTRACT_SIZE_E8 or explained.conversion_e8 not in prices:
+                yield f"a lot of {symbol} never was {size_e8} at {explained.conversion_e8}"
+        if explained.currency_digits != CURRENCY_DIGITS:
+            yield f"nobody's money has {explained.currency_digits} digits"
 
     def _number(self, time_ms: int) -> int:
         return next(number for number, each in enumerate(self._rounds) if each.time_ms == time_ms)

@@ -175,7 +175,7 @@ class OpeningTwin:
             return (allocations_pb2.SKIP_REASON_NO_EQUITY,)
         watched = method == masters_pb2.ALLOCATION_METHOD_EQUAL_RISK and link.percent_e8 > 0
         if watched or method == masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT:
-            if not (explained.contract_size and explained.conversion_e8 and row.leverage > 0):
+            if not (explained.contract_size_e8 and explained.conversion_e8 and row.leverage > 0):
                 return (allocations_pb2.SKIP_REASON_NO_PRICE,)
             if watched and row.margin_minor == UNKNOWN:
                 return (allocations_pb2.SKIP_REASON_STALE_STATE,)
@@ -185,7 +185,7 @@ class OpeningTwin:
 
     def _cushion(self, opening: Opening, link: Link, row: allocations_pb2.ChildExplanation) -> Cushion:
         explained = opening.explained
-        step_minor = Fraction(explained.contract_size * explained.conversion_e8 * STEP_E8 * CENTS, E8 * E8)
+        step_minor = Fraction(explained.contract_size_e8 * explained.conversion_e8 * STEP_E8 * CENTS, E8**3)
         least = Fraction(link.percent_e8, PERCENT_E8)
         return Cushion(row.basis, row.margin_minor, row.leverage, step_minor, least)
 
@@ -263,7 +263,7 @@ class OpeningTwin:
             case masters_pb2.ALLOCATION_METHOD_EQUITY_SHARE:
                 return equity * percent * E8 / STEP_E8
             case masters_pb2.ALLOCATION_METHOD_EQUITY_PERCENT:
-                lot_price = Fraction(opening.explained.contract_size * opening.explained.conversion_e8, E8)
+                lot_price = Fraction(opening.explained.contract_size_e8 * opening.explained.conversion_e8, E8**2)
                 return percent * row.leverage * equity / lot_price * E8 / STEP_E8
         of_master = master * Fraction(row.basis, opening.explained.master_basis)
         if method == masters_pb2.ALLOCATION_METHOD_RISK:

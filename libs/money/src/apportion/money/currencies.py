@@ -1,8 +1,6 @@
-"""How many decimal digits the minor unit of a currency has (ISO 4217, list one)."""
+"""How many decimal digits the minor unit of a currency has: as told, or else by ISO 4217, list one."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 _CODES_BY_DIGITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
@@ -18,14 +16,16 @@ _DIGITS = {code: digits for digits, codes in _CODES_BY_DIGITS.items() for code i
 
 
 class UnknownCurrencyError(ValueError):
-    """The code is neither in ISO 4217 nor among the overrides."""
+    """The code is not in ISO 4217, and nobody told its digits."""
 
 
-def currency_digits(code: str, overrides: Mapping[str, int] | None = None) -> int:
-    """Digits of the minor unit: USD 2, JPY 0, KWD 3. `overrides` adds or replaces codes (a broker's USC, USDT, …)."""
-    digits = overrides.get(code) if overrides else None
-    if digits is None:
-        digits = _DIGITS.get(code)
+def currency_digits(code: str, told: int | None = None) -> int:
+    """Digits of the minor unit: USD 2, JPY 0, KWD 3.
+
+    What a trading server tells of its accounts' currency always wins: a server may count JPY with 2 digits, and USC or
+    BTC are in no list.
+    """
+    digits = _DIGITS.get(code) if told is None else told
     if digits is None:
         raise UnknownCurrencyError(f"{code!r} is no ISO 4217 currency code")
     return digits

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from apportion.mt5.connection import Caller
-from apportion.mt5.errors import Refused
+from apportion.mt5.errors import Refused, UnexpectedReply
 from apportion.mt5.numbers import PRICE_DIGITS, fixed, volume_e8
 from apportion.mt5.retcodes import Retcode
 
 RATE_DIGITS = 8
+SIZE_DIGITS = 8
+MOST = 2**63 - 1
 
 
 class Symbol(
@@ -60,10 +63,18 @@ class Symbol(
     margin_rate_buy: str = "1"
     margin_rate_sell: str = "1"
 
+    def __post_init__(self) -> None:
+        """Nobody gets a symbol that cannot be counted with. Raises ValueError, which decoding knows."""
+        if not 0 <= self.digits <= PRICE_DIGITS:
+            raise ValueError(f"{self.symbol} has prices of {self.digits} digits")
+        volumes_e8 = self.min_volume_e8, self.max_volume_e8, self.volume_step_e8
+        if not all(0 <= figure <= MOST for figure in (self.contract_size_e8, *volumes_e8)):
+            raise ValueError(f"{self.symbol} has lots or volumes below 0, or too large ones")
+
     @property
-    def contract_units(self) -> int:
-        """Whole units in one lot. Raises ValueError for a broken number of them."""
-        return fixed(self.contract_size, 0)
+    def contract_size_e8(self) -> int:
+        """Units in one lot, in 1e-8: 0.01 of a coin is a lot, too."""
+        return fixed(self.contract_size, SIZE_DIGITS)
 
     @property
     def point_e8(self) -> int:
@@ -97,19 +108,33 @@ class Symbol(
         return volume_e8(self.volume_step_ext, self.volume_step)
 
 
-async def list_all(caller: Caller) -> list[Symbol]:
-    """Every symbol that the manager sees, sorted by name."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Sorted by name. One symbol that nobody can read keeps no other from being listed."""
+
+    symbols: list[Symbol]
+    unreadable: dict[str, str]
+    """What is wrong with each that is left out, by name."""
+
+
+async def list_all(caller: Caller) -> Listing:
+    """Every symbol that the manager sees."""
     names = (await caller.call("symbol/list")).as_type(list[str])
     return await list_named(caller, names)
 
 
-async def list_named(caller: Caller, names: Sequence[str]) -> list[Symbol]:
-    """The symbols that exist among these names, sorted by name."""
-    found = []
+async def list_named(caller: Caller, names: Sequence[str]) -> Listing:
+    """The symbols that exist among these names."""
+    listing = Listing([], {})
     for name in sorted(names):
         try:
-            found.append((await caller.call("symbol/get", {"symbol": name})).as_type(Symbol))
+            reply = await caller.call("symbol/get", {"symbol": name})
         except Refused as refused:
             if refused.retcode != Retcode.NOT_FOUND:
                 raise
-    return found
+            continue
+        try:
+            listing.symbols.append(reply.as_type(Symbol))
+        except UnexpectedReply as error:
+            listing.unreadable[name] = str(error)
+    return listing

@@ -22,6 +22,7 @@ DomainError
     ├── NettingStops            NETTING_STOPS
     ├── NettingPositionsOpen    NETTING_POSITIONS_OPEN
     ├── CurrencyMismatch        CURRENCY_MISMATCH
+    ├── CurrencyDigitsMismatch  CURRENCY_DIGITS_MISMATCH
     ├── TradingServerMismatch   TRADING_SERVER_MISMATCH
     ├── SeveralMasters          SEVERAL_MASTERS
     ├── FollowerEquity          FOLLOWER_EQUITY
@@ -96,7 +97,7 @@ class SubscriptionExists(DomainError):
 
     kind = Kind.ALREADY_EXISTS
     reason = "SUBSCRIPTION_EXISTS"
-    cure = "Update the subscription that exists."
+    cure = "Update the subscription that exists; of one that is LEAVING, end it with CLOSE or DETACH first."
 
 
 class AccountTypeNotAvailable(DomainError):
@@ -169,6 +170,14 @@ class CurrencyMismatch(DomainError):
     kind = Kind.PRECONDITION
     reason = "CURRENCY_MISMATCH"
     cure = "Subscribe an account in the master's currency."
+
+
+class CurrencyDigitsMismatch(DomainError):
+    """The account's group counts its currency with other digits than the master's."""
+
+    kind = Kind.PRECONDITION
+    reason = "CURRENCY_DIGITS_MISMATCH"
+    cure = "Subscribe an account whose group has the master's CurrencyDigits: minor units are compared."
 
 
 class TradingServerMismatch(DomainError):

@@ -33,7 +33,6 @@ from apportion.allocation.operations.find_scope import Owner
 from apportion.allocation.operations.get_master import get_master
 from apportion.allocation.settings import AllocationSettings
 from apportion.errors import DomainError
-from apportion.money import currency_digits
 from apportion.runtime import SystemClock
 from apportion.runtime.settings import problems_of
 from apportion.storage import DatabaseNotDurable, SchemaMismatch, open_database
@@ -87,7 +86,7 @@ def history(
         owner = Owner(subscription_id=subscription_id) if subscription_id else Owner(master_id=master_id)
         start_ms, end_ms = (int(time.timestamp()) * SECOND_MS for time in (span.start, span.end))
         rows = collect_history(engine, label, owner, HistoryFilter(start_ms, end_ms))
-        digits, currency = currency_digits(master.currency_code), master.currency_code
+        digits, currency = master.currency_digits, master.currency_code
         title = f"History of {_named(master, subscription_id)}"
         return history_report(title, rows, currency_code=currency, amount_digits=digits, note=span.note)
 

@@ -12,7 +12,6 @@ from apportion.fees.domain.charge import ChargeState
 from apportion.fees.domain.terms import Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
 from apportion.fees.operations.set_terms import SetTerms
-from apportion.money import UnknownCurrencyError, currency_digits
 from apportion.rpc import Problems, check_lengths, column, request_key, to_timestamp
 
 
@@ -21,8 +20,7 @@ def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
     key, problems = request_key(request), Problems()
     problems.positive(request.subscription_id, "subscription_id")
     if problems.present(request, "trade_fee_per_lot"):
-        is_known = _is_currency(request.trade_fee_per_lot.currency_code)
-        problems.require(is_known, "trade_fee_per_lot.currency_code", "must be an ISO 4217 code")
+        problems.currency(request.trade_fee_per_lot.currency_code, "trade_fee_per_lot.currency_code")
     problems.raise_if_any()
     return SetTerms(
         key=key,
@@ -31,14 +29,6 @@ def parse_set_terms(request: terms_api.SetTermsRequest) -> SetTerms:
         trade_fee_per_lot_minor=request.trade_fee_per_lot.amount_minor,
         etag=request.etag,
     )
-
-
-def _is_currency(code: str) -> bool:
-    try:
-        currency_digits(code)
-    except UnknownCurrencyError:
-        return False
-    return True
 
 
 def parse_list_calculations(label: int, request: calculations.ListCalculationsRequest) -> CalculationFilter:

@@ -4,8 +4,8 @@ DomainError
 ├── INVALID          HostNotAllowed, PortRange, TimezoneUnknown, LeverageRange, AmountRange, SelfTransfer
 ├── ALREADY_EXISTS   NameTaken, DedupeConflict
 ├── PRECONDITION     ServerTypeUnsupported, GroupNotEnabled, GroupFull, GroupCurrencyMismatch, ServerGroupUnknown,
-│                    MarginModeUnsupported, WalletInvalid, AccountNotOpen, ServersMixed, CurrencyMismatch,
-│                    LoginAmbiguous, KekMissing
+│                    MarginModeUnsupported, CurrencyDigitsUnsupported, WalletInvalid, AccountNotOpen, ServersMixed,
+│                    CurrencyMismatch, CurrencyDigitsMismatch, LoginAmbiguous, KekMissing
 ├── CONFLICT         PasswordsNotReset
 ├── UNAVAILABLE      TradingServerUnavailable
 └── INTERNAL         CredentialIntegrity
@@ -104,6 +104,14 @@ class MarginModeUnsupported(DomainError):
     cure = "Use a group of hedging or netting accounts; exchange margin modes are not supported."
 
 
+class CurrencyDigitsUnsupported(DomainError):
+    """The group on the server counts its currency with digits that no money has."""
+
+    kind = Kind.PRECONDITION
+    reason = "CURRENCY_DIGITS_UNSUPPORTED"
+    cure = "Correct CurrencyDigits of the group on the server: 0 to 8."
+
+
 class WalletInvalid(DomainError):
     """The account needs an open wallet of the same label, and a wallet needs none."""
 
@@ -150,6 +158,14 @@ class CurrencyMismatch(DomainError):
     kind = Kind.PRECONDITION
     reason = "CURRENCY_MISMATCH"
     cure = "Send the amount in the account's own currency."
+
+
+class CurrencyDigitsMismatch(DomainError):
+    """The two accounts count their currency with different digits: a minor unit of the one is none of the other."""
+
+    kind = Kind.PRECONDITION
+    reason = "CURRENCY_DIGITS_MISMATCH"
+    cure = "Use accounts whose groups have the same CurrencyDigits on their trading servers."
 
 
 class SelfTransfer(DomainError):

@@ -47,11 +47,11 @@ def format_mean(price_e8: int, digits: int) -> str:
     return format_price(price_e8, digits if price_e8 % 10 ** (SCALE_DIGITS - digits) == 0 else SCALE_DIGITS)
 
 
-def profit_minor(contract_size: int, volume_e8: int, difference_e8: int, rate_e8: int, currency_digits: int) -> int:
+def profit_minor(contract_size_e8: int, volume_e8: int, difference_e8: int, rate_e8: int, currency_digits: int) -> int:
     """Contract size × volume × price difference × conversion rate, in minor units of the account currency."""
-    return divide_half_up(contract_size * volume_e8 * difference_e8 * rate_e8, 10 ** (24 - currency_digits))
+    return divide_half_up(contract_size_e8 * volume_e8 * difference_e8 * rate_e8, 10 ** (32 - currency_digits))
 
 
-def margin_minor(contract_size: int, volume_e8: int, rate_e8: int, leverage: int, currency_digits: int) -> int:
+def margin_minor(contract_size_e8: int, volume_e8: int, rate_e8: int, leverage: int, currency_digits: int) -> int:
     """Forex margin: contract size × volume ÷ leverage × conversion rate, in minor units of the account currency."""
-    return divide_half_up(contract_size * volume_e8 * rate_e8, leverage * 10 ** (16 - currency_digits))
+    return divide_half_up(contract_size_e8 * volume_e8 * rate_e8, leverage * 10 ** (24 - currency_digits))

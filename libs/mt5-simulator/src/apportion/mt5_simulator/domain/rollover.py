@@ -34,9 +34,9 @@ def roll_over(ledger: Ledger, board: QuoteBoard, valuation: Valuation, ending_da
         if not points_e8 or not nights:
             continue
         group = valuation.group_of(position.login)
-        amount = symbol.contract_size * position.volume_e8 * points_e8 * nights * symbol.point_e8
+        amount = symbol.contract_size_e8 * position.volume_e8 * points_e8 * nights * symbol.point_e8
         amount *= valuation.rate_profit_e8(position.symbol, group)
-        position.storage_minor += divide_half_up(amount, E8 * 10 ** (24 - group.currency_digits))
+        position.storage_minor += divide_half_up(amount, E8 * 10 ** (32 - group.currency_digits))
         ledger.put_position(position)
         touched.add(position.login)
     return touched

@@ -14,6 +14,7 @@ class GroupSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     currency: str
     currency_digits: int = 2
+    """Whatever ISO 4217 says of the currency: JPY with 2 and USC are groups, too."""
     leverage: int = 100
     margin_mode: MarginMode = MarginMode.HEDGING
     """2: every trade its own position; 0: one position per symbol, see `netting`."""
@@ -31,7 +32,7 @@ class SymbolSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     base: str
     profit: str
     digits: int = 5
-    contract_size: int = 100_000
+    contract_size_e8: int = 100_000 * E8
     volume_min_e8: int = E8 // 100
     volume_max_e8: int = 1_000 * E8
     volume_step_e8: int = E8 // 100

@@ -75,7 +75,7 @@ class Valuation:
         close_e8 = self.close_price_e8(position) if price_e8 is None else price_e8
         difference_e8 = close_e8 - position.price_open_e8
         return profit_minor(
-            self.board.symbols[position.symbol].contract_size,
+            self.board.symbols[position.symbol].contract_size_e8,
             position.volume_e8 if volume_e8 is None else volume_e8,
             difference_e8 if position.side is Side.BUY else -difference_e8,
             self.rate_profit_e8(position.symbol, group),
@@ -83,9 +83,9 @@ class Valuation:
         )
 
     def position_margin_minor(self, position: Position, leverage: int, group: GroupSettings) -> int:
-        contract_size = self.board.symbols[position.symbol].contract_size
+        size_e8 = self.board.symbols[position.symbol].contract_size_e8
         digits = group.currency_digits
-        return margin_minor(contract_size, position.volume_e8, position.rate_margin_e8, leverage, digits)
+        return margin_minor(size_e8, position.volume_e8, position.rate_margin_e8, leverage, digits)
 
     def margin_minor(self, user: User, positions: list[Position]) -> int:
         """Per symbol the larger of the long and the short side: a hedged volume is margined once."""

@@ -77,7 +77,7 @@ def calc_profit(server: Server, session: Session, call: Call) -> Reply:
     rate_e8 = engine.valuation.rate_profit_e8(symbol.name, group)
     difference_e8 = call.scaled("price_close", 8) - call.scaled("price_open", 8)
     signed_e8 = difference_e8 if side is Side.BUY else -difference_e8
-    profit = profit_minor(symbol.contract_size, call.integer("volume"), signed_e8, rate_e8, group.currency_digits)
+    profit = profit_minor(symbol.contract_size_e8, call.integer("volume"), signed_e8, rate_e8, group.currency_digits)
     return Reply({"Profit": format_scaled(profit, group.currency_digits), "Profit_rate": format_price(rate_e8, 8)})
 
 

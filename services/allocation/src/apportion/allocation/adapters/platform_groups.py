@@ -25,6 +25,7 @@ from apportion.api.platform_groups.v1 import (
     trading_pb2_grpc,
 )
 from apportion.errors import DomainError
+from apportion.money import currency_digits
 from apportion.rpc import call_options, column, from_timestamp, set_column, to_timestamp
 
 PAGE_ROWS = 1_000
@@ -45,6 +46,7 @@ class PlatformAccounts:
             accounts_pb2.GetAccountRequest(account_id=account_id), **call_options(label, self._call_seconds)
         )
         account = answer.account
+        told = account.currency_digits if account.HasField("currency_digits") else None
         return Account(
             account_id=account.account_id,
             kind=AccountKind(account.kind),
@@ -52,6 +54,7 @@ class PlatformAccounts:
             login=account.login,
             trading_server_id=account.trading_server_id,
             currency_code=account.currency_code,
+            currency_digits=currency_digits(account.currency_code, told),
             wallet_account_id=account.wallet_account_id,
             equity_minor=account.snapshot.equity_minor if account.HasField("snapshot") else None,
             nets=NETS.get(account.margin_mode),

@@ -113,7 +113,7 @@ def _spec(symbol: trading_servers_pb2.Symbol) -> SymbolSpec:
         name=symbol.name,
         grid=SymbolGrid(symbol.volume_step_e8, symbol.min_volume_e8, symbol.max_volume_e8),
         digits=symbol.digits,
-        contract_size=symbol.contract_size,
+        contract_size_e8=symbol.contract_size_e8,
         base_currency_code=symbol.base_currency_code,
         profit_currency_code=symbol.profit_currency_code,
         margin_currency_code=symbol.margin_currency_code,

@@ -24,6 +24,8 @@ class Account:
     login: int
     trading_server_id: int
     currency_code: str
+    currency_digits: int
+    """As the trading server counts: 10^digits minor units are one unit."""
     wallet_account_id: int
     equity_minor: int | None
     """None while the connector has not seen the account."""

@@ -91,7 +91,7 @@ class Allocation:
     """Opens only: orders that could not be sent by then are given up."""
     dispatch_state: DispatchState
     dispatch_time: datetime | None
-    contract_size: int = 0
+    contract_size_e8: int = 0
     """Of an open, as are the next two: the scalars of `OpenInputs` that its method computed with."""
     conversion_e8: int = 0
     currency_digits: int = 2

@@ -59,7 +59,7 @@ def open_inputs(allocation: Allocation, columns: AllocationColumns, subscription
         gate_reasons=columns.gate_reasons,
         caps_e8=columns.caps_e8,
         figures=columns.figures,
-        contract_size=allocation.contract_size,
+        contract_size_e8=allocation.contract_size_e8,
         conversion_e8=allocation.conversion_e8,
         currency_digits=allocation.currency_digits,
     )

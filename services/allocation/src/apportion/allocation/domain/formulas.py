@@ -59,7 +59,7 @@ def exact_share(inputs: OpenInputs, row: int, sums: Sums) -> Fraction:
 
 
 def lots(volume_e8: int) -> str:
-    """1e-8 lots (or ratios, percents) as a plain decimal without trailing zeros."""
+    """1e-8 lots (or ratios, percents, units) as a plain decimal without trailing zeros."""
     return format_amount(volume_e8, 8).rstrip("0").rstrip(".")
 
 
@@ -87,7 +87,7 @@ def formula(inputs: OpenInputs, row: int, sums: Sums) -> str:
             return f"({master} + {lots(sums.held_e8)} held) × {basis} / {sums.weights} − {held} held"
         case AllocationMethod.EQUITY_PERCENT:
             leverage = int(inputs.figures.leverages[row])
-            lot_price = f"({inputs.contract_size} × {lots(inputs.conversion_e8)})"
+            lot_price = f"({lots(inputs.contract_size_e8)} × {lots(inputs.conversion_e8)})"
             return f"{percent} × {leverage} × {format_amount(basis, inputs.currency_digits)} / {lot_price} lot"
         case AllocationMethod.EQUITY_SHARE:
             return f"{format_amount(basis, inputs.currency_digits)} lot × {percent}"

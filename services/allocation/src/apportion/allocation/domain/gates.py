@@ -87,7 +87,7 @@ def _gate_figures(inputs: OpenInputs, reasons: NDArray[np.int8]) -> None:
 
 def has_price(inputs: OpenInputs) -> bool:
     """Whether volume can be turned into money."""
-    return inputs.contract_size > 0 and inputs.conversion_e8 > 0
+    return inputs.contract_size_e8 > 0 and inputs.conversion_e8 > 0
 
 
 def _gate_bases(inputs: OpenInputs, reasons: NDArray[np.int8], rows: NDArray[np.bool_] | None) -> None:

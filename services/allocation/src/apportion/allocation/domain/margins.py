@@ -22,12 +22,12 @@ def falling_out(inputs: OpenInputs, some: NDArray[np.bool_], volumes_e8: Int64Ar
     watched = some & (percents_e8 > 0)
     if not watched.any():
         return np.flatnonzero(watched)
-    lot_price = inputs.contract_size * inputs.conversion_e8 * 10**inputs.currency_digits
+    lot_price = inputs.contract_size_e8 * inputs.conversion_e8 * 10**inputs.currency_digits
     has = inputs.bases * float(100 * E8)
-    needs = volumes_e8 * (lot_price / E8**2)
+    needs = figures.margins.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # Of who is not watched a leverage may be 0.
-        needs /= figures.leverages
-        needs += figures.margins
+        if volumes_e8.any():
+            needs += volumes_e8 * (lot_price / E8**3) / figures.leverages
         needs *= percents_e8
     near = np.flatnonzero(watched & (has < needs * (1 + _DOUBTFUL)))
     if not near.size:
@@ -38,6 +38,6 @@ def falling_out(inputs: OpenInputs, some: NDArray[np.bool_], volumes_e8: Int64Ar
         column[doubtful].astype(object)
         for column in (inputs.bases, figures.margins, figures.leverages, percents_e8, volumes_e8)
     )
-    needed = percent_e8 * (margin * E8**2 * leverage + volume_e8 * lot_price)
-    falls = equity * (100 * E8**3) * leverage < needed
+    needed = percent_e8 * (margin * E8**3 * leverage + volume_e8 * lot_price)
+    falls = equity * (100 * E8**4) * leverage < needed
     return np.concatenate((falling, doubtful[falls.astype(np.bool_)]))

@@ -33,6 +33,8 @@ class Master:
     trading_server_id: int
     wallet_account_id: int
     currency_code: str
+    currency_digits: int
+    """As his trading server counts: 10^digits minor units are one unit, of all followers too."""
     method: AllocationMethod
     rounding: RoundingPolicy
     listed_on_leaderboard: bool

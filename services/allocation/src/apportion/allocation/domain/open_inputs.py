@@ -66,12 +66,12 @@ class OpenInputs:
     caps_e8: Int64Array = field(default_factory=_no_column)
     """The most that each may get by its own limits, 0 or above; empty: no limits but those of the grid."""
     figures: Figures = field(default_factory=Figures)
-    contract_size: int = 0
-    """Units of one lot; 0: not known."""
+    contract_size_e8: int = 0
+    """Units of one lot, in 1e-8; 0: not known."""
     conversion_e8: int = 0
     """Price of one unit of the margin currency in the currency of the accounts; 0: not known."""
     currency_digits: int = 2
-    """Of the currency of the accounts: 10^digits minor units are one unit."""
+    """Of the accounts' currency on their trading server: 10^digits minor units are one unit."""
 
     @property
     def volume_e8(self) -> int:

@@ -86,8 +86,8 @@ def _of_equity(inputs: OpenInputs, rows: Rows) -> Share:
 def _of_buying_power(inputs: OpenInputs, rows: Rows) -> Share:
     """percent_i ÷ 100 × leverage_i × equity_i ÷ (contract size × conversion rate)."""
     factors = inputs.bases[rows], inputs.figures.leverages[rows], inputs.subscriptions.percents_e8[rows]
-    lot_price = 100 * 10**inputs.currency_digits * inputs.contract_size * inputs.conversion_e8
-    return Share(factors, E8, lot_price)
+    lot_price = 100 * 10**inputs.currency_digits * inputs.contract_size_e8 * inputs.conversion_e8
+    return Share(factors, E8**2, lot_price)
 
 
 FORMULAS: Mapping[AllocationMethod, Formula] = {

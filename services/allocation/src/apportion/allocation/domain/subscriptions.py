@@ -20,6 +20,7 @@ from apportion.allocation.domain.methods import (
 )
 from apportion.allocation.errors import (
     CopyOpenPositionsNotAllowed,
+    CurrencyDigitsMismatch,
     CurrencyMismatch,
     FollowerEquity,
     MarginModeUnknown,
@@ -108,7 +109,7 @@ def check_follower(master: Master, account: Account, other_types: Iterable[Accou
     """Whether the account may follow the master; `other_types` are those of the masters that it follows already.
 
     Raises SelfSubscription, AccountKindMismatch, AccountNotOpen, MarginModeUnknown, CurrencyMismatch,
-    TradingServerMismatch, SeveralMasters or FollowerEquity.
+    CurrencyDigitsMismatch, TradingServerMismatch, SeveralMasters or FollowerEquity.
     """
     if account.account_id == master.account_id:
         raise SelfSubscription(account_id=account.account_id)
@@ -117,6 +118,8 @@ def check_follower(master: Master, account: Account, other_types: Iterable[Accou
         raise MarginModeUnknown(account_id=account.account_id)
     if account.currency_code != master.currency_code:
         raise CurrencyMismatch(currency=account.currency_code, needed=master.currency_code)
+    if account.currency_digits != master.currency_digits:
+        raise CurrencyDigitsMismatch(digits=account.currency_digits, needed=master.currency_digits)
     if account.trading_server_id != master.trading_server_id:
         raise TradingServerMismatch(
             trading_server_id=account.trading_server_id, master_trading_server_id=master.trading_server_id

@@ -16,8 +16,8 @@ class SymbolSpec:
     grid: SymbolGrid
     digits: int
     """Decimal digits of a price."""
-    contract_size: int
-    """Units of the base asset in one lot."""
+    contract_size_e8: int
+    """Units of the base asset in one lot, in 1e-8."""
     base_currency_code: str
     profit_currency_code: str
     margin_currency_code: str
@@ -34,4 +34,4 @@ class SymbolSpec:
 
     def trades_like(self, other: SymbolSpec) -> bool:
         """Whether a volume and a price of the one mean the same of the other."""
-        return (self.grid, self.contract_size, self.digits) == (other.grid, other.contract_size, other.digits)
+        return (self.grid, self.contract_size_e8, self.digits) == (other.grid, other.contract_size_e8, other.digits)

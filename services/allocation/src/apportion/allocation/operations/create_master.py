@@ -63,6 +63,7 @@ async def create_master(
         trading_server_id=account.trading_server_id,
         wallet_account_id=account.wallet_account_id,
         currency_code=account.currency_code,
+        currency_digits=account.currency_digits,
         method=command.method,
         rounding=rounding,
         listed_on_leaderboard=command.account_type is AccountType.COPY if listed is None else listed,

@@ -164,7 +164,7 @@ def opened_allocation(
         not_after_time=not_after_time,
         dispatch_state=DispatchState.PENDING if sends else DispatchState.DONE,
         dispatch_time=None if sends else now,
-        contract_size=inputs.contract_size,
+        contract_size_e8=inputs.contract_size_e8,
         conversion_e8=inputs.conversion_e8,
         currency_digits=inputs.currency_digits,
         point_e8=opening.spec.point_e8,

@@ -27,7 +27,7 @@ from apportion.allocation.storage.allocations import list_unprojected_of_master
 from apportion.allocation.storage.carries import load_carries
 from apportion.allocation.storage.holdings import load_held_e8, load_holdings
 from apportion.errors import UpstreamUnavailable
-from apportion.money import INT64_MAX, Int64Array, currency_digits
+from apportion.money import INT64_MAX, Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +143,9 @@ async def put_together(
             held_e8=stored.held_e8,
             carries_e8=stored.carries_e8,
         ),
-        contract_size=spec.contract_size if Figure.PRICE in needed else 0,
+        contract_size_e8=spec.contract_size_e8 if Figure.PRICE in needed else 0,
         conversion_e8=conversion_e8,
-        currency_digits=currency_digits(master.currency_code),
+        currency_digits=master.currency_digits,
     )
 
 

@@ -147,6 +147,7 @@ def _master(row: Mapping[Any, Any]) -> Master:
         trading_server_id=row["trading_server_id"],
         wallet_account_id=row["wallet_account_id"],
         currency_code=row["currency_code"],
+        currency_digits=row["currency_digits"],
         method=AllocationMethod(row["method"]),
         rounding=RoundingPolicy(row["rounding"]),
         listed_on_leaderboard=row["listed_on_leaderboard"],

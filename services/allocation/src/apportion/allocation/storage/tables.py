@@ -42,6 +42,7 @@ masters = Table(
     bigint("trading_server_id"),
     bigint("wallet_account_id"),
     string("currency_code"),
+    smallint("currency_digits"),  # of its account, as the trading server counts
     smallint("method"),
     smallint("rounding"),
     boolean("listed_on_leaderboard"),
@@ -62,6 +63,7 @@ masters = Table(
     CheckConstraint("active_subscription_count >= 0", name="masters_active_subscription_count_check"),
     CheckConstraint("allocation_mode IN (1, 2)", name="masters_allocation_mode_check"),
     CheckConstraint("residual_rule IN (1, 2)", name="masters_residual_rule_check"),
+    CheckConstraint("currency_digits BETWEEN 0 AND 8", name="masters_currency_digits_check"),
     Index(
         "masters_followers_idx",
         "label",
@@ -190,7 +192,7 @@ allocations = Table(
     smallint("dispatch_state"),  # 1 pending, 2 started, 3 done, 4 cancelled
     timestamptz("dispatch_time", nullable=True),
     timestamptz("projected_time", nullable=True),  # when its child_trades rows were made
-    bigint("contract_size", server_default="0"),  # 0, as the next: not known, or not needed
+    bigint("contract_size_e8", server_default="0"),  # 0, as the next: not known, or not needed
     bigint("conversion_e8", server_default="0"),
     smallint("currency_digits", server_default="2"),
     bigint("point_e8", server_default="0"),

@@ -22,7 +22,7 @@ def parse_allocate_trade(request: allocations_pb2.AllocateTradeRequest) -> Alloc
     problems.positive(request.deal_ticket, "deal_ticket")
     problems.positive(request.position_ticket, "position_ticket")
     problems.text(request.symbol, "symbol", longest=SYMBOL_LENGTH)
-    problems.not_negative(request.price_e8, "price_e8")
+    problems.positive(request.price_e8, "price_e8")
     problems.raise_if_any()
     trade = MasterTrade(
         deal_ticket=request.deal_ticket,
@@ -68,8 +68,9 @@ def render_explanation(explanation: Explanation) -> allocations_pb2.ExplainAlloc
         volume_step_e8=allocation.grid.step_e8,
         min_volume_e8=allocation.grid.min_e8,
         max_volume_e8=allocation.grid.max_e8,
-        contract_size=allocation.contract_size,
         conversion_e8=allocation.conversion_e8,
+        contract_size_e8=allocation.contract_size_e8,
+        currency_digits=allocation.currency_digits,
     )
 
 

@@ -101,6 +101,7 @@ def render_master(master: Master) -> masters_pb2.Master:
         account_login=master.account_login,
         trading_server_id=master.trading_server_id,
         currency_code=master.currency_code,
+        currency_digits=master.currency_digits,
         method=master.method,  # type: ignore[arg-type]
         rounding=master.rounding,  # type: ignore[arg-type]
         state=masters_pb2.MASTER_STATE_HALTED if master.halted else masters_pb2.MASTER_STATE_ACTIVE,

@@ -29,6 +29,7 @@ class Account:
     state: str
     access: str
     currency_code: str
+    currency_digits: int
     leverage: int
     holder_name: str
     wallet_account_id: int
@@ -46,6 +47,7 @@ class Master:
     method: str
     state: str
     currency_code: str
+    currency_digits: int
     min_follower_equity_minor: int
     active_subscription_count: int
     account_id: int

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from apportion.auth_gateway.domain.reads import Account, AccountSnapshot, Master, Page, Subscription
 from apportion.auth_gateway.domain.tokens import SESSION_IDLE_SECONDS, IssuedToken, Session
-from apportion.money import currency_digits, format_amount
+from apportion.money import format_amount
 
 RATIO_DIGITS = 8
 
@@ -135,7 +135,7 @@ def account_result(account: Account) -> AccountResult:
         leverage=account.leverage,
         holder_name=account.holder_name,
         wallet_account_id=account.wallet_account_id,
-        snapshot=None if account.snapshot is None else _snapshot(account.snapshot, account.currency_code),
+        snapshot=None if account.snapshot is None else _snapshot(account.snapshot, account.currency_digits),
         create_time=_instant(account.create_time),
     )
 
@@ -159,7 +159,7 @@ def _master(master: Master, wallet_account_id: int) -> MasterResult:
         method=master.method,
         state=master.state,
         currency_code=master.currency_code,
-        min_follower_equity=format_amount(master.min_follower_equity_minor, currency_digits(master.currency_code)),
+        min_follower_equity=format_amount(master.min_follower_equity_minor, master.currency_digits),
         active_subscription_count=master.active_subscription_count,
         account_id=master.account_id if own else None,
         account_login=master.account_login if own else None,
@@ -181,8 +181,7 @@ def _subscription(item: Subscription) -> SubscriptionResult:
     )
 
 
-def _snapshot(snapshot: AccountSnapshot, currency_code: str) -> SnapshotResult:
-    digits = currency_digits(currency_code)
+def _snapshot(snapshot: AccountSnapshot, digits: int) -> SnapshotResult:
     return SnapshotResult(
         balance=format_amount(snapshot.balance_minor, digits),
         credit=format_amount(snapshot.credit_minor, digits),

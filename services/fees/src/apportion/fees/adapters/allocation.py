@@ -6,6 +6,7 @@ import grpc
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.fees.domain.terms import Parties
+from apportion.money import currency_digits
 from apportion.rpc import call_options
 
 
@@ -27,10 +28,13 @@ class AllocationSubscriptions:
         answer = await self._masters.GetMaster(
             masters_pb2.GetMasterRequest(master_id=subscription.master_id), **options
         )
+        master = answer.master
+        told = master.currency_digits if master.HasField("currency_digits") else None
         return Parties(
             subscription_id=subscription_id,
             master_id=subscription.master_id,
             payer_account_id=subscription.account_id,
-            payee_account_id=answer.master.wallet_account_id,
-            currency_code=answer.master.currency_code,
+            payee_account_id=master.wallet_account_id,
+            currency_code=master.currency_code,
+            currency_digits=currency_digits(master.currency_code, told),
         )

@@ -8,13 +8,13 @@ from datetime import datetime
 import numpy as np
 
 from apportion.fees.errors import CurrencyMismatch, PayeeUnknown, RateRange
-from apportion.money import Int64Array, currency_digits, format_amount
+from apportion.money import Int64Array, format_amount
 
 MAX_TRADE_FEE_MINOR = 1_000_000_000
 """Per lot. A bound against typing errors, low enough that a fee never leaves int64."""
 
-USUAL_TRADE_FEE_USD_MINOR = (200, 1_000)
-"""2 to 10 USD a lot. Other currencies have no usual range: it would need a conversion rate."""
+USUAL_TRADE_FEE_USD = (2, 10)
+"""Whole dollars a lot. Other currencies have no usual range: it would need a conversion rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Parties:
     payer_account_id: int
     payee_account_id: int
     currency_code: str
+    currency_digits: int
+    """As the trading server counts: 10^digits minor units are one unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Terms:
     payer_account_id: int
     payee_account_id: int
     currency_code: str
+    currency_digits: int
     trade_fee_per_lot_minor: int
     update_time: datetime
 
@@ -49,11 +52,12 @@ class Terms:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is unusual, though allowed."""
-        low, high = USUAL_TRADE_FEE_USD_MINOR
-        fee_minor = self.trade_fee_per_lot_minor
+        fee_minor, digits = self.trade_fee_per_lot_minor, self.currency_digits
+        low, high = (whole * 10**digits for whole in USUAL_TRADE_FEE_USD)
         if self.currency_code != "USD" or fee_minor == 0 or low <= fee_minor <= high:
             return ()
-        return (f"trade fee {_usd(fee_minor)} USD/lot is outside the usual {_usd(low)} to {_usd(high)}",)
+        fee, low_text, high_text = (format_amount(amount, digits) for amount in (fee_minor, low, high))
+        return (f"trade fee {fee} USD/lot is outside the usual {low_text} to {high_text}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class TermsColumns:
     payee_account_ids: Int64Array
     rates_minor: Int64Array
     currency_codes: list[str]
+    currency_digits: Int64Array
 
     def rows_of(self, subscription_ids: Int64Array) -> Int64Array:
         """The row of each subscription asked for, -1 where it has no terms."""
@@ -95,7 +100,3 @@ def check_terms(parties: Parties, currency_code: str, trade_fee_per_lot_minor: i
             f"master {parties.master_id} has no wallet to pay account {parties.payer_account_id}'s fees to",
             master_id=parties.master_id,
         )
-
-
-def _usd(amount_minor: int) -> str:
-    return format_amount(amount_minor, currency_digits("USD"))

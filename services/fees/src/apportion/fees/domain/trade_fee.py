@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from apportion.fees.domain.terms import TermsColumns
-from apportion.money import E8, Int64Array, currency_digits, format_amount, mul_div_half_up
+from apportion.money import E8, Int64Array, format_amount, mul_div_half_up
 
 NO_TERMS = 0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ class ClosedTrades:
 
 @dataclass(frozen=True, slots=True)
 class TradeFees:
-    """What became of each row of `closed`. Version 0 and payee 0: no terms."""
+    """What became of each row of `closed`. Version 0, payee 0 and digits 0: no terms."""
 
     closed: ClosedTrades
     terms_versions: Int64Array
@@ -47,6 +47,7 @@ class TradeFees:
     rates_minor: Int64Array
     fees_minor: Int64Array
     currency_codes: list[str]
+    currency_digits: Int64Array
 
     def lines(self) -> Iterable[str]:
         """Each calculation as one line that a person can check by hand."""
@@ -63,9 +64,10 @@ class TradeFees:
             self.rates_minor.tolist(),
             self.fees_minor.tolist(),
             self.currency_codes,
+            self.currency_digits.tolist(),
             strict=True,
         )
-        for child, subscription, payer, deal, volume, time_ms, version, payee, rate, fee, currency in columns:
+        for child, subscription, payer, deal, volume, time_ms, version, payee, rate, fee, currency, digits in columns:
             head = (
                 f"trade fee: subscription {subscription}, master {closed.master_id}, child trade {child}, "
                 f"deal {deal}, {closed.symbol}, closed {server_time_text(time_ms)} server time: "
@@ -74,7 +76,7 @@ class TradeFees:
                 yield f"{head}{_trimmed(format_amount(volume, _VOLUME_DIGITS))} lot × no terms = 0 {currency}"
             else:
                 yield (
-                    f"{head}{product_text(volume, rate, fee, currency)}; "
+                    f"{head}{product_text(volume, rate, fee, currency, digits)}; "
                     f"terms version {version}; account {payer} to account {payee}"
                 )
 
@@ -91,12 +93,12 @@ def calculate_trade_fees(closed: ClosedTrades, terms: TermsColumns) -> TradeFees
         rates_minor=rates_minor,
         fees_minor=mul_div_half_up(closed.closed_volumes_e8, rates_minor, E8),
         currency_codes=[terms.currency_codes[row] if row >= 0 else closed.currency_code for row in rows.tolist()],
+        currency_digits=_picked(terms.currency_digits, rows, known),
     )
 
 
-def product_text(volume_e8: int, rate_minor: int, fee_minor: int, currency_code: str) -> str:
+def product_text(volume_e8: int, rate_minor: int, fee_minor: int, currency_code: str, digits: int) -> str:
     """`0.33 lot × 7.01 USD/lot = 2.3133, rounded half up 2.31 USD`; the rounding is left out where there is none."""
-    digits = currency_digits(currency_code)
     exact = _trimmed(format_amount(volume_e8 * rate_minor, digits + _VOLUME_DIGITS))
     fee = format_amount(fee_minor, digits)
     rounded = "" if fee_minor * E8 == volume_e8 * rate_minor else f"{exact}, rounded half up "

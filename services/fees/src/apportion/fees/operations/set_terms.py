@@ -46,6 +46,7 @@ async def set_terms(engine: AsyncEngine, subscriptions: Subscriptions, command: 
             payer_account_id=parties.payer_account_id,
             payee_account_id=parties.payee_account_id,
             currency_code=parties.currency_code,
+            currency_digits=parties.currency_digits,
             trade_fee_per_lot_minor=command.trade_fee_per_lot_minor,
             update_time=now,
         )

@@ -30,10 +30,12 @@ terms = Table(
     bigint("payer_account_id"),
     bigint("payee_account_id"),
     string("currency_code"),
+    smallint("currency_digits", comment="Of the account's currency on its trading server"),
     bigint("trade_fee_per_lot_minor"),
     timestamptz("update_time"),
     PrimaryKeyConstraint("label", "subscription_id", "version", name="terms_pkey"),
     CheckConstraint("trade_fee_per_lot_minor >= 0", name="terms_trade_fee_check"),
+    CheckConstraint("currency_digits BETWEEN 0 AND 8", name="terms_currency_digits_check"),
     Index("terms_master_idx", "label", "master_id", "subscription_id"),
     comment="Fee terms of subscriptions; append-only, the newest version is in force",
 )

@@ -20,7 +20,8 @@ COLUMNS = ", ".join(column.name for column in tables.terms.columns)
 
 IN_FORCE = """
     SELECT DISTINCT ON (subscription_id)
-           subscription_id, version, payee_account_id, trade_fee_per_lot_minor, currency_code
+           subscription_id, version, payee_account_id, trade_fee_per_lot_minor, currency_code,
+           currency_digits
     FROM terms WHERE label = $1 AND subscription_id = ANY($2::bigint[]) AND update_time <= $3
     ORDER BY subscription_id, version DESC
 """
@@ -59,6 +60,7 @@ async def load_terms_columns(
         payee_account_ids=_column(rows, "payee_account_id"),
         rates_minor=_column(rows, "trade_fee_per_lot_minor"),
         currency_codes=[row["currency_code"] for row in rows],
+        currency_digits=_column(rows, "currency_digits"),
     )
 
 

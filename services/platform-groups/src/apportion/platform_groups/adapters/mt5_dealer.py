@@ -102,7 +102,7 @@ class Mt5Dealer:
 
     async def _request(self, order: SentOrder) -> DealerRequest | ModifyRequest:
         if order.symbol not in self._digits:
-            for symbol in await mt5_symbols.list_named(self._connection, [order.symbol]):
+            for symbol in (await mt5_symbols.list_named(self._connection, [order.symbol])).symbols:
                 self._digits[symbol.symbol] = symbol.digits
         digits = self._digits.get(order.symbol, DEFAULT_DIGITS)
         if order.purpose is OrderPurpose.MODIFY:

@@ -87,7 +87,7 @@ def symbol_of(symbol: Symbol) -> ServerSymbol:
         base_currency_code=symbol.currency_base,
         profit_currency_code=symbol.currency_profit,
         margin_currency_code=symbol.currency_margin,
-        contract_size=symbol.contract_units,
+        contract_size_e8=symbol.contract_size_e8,
         min_volume_e8=symbol.min_volume_e8,
         max_volume_e8=symbol.max_volume_e8,
         volume_step_e8=symbol.volume_step_e8,

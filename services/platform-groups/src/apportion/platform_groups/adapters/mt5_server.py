@@ -25,9 +25,9 @@ from apportion.platform_groups.domain.server_facts import (
     ServerGroup,
     ServerPosition,
     ServerRefused,
-    ServerSymbol,
     ServerTick,
     ServerUser,
+    SymbolListing,
 )
 from apportion.platform_groups.domain.tokens import leg_token
 from apportion.platform_groups.domain.transfers import INSUFFICIENT_FUNDS, SentLeg
@@ -88,6 +88,10 @@ class Mt5Server:
         with translated():
             return [user_of(user) for user in await mt5_users.list_of_groups(self.pool, [server_group])]
 
+    async def logins_of_group(self, server_group: str) -> list[int]:
+        with translated():
+            return await mt5_users.logins_of_group(self.pool, server_group)
+
     async def set_rights(self, login: int, rights: int, permit: Permit) -> None:
         with translated():
             await mt5_users.set_rights(self.pool, login, rights, permit=permit)
@@ -123,10 +127,10 @@ class Mt5Server:
             found = await mt5_deals.list_of_groups(self.pool, server_groups, from_ms // SECOND_MS, to_ms // SECOND_MS)
             return [deal_of(deal) for deal in found]
 
-    async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
+    async def symbols(self, names: Sequence[str]) -> SymbolListing:
         with translated():
             found = await (mt5_symbols.list_named(self.pool, names) if names else mt5_symbols.list_all(self.pool))
-            return [symbol_of(symbol) for symbol in found]
+        return SymbolListing([symbol_of(symbol) for symbol in found.symbols], found.unreadable)
 
     async def book_leg(self, leg: SentLeg, permit: Permit) -> int:
         try:
@@ -167,7 +171,7 @@ class Mt5Server:
     async def changed_ticks(self) -> list[ServerTick]:
         with translated():
             if not self._tick_marks:
-                names = [symbol.symbol for symbol in await mt5_symbols.list_all(self.pool)]
+                names = [symbol.symbol for symbol in (await mt5_symbols.list_all(self.pool)).symbols]
                 self._tick_marks = dict.fromkeys(batched_names(names), 0)
             changed: list[ServerTick] = []
             for part, mark in self._tick_marks.items():

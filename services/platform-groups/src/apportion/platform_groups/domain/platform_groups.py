@@ -10,6 +10,8 @@ from apportion.platform_groups.errors import GroupFull, GroupNotEnabled, Leverag
 
 MAX_LEVERAGE = 500
 """The Web API's own limit."""
+MAX_CURRENCY_DIGITS = 8
+"""Likewise: of BTC, and of nothing finer."""
 
 
 @dataclass(frozen=True, slots=True)

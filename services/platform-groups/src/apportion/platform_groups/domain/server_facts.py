@@ -119,10 +119,19 @@ class ServerSymbol:
     base_currency_code: str
     profit_currency_code: str
     margin_currency_code: str
-    contract_size: int
+    contract_size_e8: int
     min_volume_e8: int
     max_volume_e8: int
     volume_step_e8: int
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolListing:
+    """Sorted by name."""
+
+    symbols: list[ServerSymbol]
+    unreadable: dict[str, str]
+    """What is wrong with each symbol that is left out, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from apportion.errors import InvalidArgument, Violation
 from apportion.platform_groups.domain.accounts import Account, check_open
 from apportion.platform_groups.domain.orders import backoff_seconds
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
-from apportion.platform_groups.errors import AmountRange, CurrencyMismatch, SelfTransfer
+from apportion.platform_groups.errors import AmountRange, CurrencyDigitsMismatch, CurrencyMismatch, SelfTransfer
 
 MAX_AMOUNT_UNITS = 1_000_000_000
 """A server refuses larger balance operations."""
@@ -113,7 +113,10 @@ def check_amount(amount_minor: int, digits: int) -> None:
 
 
 def check_parties(debit: Account | None, credit: Account | None, currency_code: str, amount_minor: int) -> None:
-    """Raises SelfTransfer, CurrencyMismatch, AccountNotOpen, AmountRange. None stands for the broker."""
+    """Raises SelfTransfer, CurrencyMismatch, CurrencyDigitsMismatch, AccountNotOpen, AmountRange.
+
+    None stands for the broker.
+    """
     known = debit or credit
     if known is None:
         raise InvalidArgument(violations=(Violation("debit_account_id", "one of the two accounts is required"),))
@@ -130,6 +133,13 @@ def check_parties(debit: Account | None, credit: Account | None, currency_code: 
                 account_currency=account.currency_code,
                 currency=currency_code,
             )
+    if debit is not None and credit is not None and debit.currency_digits != credit.currency_digits:
+        raise CurrencyDigitsMismatch(
+            f"account {debit.account_id} has {debit.currency_digits} digits, "
+            f"account {credit.account_id} {credit.currency_digits}",
+            debit_digits=debit.currency_digits,
+            credit_digits=credit.currency_digits,
+        )
     check_amount(amount_minor, known.currency_digits)
 
 

@@ -58,8 +58,9 @@ async def batch_transfer_funds(
     """One bad item holds up none of the others: what becomes of each is data.
 
     Items known from an earlier call are counted, not repeated. A new one that cannot be carried out (an account is
-    unknown, not open or in another currency; the amount is out of range) is durably REJECTED at once, so that nothing
-    can move under its id later. One that exists with other content is named, and stays as it is. Raises KillSwitchOn.
+    unknown, not open, in another currency or of other digits; the amount is out of range) is durably REJECTED at once,
+    so that nothing can move under its id later. One that exists with other content is named, and stays as it is.
+    Raises KillSwitchOn.
     """
     async with transaction(engine) as tx:
         stored = await claim_request(tx, key, AcceptedTransfers, now=now)
@@ -80,7 +81,7 @@ async def batch_transfer_funds(
 async def accept_transfer(engine: AsyncEngine, key: RequestKey, transfer: DirectTransfer, *, now: datetime) -> int:
     """The id of the transfer that this request is.
 
-    Raises NotFound, AccountNotOpen, CurrencyMismatch, SelfTransfer, AmountRange, KillSwitchOn.
+    Raises NotFound, KillSwitchOn and what `check_parties` raises.
 
     Its source is the request id, its aggregate the account that pays, or else the one that is paid.
     """

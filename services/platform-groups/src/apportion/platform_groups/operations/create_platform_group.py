@@ -7,10 +7,20 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.platform_groups import NewGroup, PlatformGroup, check_leverage
+from apportion.platform_groups.domain.platform_groups import (
+    MAX_CURRENCY_DIGITS,
+    NewGroup,
+    PlatformGroup,
+    check_leverage,
+)
 from apportion.platform_groups.domain.server_facts import ServerGroup
 from apportion.platform_groups.domain.states import MarginMode
-from apportion.platform_groups.errors import GroupCurrencyMismatch, MarginModeUnsupported, ServerGroupUnknown
+from apportion.platform_groups.errors import (
+    CurrencyDigitsUnsupported,
+    GroupCurrencyMismatch,
+    MarginModeUnsupported,
+    ServerGroupUnknown,
+)
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.operations.server_calls import server_call
 from apportion.platform_groups.storage.platform_groups import insert_group, load_group
@@ -48,7 +58,7 @@ async def create_platform_group(
 
 
 def _checked(group: NewGroup, on_server: ServerGroup | None) -> ServerGroup:
-    """Raises ServerGroupUnknown, GroupCurrencyMismatch, MarginModeUnsupported."""
+    """Raises ServerGroupUnknown, GroupCurrencyMismatch, CurrencyDigitsUnsupported, MarginModeUnsupported."""
     if on_server is None:
         raise ServerGroupUnknown(
             f"trading server {group.trading_server_id} has no group {group.server_group!r}",
@@ -61,6 +71,12 @@ def _checked(group: NewGroup, on_server: ServerGroup | None) -> ServerGroup:
             server_group=group.server_group,
             server_currency=on_server.currency_code,
             currency=group.currency_code,
+        )
+    if not 0 <= on_server.currency_digits <= MAX_CURRENCY_DIGITS:
+        raise CurrencyDigitsUnsupported(
+            f"group {group.server_group!r} counts {on_server.currency_code} with {on_server.currency_digits} digits",
+            server_group=group.server_group,
+            currency_digits=on_server.currency_digits,
         )
     if on_server.margin_mode is MarginMode.UNKNOWN:
         raise MarginModeUnsupported(

@@ -15,9 +15,9 @@ from apportion.platform_groups.domain.server_facts import (
     ServerDeal,
     ServerGroup,
     ServerPosition,
-    ServerSymbol,
     ServerTick,
     ServerUser,
+    SymbolListing,
 )
 from apportion.platform_groups.domain.transfers import SentLeg
 
@@ -49,6 +49,10 @@ class TradingServerPort(Protocol):
         """All accounts of a group: a complete report."""
         ...
 
+    async def logins_of_group(self, server_group: str) -> list[int]:
+        """The same, by login alone."""
+        ...
+
     async def set_rights(self, login: int, rights: int, permit: Permit) -> None:
         """A write, and idempotent."""
         ...
@@ -73,8 +77,8 @@ class TradingServerPort(Protocol):
 
     async def deals_of_groups(self, server_groups: Sequence[str], from_ms: int, to_ms: int) -> list[ServerDeal]: ...
 
-    async def symbols(self, names: Sequence[str]) -> list[ServerSymbol]:
-        """Empty names: all. Sorted by name."""
+    async def symbols(self, names: Sequence[str]) -> SymbolListing:
+        """Empty names: all."""
         ...
 
     async def book_leg(self, leg: SentLeg, permit: Permit) -> int:

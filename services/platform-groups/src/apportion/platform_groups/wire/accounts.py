@@ -86,7 +86,7 @@ def render_symbol(symbol: ServerSymbol) -> trading_servers_pb2.Symbol:
         base_currency_code=symbol.base_currency_code,
         profit_currency_code=symbol.profit_currency_code,
         margin_currency_code=symbol.margin_currency_code,
-        contract_size=symbol.contract_size,
+        contract_size_e8=symbol.contract_size_e8,
         min_volume_e8=symbol.min_volume_e8,
         max_volume_e8=symbol.max_volume_e8,
         volume_step_e8=symbol.volume_step_e8,
@@ -99,7 +99,7 @@ def parse_new_group(request: platform_groups_pb2.CreatePlatformGroupRequest) -> 
     problems.text(request.name, "name", longest=NAME_LENGTH)
     problems.text(request.server_group, "server_group", longest=SERVER_GROUP_LENGTH)
     code = request.currency_code
-    problems.require(len(code) == 3 and code.isascii() and code.isupper(), "currency_code", "must be an ISO 4217 code")
+    problems.currency(code, "currency_code")
     problems.not_negative(request.account_capacity, "account_capacity")
     problems.not_negative(request.weight, "weight")
     problems.require(len(request.tags) <= TAG_COUNT, "tags", f"must be at most {TAG_COUNT}")
@@ -127,6 +127,7 @@ def render_group(group: PlatformGroup) -> platform_groups_pb2.PlatformGroup:
         name=group.name,
         server_group=group.server_group,
         currency_code=group.currency_code,
+        currency_digits=group.currency_digits,
         margin_mode=int(group.margin_mode),  # type: ignore[arg-type]
         default_leverage=group.default_leverage,
         account_capacity=group.account_capacity,
@@ -177,6 +178,7 @@ def render_account(account: Account, seen: tuple[events_pb2.AccountStates, int] 
         access=int(account.access),  # type: ignore[arg-type]
         login=account.login,
         currency_code=account.currency_code,
+        currency_digits=account.currency_digits,
         margin_mode=int(account.margin_mode),  # type: ignore[arg-type]
         leverage=account.leverage,
         holder_name=account.holder_name,
