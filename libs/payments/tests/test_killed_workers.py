@@ -15,7 +15,7 @@ from apportion.storage import create_engine, transaction
 from apportion.testing.polling import eventually
 
 WORKER = Path(__file__).parent / "payments_worker.py"
-KILLS, PAYMENTS = 8, 120
+KILLS, PAYMENTS = 5, 120
 TAKEN = """
     CREATE TABLE taken (item_id bigint PRIMARY KEY, debit_account_id bigint, amount_minor bigint, state int DEFAULT 0)
 """

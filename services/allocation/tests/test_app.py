@@ -293,7 +293,8 @@ async def test_positions_opened_by_hand_are_found_without_an_event(make_database
     platform = Platform(await engine_for(SCHEMA))
     platform.foreign[FOLLOWER] = 8_000
     async with serving(platform.add) as platform_address:
-        settings = settings_for(await make_database(SCHEMA), redis_url, platform_address, reconcile_seconds=0.1)
+        quick = {"reconcile_seconds": 0.1, "confirm_seconds": 0.1}
+        settings = settings_for(await make_database(SCHEMA), redis_url, platform_address, **quick)
         async with build(settings, {"serve", "work"}) as app:
             await app.start()
             channel = open_channel(app.address(), tls=None, service="allocation", peer="operator")

@@ -200,6 +200,7 @@ def environment_of(database_url: str, redis_url: str, address: str, ready) -> di
         "RISK_ALLOCATION_ADDRESS": address,
         "RISK_PLATFORM_GROUPS_ADDRESS": address,
         "RISK_DRAIN_SECONDS": "0",
+        "RISK_UNEXPLAINED_SECONDS": "600",
     }
 
 
