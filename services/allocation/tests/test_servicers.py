@@ -441,6 +441,7 @@ class TestAllocations:
             ({"symbol": ""}, "FIELD_INVALID"),
             ({"master_id": 99}, "NOT_FOUND"),
             ({"deal_ticket": 0, "position_ticket": -1, "price_e8": -1}, "FIELD_INVALID"),
+            ({"price_e8": 0}, "FIELD_INVALID"),
         ],
     )
     async def test_refusals(self, client, fields, reason):

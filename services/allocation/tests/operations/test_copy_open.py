@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from apportion.allocation.operations.explain_allocation import explain_allocatio
 from apportion.allocation.operations.get_allocation import get_allocation
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
 from apportion.allocation.storage.allocations import list_undispatched
+from apportion.errors import UpstreamUnavailable
 from apportion.money import E8
 from apportion.storage import RequestKey, transaction
 
@@ -73,6 +75,30 @@ async def test_the_decision_explains_itself(house):
     assert (child.subscription_id, child.stored_volume_e8) == (subscription.subscription_id, -E8)
     header, page = await get_allocation(house.engine, 1, fact.allocation_id, first=0, limit=10)
     assert (header.row_count, page.routes.account_ids.tolist()) == (1, [102])
+
+
+async def test_nobody_subscribes_while_the_figures_are_missing_that_copies_need(house):
+    master = await opened(house, AllocationMethod.COPY_BY_EQUITY)
+    house.states.observed_time = house.clock.now() - timedelta(seconds=11)
+    asked_count = house.states.asked_count
+    with pytest.raises(UpstreamUnavailable):
+        await house.follower(master, 102, settings=COPY)
+    assert house.states.asked_count == asked_count + 1
+    house.states.observed_time = None
+    await house.follower(master, 102, settings=COPY)
+    assert [batch.account_ids.tolist() for batch in await sent(house)] == [[102], [102]]
+
+
+async def test_slippage_is_not_limited_by_a_price_that_nobody_knows(house):
+    master = await house.master()
+    await house.deal(64, 1.0, position=900, price=0.0)
+    await house.follower(master, 102, settings=replace(COPY, max_slippage_points=30))
+    assert await sent(house) == []
+    *_, fact = [fact.allocation for fact in await house.facts("allocations")]
+    _, page = await get_allocation(house.engine, 1, fact.allocation_id, first=0, limit=10)
+    assert page.reasons.tolist() == [SkipReason.NO_PRICE]
+    await house.follower(master, 103, settings=COPY)
+    assert [batch.account_ids.tolist() for batch in await sent(house)] == [[103]], "who limits nothing"
 
 
 async def test_slippage_is_measured_from_the_price_of_the_masters_position(house):

@@ -86,6 +86,20 @@ async def test_close_with_master_follows_to_the_end(house):
     assert await state_of(house, leaver) is SubscriptionState.ENDED
 
 
+@pytest.mark.parametrize("policy", [LeavePolicy.CLOSE, LeavePolicy.DETACH])
+async def test_who_is_leaving_with_his_master_may_go_at_once_after_all(house, policy):
+    leaver = await opened(house, LeavePolicy.CLOSE_WITH_MASTER)
+    assert (await house.end(leaver)).state is SubscriptionState.LEAVING
+    with pytest.raises(SubscriptionEnded):
+        await house.end(leaver)
+    assert (await house.end(leaver, policy)).state is SubscriptionState.ENDED
+    closes = [batch.account_ids.tolist() for batch in await sent_since(house)]
+    assert closes == ([[101]] if policy is LeavePolicy.CLOSE else [])
+    await house.deal(64, 0.5, position=901)
+    (batch,) = await house.dispatch()
+    assert batch.account_ids.tolist() == [102], "counted once"
+
+
 async def test_close_with_master_ends_at_once_without_anything_open(house):
     master = await house.master()
     leaver = await house.follower(master, 101)

@@ -31,6 +31,12 @@ async def history(house, owner: Owner, *, label=1, before=(INT64_MAX, INT64_MAX)
     return [row.deal_ticket for row in rows]
 
 
+async def tell(house, source: str, transfer_id: int) -> None:
+    message = events_pb2.TransfersUpdated(source=source)
+    set_column(message, "transfer_ids", [transfer_id])
+    await keep(house, message)
+
+
 @pytest.fixture
 async def lease(house):
     keeper = LeaseKeeper(house.engine, "statistics", ["all"], "test", clock=house.clock)
@@ -204,26 +210,40 @@ class TestStatistics:
         with pytest.raises(StaleEpoch):
             await refresh_leaderboard(house.engine, stale, now=house.clock.now())
 
-    async def test_deposits_are_flows_fees_and_shares_of_profit_are_results(self, house, lease):
+    async def test_deposits_are_flows_and_fees_are_results(self, house, lease):
         master = await house.master()
         server, owner = Server(house), Owner(master_id=master.master_id)
         await look(house, server, lease, START_MS, a64=100_000)
         credit = {**payment(2, MASTER, 5_000, server_times_ms=START_MS + 2), "actions": events_pb2.DEAL_ACTION_CREDIT}
         late = {"server_times_ms": START_MS + 3}
         paid = [payment(1, MASTER, 20_000, server_times_ms=START_MS + 1), credit, payment(3, MASTER, -3_000, **late)]
-        own = [payment(4, MASTER, -1_000, transfer_ids=44, **late), payment(5, MASTER, 2_250, transfer_ids=55, **late)]
-        others = [payment(6, MASTER, -2_000, transfer_ids=66, **late)]
-        await keep(house, deals(house, *paid, *own, *others))
-        for source, transfer_id in (("fees", 44), ("allocation/profit", 55), ("operator", 66)):
-            message = events_pb2.TransfersUpdated(source=source)
-            set_column(message, "transfer_ids", [transfer_id])
-            await keep(house, message)
-            await keep(house, message)
+        own, others = payment(4, MASTER, -1_000, transfer_ids=44, **late), payment(6, MASTER, -2_000, transfer_ids=66)
+        await keep(house, deals(house, *paid, own, {**others, **late}))
+        for source, transfer_id in (("fees", 44), ("operator", 66)):
+            await tell(house, source, transfer_id)
+            await tell(house, source, transfer_id)
         await look(house, server, lease, START_MS + 9, a64=121_250)
         found, currency = await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY)
         assert (found.deposit_sum_minor, found.withdrawal_sum_minor, currency) == (25_000, 5_000, "USD")
-        # 100 000 → 121 250 with 20 000 from outside: 1 250 (2 250 shared, 1 000 paid as fee) on 120 000.
+        # 100 000 → 121 250 with 20 000 from outside: 1 250 (2 250 earned, 1 000 paid as fee) on 120 000.
         assert found.time_weighted_return_e8 == 1_041_667
+
+    async def test_a_share_of_profit_is_a_result_of_the_investor_and_leaves_the_master_as_a_flow(self, house, lease):
+        master = await house.master()
+        subscription = await house.follower(master, FOLLOWER)
+        server = Server(house)
+        await look(house, server, lease, START_MS, a64=100_000, a101=100_000)
+        legs = (payment(1, MASTER, -2_250, transfer_ids=55), payment(2, FOLLOWER, 2_250, transfer_ids=55))
+        await keep(house, deals(house, *({**leg, "server_times_ms": START_MS + 3} for leg in legs)))
+        await tell(house, "allocation/profit", 55)
+        await look(house, server, lease, START_MS + 9, a64=100_000, a101=102_250)
+        owners = (Owner(master_id=master.master_id), Owner(subscription_id=subscription.subscription_id))
+        of_master, of_investor = [
+            (await get_statistics(house.engine, 1, owner, first_day=0, last_day=MONDAY))[0] for owner in owners
+        ]
+        assert (of_master.withdrawal_sum_minor, of_investor.deposit_sum_minor) == (2_250, 0)
+        returns_e8 = (of_master.time_weighted_return_e8, of_investor.time_weighted_return_e8)
+        assert returns_e8 == (2_250_000, 2_250_000), "he earned what he paid out"
 
     async def test_closing_deals_carry_their_part_of_the_entrys_costs(self, house, lease):
         master = await house.master()

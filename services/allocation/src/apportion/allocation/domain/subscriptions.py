@@ -177,13 +177,15 @@ def changed(subscription: Subscription, change: SubscriptionChange) -> Subscript
 def ended(
     subscription: Subscription, leave_policy: LeavePolicy, *, has_open_children: bool, now: datetime
 ) -> Subscription:
-    """The subscription after its end; LEAVING while copied positions follow their master to the end.
+    """The subscription after its end; LEAVING while copied positions follow their master to the end, which somebody
+    who does not want to wait any more may cut short by one of the other ways.
 
     Raises SubscriptionEnded when it has ended before.
     """
-    if subscription.state is not SubscriptionState.RUNNING:
+    follows = leave_policy is LeavePolicy.CLOSE_WITH_MASTER
+    if subscription.state is SubscriptionState.ENDED or (subscription.state is SubscriptionState.LEAVING and follows):
         raise SubscriptionEnded(subscription_id=subscription.subscription_id, state=subscription.state.name)
-    stays = leave_policy is LeavePolicy.CLOSE_WITH_MASTER and has_open_children
+    stays = follows and has_open_children
     return replace(
         subscription,
         active=False,

@@ -28,8 +28,10 @@ from apportion.allocation.storage.masters import load_master
 from apportion.storage import transaction
 
 
-async def ask_open_symbols(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> None:
-    """Asks for the symbols of a master's open positions, before a transaction needs them. Raises NotFound."""
+async def prepare_copies(engine: AsyncEngine, desk: Desk, label: int, master_id: int, *, now: datetime) -> None:
+    """Asks for what decisions on a master's open positions need, before a transaction does: their symbols, and the
+    account states of his server. Raises NotFound.
+    """
     async with transaction(engine) as tx:
         master = await load_master(tx, label, master_id)
         tickets = await list_open_positions(tx, master_id)
@@ -37,6 +39,8 @@ async def ask_open_symbols(engine: AsyncEngine, desk: Desk, label: int, master_i
     for symbol in sorted({opening.trade.symbol for opening in openings if opening is not None}):
         with suppress(SymbolUnknown):  # keeps the position from being copied
             await desk.symbols.spec(label, master.trading_server_id, symbol)
+    if openings:
+        await desk.hear(label, master.trading_server_id, now)
 
 
 async def copy_open_positions(
@@ -46,7 +50,8 @@ async def copy_open_positions(
 
     The master must be locked and have the set version that knows the subscription. Slippage is measured from the price
     of the master's position, and its age counts: where the subscription limits them, a market that has moved on refuses
-    its order (SLIPPAGE), and what is too old is left out (TOO_LATE).
+    its order (SLIPPAGE), and left out is what is too old (TOO_LATE) or has no known price (NO_PRICE).
+    Raises UpstreamUnavailable while figures are missing that a decision needs.
     """
     allocations = []
     for position_ticket in await list_open_positions(tx, master.master_id):
@@ -73,7 +78,9 @@ async def _copy(
         take_profit_e8=position.take_profit_e8,
     )
     age_ms = int((now - origin.time).total_seconds() * SECOND_MS)
-    to_open = trade_at_hand(desk, master, trade, age_ms=age_ms, blanket_reason=SkipReason.NONE)
+    is_unmeasured = subscription.settings.max_slippage_points and not origin.price_e8
+    reason = SkipReason.NO_PRICE if is_unmeasured else SkipReason.NONE
+    to_open = replace(trade_at_hand(desk, master, trade, age_ms=age_ms, blanket_reason=reason), waits=True)
     everybody = await desk.subscriptions(tx, master)
     subscriptions = everybody.only(subscription.subscription_id)
     inputs = await gather_inputs(tx, desk, master, subscriptions, to_open, now)

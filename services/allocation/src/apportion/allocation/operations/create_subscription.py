@@ -19,7 +19,7 @@ from apportion.allocation.domain.subscriptions import (
     check_stops,
 )
 from apportion.allocation.operations.change_subscriptions import check_sums
-from apportion.allocation.operations.copy_open_positions import ask_open_symbols, copy_open_positions
+from apportion.allocation.operations.copy_open_positions import copy_open_positions, prepare_copies
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.require_flat import require_flat
@@ -53,7 +53,8 @@ async def create_subscription(
     is decided on at once.
 
     Raises what `check_parameters`, `check_settings`, `check_follower`, `check_stops` and `check_copying` raise,
-    NettingPositionsOpen, NotFound, SubscriptionExists or PercentSum.
+    NettingPositionsOpen, NotFound, SubscriptionExists or PercentSum; UpstreamUnavailable while figures are missing that
+    copies of what is open need.
     """
     check_parameters(command.parameters)
     check_settings(command.settings)
@@ -61,7 +62,7 @@ async def create_subscription(
     if account.nets:
         await _check_flat(engine, positions, command.key.label, account)
     if command.settings.copy_open_positions:
-        await ask_open_symbols(engine, desk, command.key.label, command.master_id)
+        await prepare_copies(engine, desk, command.key.label, command.master_id, now=now)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Subscription, now=now)) is not None:
             return stored

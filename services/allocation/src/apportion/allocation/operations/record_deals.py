@@ -19,6 +19,6 @@ async def record_deals(tx: AsyncConnection, label: int, deals: AccountDeals) -> 
 
 
 async def record_transfers(tx: AsyncConnection, label: int, source: str, transfer_ids: Int64Array) -> None:
-    """Notes transfers that are results of trading, neither deposits nor withdrawals; others are skipped."""
+    """Notes transfers that are results of trading; others, deposits and withdrawals, are skipped."""
     if source in OWN_SOURCES and transfer_ids.size:
         await keep_own_transfers(tx, label, source, transfer_ids)

@@ -109,8 +109,8 @@ TRADES = f"""
     {CHILD.format(**SCOPE_NAMES)}
     ORDER BY o.number, d.server_time_ms, d.deal_ticket
 """
-# A credit moves the equity, too. A share of profit is a result of the investor who gets or pays it; on the account of the
-# master, where it was earned or lost, it is a withdrawal or a deposit.
+# A credit moves the equity, too. A share of profit is a result of the investor who gets or pays it; on the master's
+# account, where it was earned or lost, it is a withdrawal or a deposit.
 FLOWS = """
     SELECT o.number, string_agg(int8send(d.server_time_ms), '' ORDER BY d.server_time_ms) AS times_ms,
            string_agg(int8send(d.profit_minor + d.swap_minor + d.commission_minor), '' ORDER BY d.server_time_ms)
