@@ -23,7 +23,7 @@ from apportion.platform_groups.operations.set_account_access import set_account_
 from apportion.platform_groups.servicers.patience import patience_seconds
 from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
 from apportion.platform_groups.wire.states import render_states
-from apportion.rpc import Problems, caller, request_key
+from apportion.rpc import caller, parse_filters, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -75,6 +75,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
         self, request: accounts_pb2.ListAccountsRequest, context: Any
     ) -> accounts_pb2.ListAccountsResponse:
         label, kind, wallet = caller().label, request.kind, request.wallet_account_id
+        parse_filters(wallet_account_id=wallet)
         page = Page(request.page_size, request.page_token, "ListAccounts", label, kind, wallet)
         found = await list_accounts(
             self.reads, label, kind=kind, wallet_account_id=wallet, after_id=page.after_id, limit=page.limit
@@ -86,16 +87,13 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def ResetAccountPasswords(  # noqa: N802
         self, request: accounts_pb2.ResetAccountPasswordsRequest, context: Any
     ) -> accounts_pb2.ResetAccountPasswordsResponse:
-        key = request_key(request)
-        problems = Problems()
-        problems.positive(request.account_id, "account_id")
-        problems.raise_if_any()
+        key, account_id = request_key(request), parse_id(request.account_id, "account_id")
         reset = await reset_account_passwords(
             self.engine,
             self.servers,
             self.new_password,
             key,
-            request.account_id,
+            account_id,
             caller().peer,
             self.clock,
             patience_seconds=patience_seconds(caller()),
@@ -124,7 +122,8 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     async def GetAccountStates(  # noqa: N802
         self, request: accounts_pb2.GetAccountStatesRequest, context: Any
     ) -> accounts_pb2.GetAccountStatesResponse:
-        states = await get_account_states(self.engine, self.fresh, caller().label, request.trading_server_id)
+        trading_server_id = parse_id(request.trading_server_id, "trading_server_id")
+        states = await get_account_states(self.engine, self.fresh, caller().label, trading_server_id)
         page = states.page(request.after_account_id, STATES_PAGE_ROWS)
         last_id = int(page.rows[-1, 0]) if len(page.rows) else 0
         is_last = len(page.rows) == 0 or last_id == states.rows[-1, 0]

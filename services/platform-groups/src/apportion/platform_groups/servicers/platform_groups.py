@@ -13,7 +13,7 @@ from apportion.platform_groups.operations.get_platform_group import get_platform
 from apportion.platform_groups.operations.list_platform_groups import list_platform_groups
 from apportion.platform_groups.operations.ports import TradingServersPort
 from apportion.platform_groups.wire.accounts import parse_new_group, render_group
-from apportion.rpc import caller, request_key
+from apportion.rpc import caller, parse_filters, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -35,13 +35,15 @@ class PlatformGroupsServicer(platform_groups_pb2_grpc.PlatformGroupsServiceServi
     async def GetPlatformGroup(  # noqa: N802
         self, request: platform_groups_pb2.GetPlatformGroupRequest, context: Any
     ) -> platform_groups_pb2.GetPlatformGroupResponse:
-        group = await get_platform_group(self.reads, caller().label, request.platform_group_id)
+        group_id = parse_id(request.platform_group_id, "platform_group_id")
+        group = await get_platform_group(self.reads, caller().label, group_id)
         return platform_groups_pb2.GetPlatformGroupResponse(platform_group=render_group(group))
 
     async def ListPlatformGroups(  # noqa: N802
         self, request: platform_groups_pb2.ListPlatformGroupsRequest, context: Any
     ) -> platform_groups_pb2.ListPlatformGroupsResponse:
         server_id = request.trading_server_id
+        parse_filters(trading_server_id=server_id)
         page = Page(request.page_size, request.page_token, "ListPlatformGroups", caller().label, server_id)
         found = await list_platform_groups(
             self.reads, caller().label, server_id, after_id=page.after_id, limit=page.limit

@@ -19,14 +19,16 @@ from apportion.platform_groups.operations.submit_orders import submit_orders
 from apportion.platform_groups.operations.void_opens import void_opens
 from apportion.platform_groups.storage.events import order_columns
 from apportion.platform_groups.wire.trading import (
-    CAUSE_LENGTH,
+    check_close_all,
+    check_kill_switch,
+    check_void_opens,
     parse_orders,
     parse_position_accounts,
     render_closing,
     render_position,
     render_positions,
 )
-from apportion.rpc import Problems, caller, request_key, to_timestamp
+from apportion.rpc import caller, parse_id, request_key, to_timestamp
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -60,7 +62,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     async def ListPositions(  # noqa: N802
         self, request: trading_pb2.ListPositionsRequest, context: Any
     ) -> trading_pb2.ListPositionsResponse:
-        label, account_id = caller().label, request.account_id
+        label, account_id = caller().label, parse_id(request.account_id, "account_id")
         page = Page(request.page_size, request.page_token, "ListPositions", label, account_id)
         found = await list_positions(self.reads, self.servers, label, account_id)
         later = [position for position in found if position.position_ticket > page.after_id][: page.limit]
@@ -87,26 +89,21 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         self, request: trading_pb2.CloseAllPositionsRequest, context: Any
     ) -> trading_pb2.CloseAllPositionsResponse:
         key = request_key(request)
-        problems = Problems()
-        problems.positive(request.account_id, "account_id")
-        problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
-        problems.raise_if_any()
+        check_close_all(request)
         closing = await close_all_positions(self.engine, key, request.account_id, request.cause, now=self.clock.now())
         return trading_pb2.CloseAllPositionsResponse(closing=render_closing(closing))
 
     async def GetClosing(  # noqa: N802
         self, request: trading_pb2.GetClosingRequest, context: Any
     ) -> trading_pb2.GetClosingResponse:
-        closing = await get_closing(self.engine, caller().label, request.closing_id)
+        closing = await get_closing(self.engine, caller().label, parse_id(request.closing_id, "closing_id"))
         return trading_pb2.GetClosingResponse(closing=render_closing(closing))
 
     async def SetKillSwitch(  # noqa: N802
         self, request: trading_pb2.SetKillSwitchRequest, context: Any
     ) -> trading_pb2.SetKillSwitchResponse:
         key = request_key(request)
-        problems = Problems()
-        problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
-        problems.raise_if_any()
+        check_kill_switch(request)
         answer = await set_kill_switch(self.engine, key, request.engaged, request.cause, now=self.clock.now())
         return trading_pb2.SetKillSwitchResponse(engaged=answer.engaged, change_time=to_timestamp(answer.change_time))
 
@@ -114,9 +111,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         self, request: trading_pb2.VoidOpensRequest, context: Any
     ) -> trading_pb2.VoidOpensResponse:
         key = request_key(request)
-        problems = Problems()
-        problems.not_negative(request.ordering_key, "ordering_key")
-        problems.positive(request.halt_epoch, "halt_epoch")
-        problems.raise_if_any()
+        check_void_opens(request)
         await void_opens(self.engine, key, request.ordering_key, request.halt_epoch, now=self.clock.now())
         return trading_pb2.VoidOpensResponse()

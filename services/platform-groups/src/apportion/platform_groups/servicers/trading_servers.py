@@ -14,7 +14,7 @@ from apportion.platform_groups.operations.list_trading_servers import list_tradi
 from apportion.platform_groups.operations.ports import HostsPort, TradingServersPort, VaultPort
 from apportion.platform_groups.operations.register_trading_server import register_trading_server
 from apportion.platform_groups.wire.accounts import parse_registration, render_server, render_symbol
-from apportion.rpc import caller, request_key
+from apportion.rpc import caller, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -40,7 +40,8 @@ class TradingServersServicer(trading_servers_pb2_grpc.TradingServersServiceServi
     async def GetTradingServer(  # noqa: N802
         self, request: trading_servers_pb2.GetTradingServerRequest, context: Any
     ) -> trading_servers_pb2.GetTradingServerResponse:
-        server = await get_trading_server(self.reads, caller().label, request.trading_server_id)
+        server_id = parse_id(request.trading_server_id, "trading_server_id")
+        server = await get_trading_server(self.reads, caller().label, server_id)
         return trading_servers_pb2.GetTradingServerResponse(trading_server=render_server(server))
 
     async def ListTradingServers(  # noqa: N802
@@ -56,7 +57,7 @@ class TradingServersServicer(trading_servers_pb2_grpc.TradingServersServiceServi
     async def ListSymbols(  # noqa: N802
         self, request: trading_servers_pb2.ListSymbolsRequest, context: Any
     ) -> trading_servers_pb2.ListSymbolsResponse:
-        server_id, names = request.trading_server_id, sorted(set(request.names))
+        server_id, names = parse_id(request.trading_server_id, "trading_server_id"), sorted(set(request.names))
         page = Page(request.page_size, request.page_token, "ListSymbols", caller().label, server_id, names)
         found = await list_symbols(self.reads, self.servers, caller().label, server_id, names)
         numbered = list(enumerate(found, start=1))[page.after_id : page.after_id + page.limit]

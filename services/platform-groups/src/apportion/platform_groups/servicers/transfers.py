@@ -14,8 +14,8 @@ from apportion.platform_groups.operations.list_transfers import list_transfers
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.operations.transfer_funds import adjust_balance, transfer_funds
 from apportion.platform_groups.servicers.patience import patience_seconds
-from apportion.platform_groups.wire.trading import check_adjustment, parse_transfer, parse_transfers, render_transfer
-from apportion.rpc import caller, request_key
+from apportion.platform_groups.wire.transfers import check_adjustment, parse_transfer, parse_transfers, render_transfer
+from apportion.rpc import caller, parse_filters, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -66,13 +66,14 @@ class TransfersServicer(transfers_pb2_grpc.TransfersServiceServicer):
     async def GetTransfer(  # noqa: N802
         self, request: transfers_pb2.GetTransferRequest, context: Any
     ) -> transfers_pb2.GetTransferResponse:
-        transfer = await get_transfer(self.reads, caller().label, request.transfer_id)
+        transfer = await get_transfer(self.reads, caller().label, parse_id(request.transfer_id, "transfer_id"))
         return transfers_pb2.GetTransferResponse(transfer=render_transfer(transfer))
 
     async def ListTransfers(  # noqa: N802
         self, request: transfers_pb2.ListTransfersRequest, context: Any
     ) -> transfers_pb2.ListTransfersResponse:
         label, account_id = caller().label, request.account_id
+        parse_filters(account_id=account_id)
         page = Page(request.page_size, request.page_token, "ListTransfers", label, account_id)
         found = await list_transfers(self.reads, label, account_id, after_id=page.after_id, limit=page.limit)
         rows, token = page.cut(found, lambda transfer: transfer.transfer_id)
