@@ -16,6 +16,7 @@ from apportion.platform_groups.domain.tokens import (
     account_token_of,
     leg_of,
     leg_token,
+    leg_token_of,
     order_of,
     order_token,
 )
@@ -30,6 +31,11 @@ def test_tokens_are_read_back_and_fit_a_comment(number: int) -> None:
         assert read(f"so: {make(number)} [tp]") == number
         assert len(make(number)) <= 31
     assert order_of(leg_token(number)) == leg_of(order_token(number)) == 0
+    salted = leg_token(number % 10**17, "0f1e2d3c")
+    assert leg_of(salted) == number % 10**17
+    assert leg_token_of(f"so: {salted} [tp]") == salted
+    assert leg_token_of(f"{leg_token(number)} vip") == leg_token(number)
+    assert len(salted) <= 31
     token = account_token(number, "3F2A9c01-aaaa")
     assert account_token_of(f"{token} vip") == token
     assert len(token) <= 31

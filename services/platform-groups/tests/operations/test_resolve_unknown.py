@@ -27,8 +27,10 @@ from apportion.runtime import SystemClock
 from apportion.storage import transaction
 
 LEG_ID = 5
-DEBIT = replace(TRADE, comment=leg_token(LEG_ID))
+SALT = "0f1e2d3c"
+DEBIT = replace(TRADE, comment=leg_token(LEG_ID, SALT), profit_minor=-250)
 """A trade that bears the token of the leg."""
+BOOKED = replace(DEBIT, action=DealAction.BALANCE, by_client=False)
 
 
 class Server:
@@ -52,7 +54,7 @@ class Server:
 @pytest.fixture(autouse=True)
 async def unknown_leg(engine: AsyncEngine) -> None:
     leg = leg_row(LEG_ID, LegKind.DEBIT, LegState.UNKNOWN)
-    await store(engine, WITHDRAWAL_ROW, leg, "UPDATE transfer_legs SET sent_time = now()")
+    await store(engine, WITHDRAWAL_ROW, leg, f"UPDATE transfer_legs SET sent_time = now(), token_salt = '{SALT}'")
 
 
 async def state_after_a_look(
@@ -68,8 +70,30 @@ async def test_a_trade_with_the_token_of_a_debit_does_not_pay_it(engine: AsyncEn
     server = Server()
     server.deals = [DEBIT]
     assert await state_after_a_look(engine, server) is LegState.UNKNOWN
-    server.deals = [replace(DEBIT, action=DealAction.BALANCE, by_client=False), replace(DEBIT, deal_ticket=2)]
+    server.deals = [BOOKED, replace(DEBIT, deal_ticket=2)]
     assert await state_after_a_look(engine, server) is LegState.DONE
+
+
+async def test_a_deal_of_an_earlier_life_of_the_database_books_no_leg(engine: AsyncEngine) -> None:
+    """After a restore the numbers of legs come again: salt and amount tell whose deal it is."""
+    server = Server()
+    server.deals = [
+        replace(BOOKED, comment=leg_token(LEG_ID, "aaaaaaaa")),
+        replace(BOOKED, comment=leg_token(LEG_ID), profit_minor=-99),
+    ]
+    for _ in range(2):
+        await state_after_a_look(engine, server, timedelta(0))
+    assert await state_after_a_look(engine, server) is LegState.READY
+    await store(engine, "UPDATE transfer_legs SET state = 4, absent_count = 0, sent_time = now()")
+    server.deals.append(replace(BOOKED, comment=leg_token(LEG_ID)))
+    assert await state_after_a_look(engine, server) is LegState.DONE, "a worker of the version before wrote it"
+
+
+async def test_a_deal_with_the_token_and_another_amount_is_neither_taken_nor_repeated(engine: AsyncEngine) -> None:
+    server = Server()
+    server.deals = [replace(BOOKED, profit_minor=-25_000)]
+    for _ in range(3):
+        assert await state_after_a_look(engine, server, timedelta(0)) is LegState.UNKNOWN
 
 
 async def test_the_time_in_a_slow_queue_proves_nothing(engine: AsyncEngine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -216,6 +217,50 @@ async def test_a_lane_that_breaks_leaves_no_leg_behind_on_its_way_to_the_wire(en
     with pytest.raises(RuntimeError, match="a bug"):
         await run
     assert server.booked == [7]
+
+
+class CountingServer:
+    """Books a leg in several turns of the loop, and counts how many it books side by side."""
+
+    def __init__(self) -> None:
+        self.booked: list[int] = []
+        self.most: dict[bool, int] = {}
+        self._now: Counter[bool] = Counter()
+
+    async def server_time_ms(self) -> int:
+        return 1_000
+
+    async def book_leg(self, leg: SentLeg, _permit: Callable[[], bool]) -> int:
+        pays = leg.amount_minor < 0
+        self._now[pays] += 1
+        self.most[pays] = max(self.most.get(pays, 0), self._now[pays])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self._now[pays] -= 1
+        self.booked.append(leg.leg_id)
+        return 77
+
+
+async def test_what_an_account_pays_is_booked_one_after_the_other(engine: AsyncEngine) -> None:
+    """The older debt first: a new fee must not take the money from under it. What it gets need not wait."""
+    rows = []
+    for transfer_id in range(1, 5):
+        rows.append(
+            WITHDRAWAL_ROW.replace(
+                "VALUES (1, 1, 'fees', 1, 'fees/1'",
+                f"VALUES ({transfer_id}, 1, 'fees', {transfer_id}, 'fees/{transfer_id}'",
+            )
+        )
+        kind = LegKind.DEBIT if transfer_id < 3 else LegKind.CREDIT
+        rows.append(leg_row(4 * transfer_id + kind, kind, LegState.READY).replace(", 1, ", f", {transfer_id}, ", 1))
+    await store(engine, *rows)
+    server, clock = CountingServer(), SystemClock()
+    shards = await held_shard(engine)
+    lane = LegLane(engine, server, shards, ServerClock(server, clock), clock, uuid.uuid4)  # type: ignore[arg-type]
+    async with running(lane):
+        await eventually(lambda: len(server.booked) == 4, 60)
+    assert server.most == {True: 1, False: 2}
+    assert [leg_id for leg_id in server.booked if leg_id % 4 == LegKind.DEBIT] == [5, 9]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ class Mt5Server:
                     leg.login,
                     leg.amount_minor,
                     leg.currency_digits,
-                    leg_token(leg.leg_id),
+                    leg_token(leg.leg_id, leg.token_salt),
                     permit=permit,
                 )
         except ServerRefused as refused:

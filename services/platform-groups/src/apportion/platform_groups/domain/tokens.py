@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _ORDER = re.compile(r"ap:o(\d{1,19})(?!\d)")
-_LEG = re.compile(r"ap:t(\d{1,19})(?!\d)")
+_LEG = re.compile(r"ap:t(\d{1,19})(?::[0-9a-f]{8}(?![0-9a-f]))?(?!\d)")
 _ACCOUNT = re.compile(r"ap:(\d{1,19}:[0-9a-f]{8})(?![0-9a-f])")
 
 
@@ -16,8 +16,10 @@ def order_token(order_id: int) -> str:
     return f"ap:o{order_id}"
 
 
-def leg_token(leg_id: int) -> str:
-    return f"ap:t{leg_id}"
+def leg_token(leg_id: int, salt: str = "") -> str:
+    """With some random digits, for the numbers of legs come again when a database was restored. Legs of versions before
+    have none."""
+    return f"ap:t{leg_id}:{salt}" if salt else f"ap:t{leg_id}"
 
 
 def account_token(account_id: int, request_id: str) -> str:
@@ -33,6 +35,12 @@ def order_of(comment: str) -> int:
 def leg_of(comment: str) -> int:
     """The leg of a transfer that a comment names; 0: none of ours."""
     return _number(_LEG, comment)
+
+
+def leg_token_of(comment: str) -> str:
+    """The token of a leg in a comment; "" without one."""
+    found = _LEG.search(comment)
+    return found.group(0) if found else ""
 
 
 def account_token_of(comment: str) -> str:

@@ -64,6 +64,7 @@ class SentLeg:
     currency_digits: int
     epoch: int
     attempt_count: int
+    token_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class UnknownLeg:
     attempt_count: int
     sent_server_time_ms: int
     sent_time: datetime
+    amount_minor: int = 0
+    token_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

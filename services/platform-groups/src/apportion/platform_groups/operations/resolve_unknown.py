@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain import evidence, transfers
 from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
 from apportion.platform_groups.domain.server_facts import DAY_MS, HOUR_MS, ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import DealAction, OrderPurpose
-from apportion.platform_groups.domain.tokens import leg_of, order_of
+from apportion.platform_groups.domain.tokens import leg_token, leg_token_of, order_of
 from apportion.platform_groups.domain.transfers import LegOutcome, UnknownLeg
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
@@ -19,6 +21,8 @@ from apportion.platform_groups.operations.save_order_outcomes import save_order_
 from apportion.platform_groups.storage.orders import list_unknown
 from apportion.platform_groups.storage.transfers import list_unknown_legs
 from apportion.storage import transaction
+
+log = structlog.get_logger()
 
 BATCH = 200
 WINDOW_MARGIN_MS = HOUR_MS + 120_000
@@ -104,12 +108,17 @@ async def resolve_legs(
     to_ms = await server.server_time_ms() + DAY_MS
     deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0), to_ms)
     # Of balance operations only: a trader can write the token of a leg to come into the comment of a trade.
-    operations = [deal for deal in deals if deal.action is not DealAction.TRADE]
-    booked = {(deal.login, leg_of(deal.comment)): deal.deal_ticket for deal in operations}
+    operations: dict[tuple[int, str], list[ServerDeal]] = defaultdict(list)
+    for deal in deals:
+        if deal.action is not DealAction.TRADE:
+            operations[deal.login, leg_token_of(deal.comment)].append(deal)
     outcomes: list[LegOutcome] = []
     absent: list[UnknownLeg] = []
     for leg in legs:
-        outcome = transfers.judge(leg, booked.get((leg.login, leg.leg_id), 0), read_time=now, timeout=answer_timeout)
+        ticket = _ticket_of(leg, operations)
+        if ticket is None:
+            continue
+        outcome = transfers.judge(leg, ticket, read_time=now, timeout=answer_timeout)
         if outcome is not None:
             outcomes.append(outcome)
         elif now > leg.sent_time + answer_timeout:
@@ -117,3 +126,24 @@ async def resolve_legs(
     if outcomes or absent:
         await save_leg_outcomes(engine, new_id, outcomes, absent=absent, now=now)
     return len(legs)
+
+
+def _ticket_of(leg: UnknownLeg, operations: Mapping[tuple[int, str], Sequence[ServerDeal]]) -> int | None:
+    """Of the deal that booked the leg; 0: none did. None: one bears its token, and another amount.
+
+    A token without salt counts, too: a worker of the version before, which may run beside this one, writes none.
+    """
+    salted = operations.get((leg.login, leg_token(leg.leg_id, leg.token_salt)), ()) if leg.token_salt else ()
+    for deal in (*salted, *operations.get((leg.login, leg_token(leg.leg_id)), ())):
+        if deal.profit_minor == leg.amount_minor:
+            return deal.deal_ticket
+    if not salted:
+        return 0
+    log.error(
+        "leg_booked_otherwise",
+        leg_id=leg.leg_id,
+        amount_minor=leg.amount_minor,
+        deal_ticket=salted[0].deal_ticket,
+        booked_minor=salted[0].profit_minor,
+    )
+    return None

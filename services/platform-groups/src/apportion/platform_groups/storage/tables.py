@@ -311,6 +311,7 @@ transfer_legs = Table(
     timestamptz("sent_time", nullable=True),
     bigint("sent_server_time_ms", server_default="0"),
     timestamptz("update_time"),
+    string("token_salt", server_default=text('"left"((gen_random_uuid())::text, 8)')),
     PrimaryKeyConstraint("leg_id", name="transfer_legs_pkey"),
     ForeignKeyConstraint(["transfer_id"], ["transfers.transfer_id"], name="transfer_legs_transfer_fkey"),
     UniqueConstraint("transfer_id", "kind", name="transfer_legs_kind_key"),

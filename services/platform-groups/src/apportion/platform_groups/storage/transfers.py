@@ -68,7 +68,7 @@ CLAIM = """
     FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
     WHERE l.leg_id = picked.leg_id
     RETURNING l.leg_id, l.kind, l.account_id, l.login, l.shard, l.amount_minor, l.currency_digits, l.epoch,
-        l.attempt_count
+        l.attempt_count, l.token_salt
 """
 
 # As with orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
@@ -217,6 +217,7 @@ async def claim_legs(
             currency_digits=row["currency_digits"],
             epoch=row["epoch"],
             attempt_count=row["attempt_count"],
+            token_salt=row["token_salt"],
         )
         for row in rows
     ]
@@ -283,7 +284,8 @@ async def list_unknown_legs(
     tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], limit: int
 ) -> list[UnknownLeg]:
     query = text(
-        """SELECT leg_id, login, shard, epoch, absent_count, attempt_count, sent_server_time_ms, sent_time
+        """SELECT leg_id, login, shard, epoch, absent_count, attempt_count, sent_server_time_ms, sent_time,
+            amount_minor, token_salt
         FROM transfer_legs WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 4
         ORDER BY absent_count, leg_id LIMIT :limit"""
     )

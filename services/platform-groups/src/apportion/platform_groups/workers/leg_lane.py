@@ -75,13 +75,21 @@ class LegLane(SendingLane):
         )
 
     async def _book_all(self, legs: list[SentLeg]) -> None:
-        """Raises what one raised unexpectedly, but only when all have ended: a restart adopts what is SENDING, and none
+        """Side by side, but what an account pays one after the other: the older debt is paid first.
+
+        Raises what one raised unexpectedly, but only when all have ended: a restart adopts what is SENDING, and none
         of it may reach the wire any more."""
-        ended = await asyncio.gather(*(self._book(leg) for leg in legs), return_exceptions=True)
-        self._unsaved += [outcome for outcome in ended if isinstance(outcome, LegOutcome)]
+        turns: dict[tuple[int, int], list[SentLeg]] = {}
+        for leg in legs:
+            turns.setdefault((leg.account_id, 0 if leg.amount_minor < 0 else leg.leg_id), []).append(leg)
+        ended = await asyncio.gather(*(self._book_in_turn(turn) for turn in turns.values()), return_exceptions=True)
         for error in ended:
-            if isinstance(error, BaseException):
+            if error is not None:
                 raise error
+
+    async def _book_in_turn(self, legs: list[SentLeg]) -> None:
+        for leg in legs:
+            self._unsaved.append(await self._book(leg))
 
     async def _book(self, leg: SentLeg) -> LegOutcome:
         try:
