@@ -339,6 +339,7 @@ def start(database_url: str, redis_url: str) -> Start:
             "deal_interval_seconds": 0.03,
             "state_interval_seconds": 0.05,
             "stop_interval_seconds": 0.05,
+            "account_interval_seconds": 3600.0,
             "lease_seconds": 10.0,
             "drain_seconds": 0.0,
         }

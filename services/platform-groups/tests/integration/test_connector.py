@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, trading_servers_pb2
+from apportion.api.platform_groups.v1 import accounts_pb2, events_pb2, trading_pb2, trading_servers_pb2
 from apportion.events import Redis
 from apportion.events.weather import ticks_key
 from apportion.platform_groups.adapters.weather import Snapshots
 from apportion.storage import transaction
 from apportion.testing.polling import eventually
 
+GROUP = "demo\\forex-hedge-usd"
 TRADE = 1
 BALANCE = 2
 
@@ -102,6 +103,34 @@ async def test_states_and_prices_are_published(start, simulator, redis_url) -> N
         prices = dict(zip(ticks.symbols, ticks.bids_e8, strict=True))
         assert prices["EURUSD"] == 110_000_000
     await redis.close()
+
+
+async def test_an_account_that_was_moved_has_left_and_comes_back(start, simulator) -> None:
+    async with start(account_interval_seconds=0.05) as platform:
+        await platform.set_up(simulator)
+        account = await platform.account(balance_minor=1_000_000)
+        deal = await simulator.buy(account.login, "EURUSD", "0.10")
+
+        async def become(state: int) -> None:
+            async def has_become() -> bool:
+                return (await platform.get(account.account_id)).state == state
+
+            await eventually(has_become, 60)
+
+        await simulator.move_account(account.login, "demo\\forex-hedge-usd-commission")
+        await become(accounts_pb2.ACCOUNT_STATE_DISABLED)
+        question = trading_pb2.BatchGetPositionsRequest(account_ids=[account.account_id], leave_out_closed=True)
+        report = await platform.trading.BatchGetPositions(question, **platform.options())
+        assert list(report.left_account_ids) == [account.account_id]
+        await platform.submit("open", [(account.account_id, 1_000_000)])
+        orders = await platform.finished("open")
+        assert orders.reasons[orders.reason_indexes[0]] == "ACCOUNT_NOT_OPEN"
+        await platform.submit("close", [(account.account_id, -10_000_000)], tickets=[int(deal["PositionID"])])
+        assert list((await platform.finished("close")).states) == [trading_pb2.ORDER_STATE_FILLED]
+        await simulator.move_account(account.login, GROUP)
+        await become(accounts_pb2.ACCOUNT_STATE_OPEN)
+        await simulator.delete_account(account.login)
+        await become(accounts_pb2.ACCOUNT_STATE_DISABLED)
 
 
 async def test_a_server_that_goes_away_is_offline_and_comes_back(start, own_simulator) -> None:

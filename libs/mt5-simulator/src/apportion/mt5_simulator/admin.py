@@ -46,6 +46,8 @@ class Admin:
                 web.post("/disconnect", self.disconnect),
                 web.post("/restart", self.restart),
                 web.post("/accounts", self.create_accounts),
+                web.post("/accounts/move", self.move_account),
+                web.post("/accounts/delete", self.delete_account),
                 web.post("/trader/order", self.order),
                 web.post("/trader/close", self.close_position),
                 web.post("/trader/modify", self.modify),
@@ -143,6 +145,18 @@ class Admin:
                 engine.change_balance(user.login, DealAction.BALANCE, deposit, "deposit", now_ms)
             logins.append(user.login)
         return self._answer({"logins": logins})
+
+    async def move_account(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        engine = self._server.engine
+        group = unescape_name(body["group"])
+        engine.valuation.group(group)  # an unknown one is refused here, not ignored
+        engine.accounts.move(engine.ledger.user(int(body["login"])), group)
+        return self._answer({})
+
+    async def delete_account(self, request: web.Request) -> web.Response:
+        self._server.engine.accounts.delete(int((await request.json())["login"]))
+        return self._answer({})
 
     async def order(self, request: web.Request) -> web.Response:
         body = await request.json()

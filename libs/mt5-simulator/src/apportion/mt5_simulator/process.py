@@ -124,6 +124,14 @@ class AdminClient:
         body = {"group": group, "count": count, "deposit": deposit, "leverage": leverage}
         return [int(login) for login in (await self.request("POST", "/accounts", body))["logins"]]
 
+    async def move_account(self, login: int, group: str) -> None:
+        """To another group of its currency, with all it has open."""
+        await self.request("POST", "/accounts/move", {"login": login, "group": group})
+
+    async def delete_account(self, login: int) -> None:
+        """Refused (3008) while anything is open."""
+        await self.request("POST", "/accounts/delete", {"login": login})
+
     async def buy(self, login: int, symbol: str, volume: str, **options: str) -> Json:
         """Buy at market; options: sl, tp (prices), comment. Returns the Deal."""
         return await self._order(login, symbol, "buy", volume, options)

@@ -73,6 +73,11 @@ async def list_of_groups(caller: Caller, groups: Sequence[str]) -> list[User]:
     return await batch_of_groups(caller, "user/get_batch", groups, User)
 
 
+async def logins_of_group(caller: Caller, group: str) -> list[int]:
+    """Of all accounts of the group (name or mask), and nothing else of them."""
+    return await batch_of_groups(caller, "user/logins", [group], int)
+
+
 async def set_rights(caller: Caller, login: int, rights: int, *, permit: Permit | None = None) -> None:
     """A write, and idempotent. The server ignores what it dislikes without a word: read again and compare."""
     body = {"Login": str(login), "Rights": str(rights)}

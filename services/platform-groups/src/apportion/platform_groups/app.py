@@ -120,6 +120,7 @@ def _work(
         state_interval_seconds=settings.state_interval_seconds,
         tick_interval_seconds=settings.tick_interval_seconds,
         stop_interval_seconds=settings.stop_interval_seconds,
+        account_interval_seconds=settings.account_interval_seconds,
     )
     return Work(egress, connector, owner=settings.worker_id, lease_seconds=settings.lease_seconds)
 

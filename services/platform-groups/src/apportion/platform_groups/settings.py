@@ -32,6 +32,9 @@ class PlatformGroupsSettings(ServiceSettings):
     stop_interval_seconds: float = Field(
         default=1.0, gt=0, description="pause between reads of stop loss and take profit of masters' positions"
     )
+    account_interval_seconds: float = Field(
+        default=20.0, gt=0, description="pause between looks for accounts that were deleted or moved to another group"
+    )
     price_age_seconds: float = Field(
         default=60.0,
         gt=0,

@@ -90,6 +90,12 @@ def check_open(account: Account) -> None:
         )
 
 
+def check_closable(account: Account) -> None:
+    """What is open on an account that has left its group may be closed. Raises AccountNotOpen."""
+    if account.state is not AccountState.DISABLED:
+        check_open(account)
+
+
 def rights_for(rights: int, access: AccountAccess) -> int:
     """The rights a user record must have for this access; all other bits stay as they are."""
     if access is AccountAccess.READ_ONLY:

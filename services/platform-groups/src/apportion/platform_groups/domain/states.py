@@ -45,6 +45,7 @@ class AccountState(IntEnum):
     CREATING = 1
     OPEN = 2
     DISABLED = 3
+    """Not on the trading server any more, or not in its group."""
     FAILED = 4
 
 

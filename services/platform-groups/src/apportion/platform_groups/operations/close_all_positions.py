@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import Account, check_open
+from apportion.platform_groups.domain.accounts import Account, check_closable
 from apportion.platform_groups.domain.closings import FLAT_READS, Closing, may_try, source_of
 from apportion.platform_groups.domain.server_facts import ServerFailure, ServerPosition
 from apportion.platform_groups.domain.shards import shard_of_key
@@ -54,7 +54,7 @@ async def close_all_positions(
         if stored is not None:
             return await load_closing(tx, key.label, stored.closing_id)
         account = await load_account(tx, key.label, account_id)
-        check_open(account)
+        check_closable(account)
         closing_id = await insert_closing(tx, account, cause, now)
         await ring_egress(tx, [account.trading_server_id])
         await store_answer(tx, key, ClosingRef(closing_id))

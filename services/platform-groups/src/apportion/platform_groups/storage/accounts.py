@@ -47,6 +47,16 @@ class KnownLogin:
     nets: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedAccount:
+    """Where the server has an account, as far as we know; `is_there` False: not there when it was last looked for."""
+
+    account_id: int
+    login: int
+    server_group: str
+    is_there: bool
+
+
 async def insert_account(
     tx: AsyncConnection,
     label: int,
@@ -136,6 +146,27 @@ async def list_known_logins(tx: AsyncConnection, trading_server_id: int) -> list
     return [
         KnownLogin(login, account_id, label, AccountKind(kind), nets) for login, account_id, label, kind, nets in rows
     ]
+
+
+async def list_placed(tx: AsyncConnection, trading_server_id: int) -> list[PlacedAccount]:
+    query = text(
+        """SELECT a.account_id, a.login, g.server_group, a.state = 2 FROM accounts a
+        JOIN platform_groups g ON g.platform_group_id = a.platform_group_id
+        WHERE a.trading_server_id = :id AND a.state IN (2, 3) AND a.login IS NOT NULL ORDER BY a.account_id"""
+    )
+    return [PlacedAccount(*row) for row in await tx.execute(query, {"id": trading_server_id})]
+
+
+async def save_left(tx: AsyncConnection, account_ids: Sequence[int]) -> None:
+    """OPEN → DISABLED."""
+    query = text("UPDATE accounts SET state = 3 WHERE account_id = ANY(CAST(:ids AS bigint[])) AND state = 2")
+    await tx.execute(query, {"ids": list(account_ids)})
+
+
+async def save_back(tx: AsyncConnection, account_ids: Sequence[int]) -> None:
+    """DISABLED → OPEN."""
+    query = text("UPDATE accounts SET state = 2 WHERE account_id = ANY(CAST(:ids AS bigint[])) AND state = 3")
+    await tx.execute(query, {"ids": list(account_ids)})
 
 
 async def list_creating(

@@ -34,6 +34,8 @@ RESULT_COLUMNS = """o.order_id, o.label, o.source_id, o.item_id, o.ordering_key,
 
 # Without a position ticket only a netting account closes anything.
 UNBOUND = "($5 = 2 AND i.position_ticket = 0 AND a.margin_mode <> 2)"
+# What is open on an account that has left its group may be closed.
+USABLE = "(a.state = 2 OR (a.state = 3 AND $5 <> 1))"
 INSERT = f"""
     INSERT INTO orders AS o (label, trading_server_id, shard, account_id, login, source_id, item_id, ordering_key,
         closing_id, purpose, symbol, volume_e8, sent_volume_e8, position_ticket, stop_loss_e8, take_profit_e8,
@@ -43,8 +45,8 @@ INSERT = f"""
         $2::text, i.item_id, $3::bigint, $4::bigint, $5::smallint, i.symbol, i.volume_e8, i.volume_e8,
         i.position_ticket, i.stop_loss_e8, i.take_profit_e8, i.reference_price_e8, i.max_slippage_e8,
         $6::timestamptz, $17::bigint,
-        CASE WHEN a.state = 2 AND NOT {UNBOUND} THEN 1 ELSE 6 END,
-        CASE WHEN a.state <> 2 THEN '{ACCOUNT_NOT_OPEN}' WHEN {UNBOUND} THEN '{POSITION_REQUIRED}' ELSE '' END,
+        CASE WHEN {USABLE} AND NOT {UNBOUND} THEN 1 ELSE 6 END,
+        CASE WHEN NOT {USABLE} THEN '{ACCOUNT_NOT_OPEN}' WHEN {UNBOUND} THEN '{POSITION_REQUIRED}' ELSE '' END,
         $7::timestamptz, $7, $7
     FROM unnest($8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::bigint[], $16::bigint[])

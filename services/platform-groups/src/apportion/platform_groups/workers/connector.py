@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.errors import UpstreamUnavailable
 from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort, TradingServersPort, WeatherPort
+from apportion.platform_groups.operations.watch_accounts import watch_accounts
 from apportion.platform_groups.workers.connection_watch import ConnectionWatch
 from apportion.platform_groups.workers.deal_pump import DealPump
 from apportion.platform_groups.workers.directory import Directory
@@ -40,10 +42,11 @@ class ConnectorNeeds:
     state_interval_seconds: float
     tick_interval_seconds: float
     stop_interval_seconds: float
+    account_interval_seconds: float
 
 
 class Connector:
-    """Four loops that read side by side while the lease is held."""
+    """Five loops that read side by side while the lease is held."""
 
     def __init__(self, needs: ConnectorNeeds, server_id: int, lease: Lease) -> None:
         self._needs = needs
@@ -72,11 +75,13 @@ class Connector:
         stops = StopPump(
             needs.engine, server, directory, states, self._lease, self._server_id, needs.clock, needs.new_id
         )
+        accounts = partial(watch_accounts, needs.engine, server, self._server_id, self._lease)
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._every(needs.deal_interval_seconds, deals.read, watch))
             loops.create_task(self._every(needs.state_interval_seconds, states.read, None))
             loops.create_task(self._every(needs.tick_interval_seconds, ticks.read, None))
             loops.create_task(self._every(needs.stop_interval_seconds, stops.read, None))
+            loops.create_task(self._every(needs.account_interval_seconds, accounts, None))
 
     async def _every(self, seconds: float, read: Reader, watch: ConnectionWatch | None) -> None:
         """A server that does not answer is asked again; only what is broken on our side ends the loop."""
