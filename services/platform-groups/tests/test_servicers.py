@@ -408,18 +408,28 @@ async def test_items_are_orders_once(platform) -> None:
     await refused(platform.submit("a/2", [(999, LOT)]), "NOT_FOUND")
 
 
-async def test_an_order_of_a_closed_account_is_rejected_as_data(platform) -> None:
+@pytest.mark.parametrize("state", [accounts_pb2.ACCOUNT_STATE_DISABLED, accounts_pb2.ACCOUNT_STATE_FAILED])
+async def test_an_order_of_a_closed_account_is_rejected_as_data(platform, state) -> None:
+    """What is open on an account that has left its group may be closed all the same."""
     account = await platform.account()
-    await change(platform, "UPDATE accounts SET state = 3")
+    await change(platform, f"UPDATE accounts SET state = {state}")
     await platform.submit("a/1", [(account.account_id, LOT)])
     orders = await platform.orders("a/1")
     assert list(orders.states) == [trading_pb2.ORDER_STATE_REJECTED]
     assert orders.reasons[orders.reason_indexes[0]] == "ACCOUNT_NOT_OPEN"
     assert len(await platform.events("orders")) == 1
+    has_left = state == accounts_pb2.ACCOUNT_STATE_DISABLED
+    await platform.submit("a/2", [(account.account_id, -LOT)], tickets=[77])
+    [close_state] = (await platform.orders("a/2")).states
+    assert close_state == (trading_pb2.ORDER_STATE_READY if has_left else trading_pb2.ORDER_STATE_REJECTED)
     request = trading_pb2.CloseAllPositionsRequest(
         request_id=platform.new_id(), account_id=account.account_id, cause="x"
     )
-    await refused(platform.trading.CloseAllPositions(request, **platform.options()), "ACCOUNT_NOT_OPEN")
+    answer = platform.trading.CloseAllPositions(request, **platform.options())
+    if has_left:
+        assert (await answer).closing.state == trading_pb2.CLOSING_STATE_RUNNING
+    else:
+        await refused(answer, "ACCOUNT_NOT_OPEN")
 
 
 @pytest.mark.parametrize(
