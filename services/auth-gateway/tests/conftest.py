@@ -17,6 +17,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import REGISTRY
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
@@ -131,6 +132,12 @@ class Reply:
     def reason(self) -> str:
         return self.json["error"]["data"]["reason"]
 
+    @property
+    def refusal(self) -> tuple[int, int, str]:
+        """HTTP status, code and reason of what never became a call."""
+        assert self.json["id"] is None
+        return self.status, self.error["code"], self.reason
+
 
 @dataclass
 class Gateway:
@@ -176,6 +183,27 @@ class Gateway:
             text = await response.read()
             json = await response.json() if text and response.content_type == "application/json" else None
             return Reply(response.status, text, response.headers, json)
+
+    async def raw(self, *parts: bytes, seconds: float = 5.0) -> bytes:
+        """Send bytes as they are; everything that comes back until the gateway closes, or for `seconds`."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        received = b""
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            async with asyncio.timeout(seconds):
+                while part := await reader.read(65_536):
+                    received += part
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+        return received
+
+    @staticmethod
+    def metric(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
 
     async def call(self, method: str, params: Any = None, headers: Any = None, **members: Any) -> Reply:
         import json

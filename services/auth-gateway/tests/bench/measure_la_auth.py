@@ -1,4 +1,6 @@
-"""How fast is la.auth against an aiohttp hello: same client, 64 connections, interleaved rounds, one core each side.
+"""How fast is la.auth against an aiohttp hello: same client, 64 connections, interleaved rounds.
+
+The server has core 0 for itself; the client and Valkey share core 1.
 
     .venv/bin/python services/auth-gateway/tests/bench/measure_la_auth.py [rounds] [seconds]
 
@@ -185,6 +187,7 @@ async def prepare(folder: Path) -> tuple[Any, Any, str, str]:
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 3.0
+    os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})  # for the databases, too: children inherit it
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         postgres, valkey, database_url, redis_url = runner.run(prepare(Path(folder)))
         spawn = multiprocessing.get_context("spawn")
@@ -195,7 +198,6 @@ def main() -> None:
                 processes.append(spawn.Process(target=target, args=(theirs, *arguments), daemon=True))
                 processes[-1].start()
                 told.append(mine.recv())
-            os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
             servers = [(port, process.pid) for (port, _), process in zip(told, processes, strict=True)]
             result = runner.run(measure(*servers, told[1][1], rounds, seconds))
             print(json.dumps(result))

@@ -14,32 +14,9 @@ GOOD = b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}'
 JSON_HEAD = b"POST /dx HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
-async def raw(gateway: Any, *parts: bytes, seconds: float = 5.0) -> bytes:
-    """Send bytes as they are; everything that comes back until the gateway closes, or for `seconds`."""
-    reader, writer = await asyncio.open_connection(*gateway.address)
-    received = b""
-    try:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-        async with asyncio.timeout(seconds):
-            while part := await reader.read(65_536):
-                received += part
-    except (TimeoutError, ConnectionError):
-        pass
-    finally:
-        writer.close()
-    return received
-
-
-def assert_refused(reply: Any, status: int, code: int, reason: str) -> None:
-    assert (reply.status, reply.error["code"], reply.reason) == (status, code, reason)
-    assert reply.json["id"] is None
-
-
 async def test_row_6_a_body_that_does_not_come(start_gateway: Any) -> None:
     gateway = await start_gateway(body_seconds=0.2)
-    answer = await raw(gateway, JSON_HEAD + b"Content-Length: 10\r\n\r\n{}")
+    answer = await gateway.raw(JSON_HEAD + b"Content-Length: 10\r\n\r\n{}")
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"BODY_TIMEOUT" in answer
     assert b"Connection: close" in answer
@@ -49,14 +26,14 @@ async def test_row_6_a_body_that_does_not_come(start_gateway: Any) -> None:
 async def test_row_7_headers_that_do_not_come(start_gateway: Any, parts: tuple[bytes, ...]) -> None:
     gateway = await start_gateway(head_seconds=0.2)
     started = asyncio.get_running_loop().time()
-    assert await raw(gateway, *parts, seconds=PATIENCE_SECONDS) == b""
+    assert await gateway.raw(*parts, seconds=PATIENCE_SECONDS) == b""
     assert asyncio.get_running_loop().time() - started < PATIENCE_SECONDS / 2
 
 
 async def test_row_7_also_on_a_connection_that_served_before(start_gateway: Any) -> None:
     gateway = await start_gateway(head_seconds=0.3)
     request = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
-    answer = await raw(gateway, request, b"POST /dx HT")
+    answer = await gateway.raw(request, b"POST /dx HT")
     assert answer.count(b"HTTP/1.1 200") == 1
 
 
@@ -64,7 +41,7 @@ async def test_an_idle_connection_is_kept_for_its_time_and_not_longer(start_gate
     gateway = await start_gateway(head_seconds=1.0)
     request = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
     started = asyncio.get_running_loop().time()
-    assert (await raw(gateway, request, seconds=PATIENCE_SECONDS)).startswith(b"HTTP/1.1 200")
+    assert (await gateway.raw(request, seconds=PATIENCE_SECONDS)).startswith(b"HTTP/1.1 200")
     assert 0.9 < asyncio.get_running_loop().time() - started < PATIENCE_SECONDS / 2
 
 
@@ -73,9 +50,9 @@ async def test_row_69_too_many_at_once(start_gateway: Any) -> None:
     gateway.upstream.gate = asyncio.Event()
     waiting = [asyncio.create_task(gateway.la_auth()) for _ in range(2)]
     await eventually(lambda: gateway.upstream.calls)
-    await eventually(lambda: metric("apportion_gateway_in_flight") == 2)
+    await eventually(lambda: gateway.metric("apportion_gateway_in_flight") == 2)
     reply = await gateway.send(GOOD)
-    assert_refused(reply, 503, -32050, "OVERLOADED")
+    assert reply.refusal == (503, -32050, "OVERLOADED")
     assert reply.headers["Retry-After"] == "1"
     gateway.upstream.gate.set()
     assert {reply.status for reply in await asyncio.gather(*waiting)} == {200}
@@ -84,12 +61,12 @@ async def test_row_69_too_many_at_once(start_gateway: Any) -> None:
 async def test_connections_of_one_address_are_limited(start_gateway: Any) -> None:
     gateway = await start_gateway(connections_per_address=3)
     held = [await asyncio.open_connection(*gateway.address) for _ in range(3)]
-    assert await raw(gateway, JSON_HEAD + b"Content-Length: 0\r\n\r\n") == b""
+    assert await gateway.raw(JSON_HEAD + b"Content-Length: 0\r\n\r\n") == b""
     held[0][1].close()
     request = JSON_HEAD + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 
     async def served() -> bool:
-        return (await raw(gateway, request)).startswith(b"HTTP/1.1 200")
+        return (await gateway.raw(request)).startswith(b"HTTP/1.1 200")
 
     await eventually(served)
     for _reader, writer in held:
@@ -111,9 +88,3 @@ async def test_not_ready_without_redis_but_alive(start_gateway: Any) -> None:
     gateway = await start_gateway(redis_url="redis://127.0.0.1:1/0")
     assert (await gateway.send(method="GET", path="/readyz")).status == 503
     assert (await gateway.send(method="GET", path="/livez")).status == 200
-
-
-def metric(name: str, labels: dict[str, str] | None = None) -> float:
-    from prometheus_client import REGISTRY
-
-    return REGISTRY.get_sample_value(name, labels or {}) or 0.0

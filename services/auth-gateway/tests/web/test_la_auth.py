@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from apportion.api.platform_groups.v1 import accounts_pb2
 from apportion.auth_gateway.domain.brokers import BrokerState
@@ -80,8 +81,10 @@ async def test_refusals_are_not_faster_than_their_floor(start_gateway: Any) -> N
 
 
 @pytest.mark.parametrize("header", ["la_login", "lbl", "ManagerPass"])
-async def test_row_48_a_missing_header_is_named(gateway: Any, header: str) -> None:
-    reply = await gateway.la_auth(gateway.credentials(**{header: None}))
+async def test_row_48_a_missing_header_is_named_also_in_the_log(gateway: Any, header: str) -> None:
+    with capture_logs() as lines:
+        reply = await gateway.la_auth(gateway.credentials(**{header: None}))
+    assert [line["violations"][0].split(":")[0] for line in lines if line["event"] == "call_refused"] == [header]
     assert (reply.status, reply.error["code"], reply.reason) == (200, -32001, "INVALID_CREDENTIALS")
     assert [violation["field"] for violation in reply.error["data"]["violations"]] == [header]
 

@@ -64,9 +64,9 @@ async def issue_token(desk: TokenDesk, sign_in: SignIn) -> IssuedToken:
         raise
 
 
-async def count_attempt(desk: TokenDesk, sign_in: SignIn) -> None:
+async def count_attempt(desk: TokenDesk, label: int, login: int, address: str) -> None:
     """Count an attempt that is refused unchecked. Raises RateLimited, RedisUnavailable."""
-    attempt = Attempt(sign_in.label, sign_in.login, quota_network(sign_in.address))
+    attempt = Attempt(label, login, quota_network(address))
     await _admit(desk, attempt, int(desk.clock.now().timestamp() * 1000))
 
 

@@ -12,7 +12,7 @@ CALLS = Counter(
 )
 CALL_SECONDS = Histogram(
     "apportion_gateway_call_seconds",
-    "Time from the first byte of the body to the answer.",
+    "Time of one call, from its envelope to its answer.",
     ["method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )

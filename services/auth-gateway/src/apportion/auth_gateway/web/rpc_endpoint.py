@@ -12,7 +12,7 @@ import structlog
 
 from apportion.auth_gateway.domain.tokens import Session
 from apportion.auth_gateway.errors import BatchNotAllowed, EnvelopeError, MethodNotFound, NamedParamsRequired
-from apportion.auth_gateway.operations.issue_token import SignIn, TokenDesk, count_attempt
+from apportion.auth_gateway.operations.issue_token import TokenDesk, count_attempt
 from apportion.auth_gateway.operations.open_session import open_session
 from apportion.auth_gateway.web.headers import Visit, read_credentials, session_key_of
 from apportion.auth_gateway.web.methods import METHODS, Services
@@ -74,7 +74,7 @@ class RpcEndpoint:
         except Exception as cause:
             error = public(_known(cause, name, visit.request_id))
             outcome = error.reason
-            log.info("call_refused", method=name, reason=outcome, request_id=visit.request_id, address=visit.address)
+            _log_refusal(name, error, visit)
             answer = Answer(None if call.notification else failure(call.id, error, visit.request_id))
         record_call(name, outcome, time.perf_counter() - started)
         return answer
@@ -87,7 +87,14 @@ async def _count_batched(desk: TokenDesk, method: str, visit: Visit) -> None:
     """A la.auth in a batch is refused, and still counts as an attempt."""
     if method == "la.auth":
         said = read_credentials(visit.headers)
-        await count_attempt(desk, SignIn(said.label, said.login, said.login, said.secret, visit.address))
+        await count_attempt(desk, said.label, said.login, visit.address)
+
+
+def _log_refusal(method: str, error: DomainError, visit: Visit) -> None:
+    """What was wrong is told without what was sent; that a proxy drops headers shows here."""
+    wrong = [f"{violation.field}: {violation.description}" for violation in error.violations]
+    caller = {"request_id": visit.request_id, "address": visit.address}
+    log.info("call_refused", method=method, reason=error.reason, violations=wrong, **caller)
 
 
 def _known(cause: Exception, method: str, request_id: str) -> DomainError:
