@@ -107,7 +107,7 @@ async def _list_subscriptions(services: Services, _visit: Visit, session: Sessio
 
 
 async def _discover(_services: Services, _visit: Visit, _session: Session | None, _params: NoParams) -> Done:
-    return Done(describe((m.name, m.summary, m.params, m.result) for m in METHODS.values()))
+    return Done(describe((m.name, m.summary, m.params, m.result, m.named) for m in METHODS.values()))
 
 
 def _present(session: Session | None) -> Session:
