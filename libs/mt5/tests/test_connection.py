@@ -51,6 +51,7 @@ class Server:
         self.cut_always = False
         self.forbid_next = False
         self.retcode = 0
+        self.redirect_to = ""
         self.address = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -63,6 +64,8 @@ class Server:
             proof = hashlib.md5(secret + bytes.fromhex(request.query["cli_rand"])).hexdigest()
             return web.json_response({"retcode": "0 Done", "cli_rand_answer": proof})
         self.calls.append(f"{request.method} {command}")
+        if self.redirect_to:
+            return web.Response(status=307, headers={"Location": f"{self.redirect_to}/api/{command}"})
         if self.cut_next or self.cut_always:
             self.cut_next = False
             assert request.transport is not None
@@ -179,6 +182,34 @@ async def test_a_failure_within_the_server_refuses_no_write(
     with pytest.raises(Refused):
         await connection.call("time/server")
     assert server.calls == ["POST trade/x", "POST time/server"]
+
+
+async def test_a_redirect_is_not_followed(server: Server, connection: Connection) -> None:
+    server.redirect_to = server.address.replace("127.0.0.1", "localhost")
+    with pytest.raises(OutcomeUnknown):
+        await connection.call("trade/x", write=True)
+    with pytest.raises(ConnectionLost):
+        await connection.call("time/server")
+    assert server.calls == ["POST trade/x", "POST time/server", "POST time/server"]
+
+
+async def test_the_address_is_looked_at_whenever_we_connect(server: Server) -> None:
+    asked: list[str] = []
+
+    def permits(address: str) -> bool:
+        asked.append(address)
+        return len(asked) == 1
+
+    moving = Connection(Endpoint(server.address, 1000, PASSWORD, permits=permits))
+    await moving.call("trade/x", write=True)
+    server.cut_next = True
+    with pytest.raises(OutcomeUnknown):
+        await moving.call("trade/x", write=True)
+    with pytest.raises(NotSent):
+        await moving.call("trade/x", write=True)
+    await moving.close()
+    assert asked == ["127.0.0.1", "127.0.0.1"]
+    assert server.logins == 1
 
 
 async def test_nobody_there(server: Server) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apportion.platform_groups.adapters.hosts import Hosts
 from apportion.platform_groups.domain.accounts import access_of, rights_for
 from apportion.platform_groups.domain.shards import SHARD_COUNT, lease_key, shard_of
 from apportion.platform_groups.domain.states import AccountAccess
@@ -79,6 +80,7 @@ def test_forbidden_addresses(address: str) -> None:
         check_addresses(
             "server", [ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address(address)], allow_loopback=False
         )
+    assert not Hosts(allow_loopback=False).permits(address)
 
 
 def test_allowed_addresses() -> None:

@@ -157,7 +157,8 @@ class Connection:
         url = f"{self.endpoint.base_url}/api/{command}"
         data = None if body is None else msgspec.json.encode(body)
         # POST, which every command takes: aiohttp would repeat a GET by itself, on a connection without login.
-        async with session.post(url, params=query, data=data) as response:
+        # No redirects: they would carry a write, and the secrets in it, to a host that nobody has checked.
+        async with session.post(url, params=query, data=data, allow_redirects=False) as response:
             content = await response.read()
         self._last_call = asyncio.get_running_loop().time()
         if response.status == HTTP_FORBIDDEN:
@@ -200,9 +201,12 @@ class Connection:
     def _socket(self, address: AddrInfoType) -> socket.socket:
         """The system gives up what the server has not acknowledged when we do.
 
-        Otherwise a write that we took for lost in a broken network could still be delivered minutes later.
+        Otherwise a write that we took for lost in a broken network could still be delivered minutes later. Raises
+        OSError for an address that is not permitted.
         """
-        family, kind, protocol, _, _ = address
+        family, kind, protocol, _, (host, *_) = address
+        if not self.endpoint.permits(str(host)):
+            raise OSError(f"{host} is not permitted")
         made = socket.socket(family, kind, protocol)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             made.setsockopt(

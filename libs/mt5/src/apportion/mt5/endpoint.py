@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 WEB_API_VERSION = 484
+
+
+def anywhere(_address: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,8 @@ class Endpoint:
     agent: str = "apportion"
     timeout_seconds: float = 10.0
     ping_seconds: float = 20.0
+    permits: Callable[[str], bool] = anywhere
+    """Asked of the address at each connect: a name may lead elsewhere by then than when it was checked."""
 
     def ssl_context(self) -> ssl.SSLContext:
         """Public authorities, or the pinned one alone.

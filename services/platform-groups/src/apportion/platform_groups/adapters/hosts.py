@@ -1,4 +1,4 @@
-"""Which hosts we connect to: checked when a server is registered and again before every login pool is made."""
+"""Which hosts we connect to: checked when a server is registered, when a pool is made, at each connect."""
 
 from __future__ import annotations
 
@@ -22,5 +22,17 @@ class Hosts:
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise HostNotAllowed(f"{host} cannot be resolved", host=host) from None
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        addresses = [_parsed(str(entry[4][0])) for entry in found]
         check_addresses(host, addresses, allow_loopback=self._allow_loopback)
+
+    def permits(self, address: str) -> bool:
+        """Whether this is an address that a host may have."""
+        try:
+            check_addresses(address, [_parsed(address)], allow_loopback=self._allow_loopback)
+        except HostNotAllowed:
+            return False
+        return True
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(address.partition("%")[0])

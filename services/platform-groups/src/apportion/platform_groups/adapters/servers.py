@@ -95,6 +95,7 @@ class TradingServers:
             manager_password=password,
             ca_pem=sealed.ca_certificate_pem or None,
             timeout_seconds=self._timeout_seconds,
+            permits=self._hosts.permits,
         )
 
 

@@ -161,6 +161,10 @@ class HostsPort(Protocol):
         """Raises HostNotAllowed."""
         ...
 
+    def permits(self, address: str) -> bool:
+        """Of one address: asked at each connect, for names change what they mean."""
+        ...
+
 
 class WeatherPort(Protocol):
     """Where live states and prices are published; the newest wins. Raises UpstreamUnavailable."""
