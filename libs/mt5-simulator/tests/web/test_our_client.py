@@ -59,7 +59,7 @@ async def test_stop_loss_and_take_profit_of_a_position(simulator, connection) ->
     change = ModifyRequest(login, "EURUSD", 5, position.position, 109_500_000, 112_000_000)
     retcodes = [retcode_name((await done(connection, change)).retcode) for _ in range(2)]
     assert retcodes == ["REQUEST_DONE", "NO_CHANGES"]
-    [position] = await positions.list_of_groups(connection, ["demo\\forex-hedge-usd"])
+    [position] = await positions.list_of_logins(connection, [login])
     assert (position.price_sl_e8, position.price_tp_e8) == (109_500_000, 112_000_000)
     wrong = ModifyRequest(login, "EURUSD", 5, position.position, 110_500_000)
     assert retcode_name((await done(connection, wrong)).retcode) == "INVALID_STOPS"
@@ -68,17 +68,17 @@ async def test_stop_loss_and_take_profit_of_a_position(simulator, connection) ->
     assert retcode_name((await done(connection, change)).retcode) == "POSITION_CLOSED"
 
 
-async def test_a_reversal_tells_what_it_closed(simulator, connection) -> None:
+async def test_a_reversal_is_one_deal_of_its_position(simulator, connection) -> None:
     [login] = await simulator.create_accounts(NETTING, 1, deposit="100000", leverage=200)
     assert (await groups.get(connection, NETTING)).margin_mode == 0
     for volume_e8 in (LOT_E8, LOT_E8, -5 * LOT_E8, 3 * LOT_E8):
         assert (await done(connection, DealerRequest(login, "EURUSD", 5, volume_e8, ""))).volume_e8 == abs(volume_e8)
     found = [deal for deal in await deals.list_of_logins(connection, [login], 0, 2**32) if deal.is_trade]
-    assert [(deal.entry, deal.signed_volume_e8, deal.closed_volume_e8) for deal in found] == [
-        (0, LOT_E8, 0),
-        (0, LOT_E8, 0),
-        (2, -5 * LOT_E8, 2 * LOT_E8),
-        (1, 3 * LOT_E8, 3 * LOT_E8),
+    assert [(deal.entry, deal.signed_volume_e8) for deal in found] == [
+        (0, LOT_E8),
+        (0, LOT_E8),
+        (2, -5 * LOT_E8),
+        (1, 3 * LOT_E8),
     ]
     assert len({deal.position for deal in found}) == 1
     assert await positions.list_of_logins(connection, [login]) == []
@@ -97,10 +97,3 @@ async def test_symbols_tell_sizes_below_a_unit_and_one_that_cannot_be_read_stand
     assert list(listing.unreadable) == ["USDCHF"]
     everything = await symbols.list_all(connection)
     assert (len(everything.symbols), list(everything.unreadable)) == (10, ["USDCHF"])
-
-
-async def test_symbols_tell_their_grid_and_margin(simulator, connection) -> None:
-    simulator.server.engine.board.symbol("USDJPY").stops_level_points = 30
-    [yen] = (await symbols.list_named(connection, ["USDJPY"])).symbols
-    assert (yen.digits, yen.point_e8, yen.stops_distance_e8) == (3, 100_000, 3_000_000)
-    assert (yen.contract_size_e8, yen.currency_margin, yen.margin_rate_buy_e8) == (100_000 * 10**8, "USD", 100_000_000)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apportion.mt5.connection import Caller
-from apportion.mt5.enums import DealEntry
-from apportion.mt5.numbers import PRICE_DIGITS, fixed, volume_e8
+from apportion.mt5.numbers import PRICE_DIGITS, fixed
 from apportion.mt5.records import TradeRecord, batch, batch_of_groups, batch_of_logins
 
 COMMAND = "deal/get_batch"
@@ -22,9 +21,6 @@ class Deal(
         "time_seconds": "Time",
         "time_ms": "TimeMsc",
         "price": "Price",
-        "price_position": "PricePosition",
-        "volume_closed": "VolumeClosed",
-        "volume_closed_ext": "VolumeClosedExt",
         "commission": "Commission",
         "position": "PositionID",
     },
@@ -35,9 +31,6 @@ class Deal(
     time_seconds: int = 0
     time_ms: int = 0
     price: str = "0"
-    price_position: str = "0"
-    volume_closed: int = 0
-    volume_closed_ext: int = 0
     commission: str = "0"
     position: int = 0
 
@@ -46,21 +39,8 @@ class Deal(
         return self.time_ms or self.time_seconds * 1000
 
     @property
-    def closed_volume_e8(self) -> int:
-        """What the deal closed of its position: all of an exit, a part of a reversal (in/out), nothing of an entry."""
-        if not self.is_trade or self.entry == DealEntry.IN:
-            return 0
-        closed = volume_e8(self.volume_closed_ext, self.volume_closed)
-        return closed if self.entry == DealEntry.IN_OUT else closed or abs(self.signed_volume_e8)
-
-    @property
     def price_e8(self) -> int:
         return fixed(self.price, PRICE_DIGITS)
-
-    @property
-    def price_position_e8(self) -> int:
-        """Open price of the position that the deal closed."""
-        return fixed(self.price_position, PRICE_DIGITS)
 
     @property
     def commission_minor(self) -> int:

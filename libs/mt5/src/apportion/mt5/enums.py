@@ -26,20 +26,28 @@ CREDIT_ACTIONS = frozenset({DealAction.CREDIT, DealAction.BONUS, 20})
 """Deals of these actions move Credit, not Balance."""
 
 
-class DealEntry(IntEnum):
-    IN = 0
-    OUT = 1
-    IN_OUT = 2
-    OUT_BY = 3
-
-
 class Reason(IntEnum):
+    """Where a deal or position came from."""
+
     CLIENT = 0
     EXPERT = 1
     DEALER = 2
     STOP_LOSS = 3
     TAKE_PROFIT = 4
     STOP_OUT = 5
+    ROLLOVER = 6
+    EXTERNAL_CLIENT = 7
+    VARIATION_MARGIN = 8
+    GATEWAY = 9
+    SIGNAL = 10
+    SETTLEMENT = 11
+    TRANSFER = 12
+    SYNCHRONIZATION = 13
+    EXTERNAL_SERVICE = 14
+    MIGRATION = 15
+    MOBILE = 16
+    WEB = 17
+    SPLIT = 18
 
 
 class RequestAction(IntEnum):
@@ -55,8 +63,6 @@ class RequestFlags(IntFlag):
 
 class FillType(IntEnum):
     FILL_OR_KILL = 0
-    IMMEDIATE_OR_CANCEL = 1
-    RETURN = 2
 
 
 class Rights(IntFlag):

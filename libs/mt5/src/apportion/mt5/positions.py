@@ -9,9 +9,8 @@ import msgspec
 from apportion.mt5.connection import Caller
 from apportion.mt5.errors import ConnectionLost
 from apportion.mt5.numbers import PRICE_DIGITS, fixed
-from apportion.mt5.records import TradeRecord, batch_of_groups, batch_of_logins
+from apportion.mt5.records import TradeRecord, batch_of_logins
 
-COMMAND = "position/get_batch"
 PAGE_SIZE = 100
 
 
@@ -68,9 +67,4 @@ async def list_of_login(caller: Caller, login: int) -> list[Position]:
 
 async def list_of_logins(caller: Caller, logins: Sequence[int]) -> list[Position]:
     """All positions of any number of accounts."""
-    return await batch_of_logins(caller, COMMAND, logins, Position)
-
-
-async def list_of_groups(caller: Caller, groups: Sequence[str]) -> list[Position]:
-    """All positions of the groups (names or masks)."""
-    return await batch_of_groups(caller, COMMAND, groups, Position)
+    return await batch_of_logins(caller, "position/get_batch", logins, Position)

@@ -12,7 +12,6 @@ from apportion.mt5.errors import Refused, UnexpectedReply
 from apportion.mt5.numbers import PRICE_DIGITS, fixed, volume_e8
 from apportion.mt5.retcodes import Retcode
 
-RATE_DIGITS = 8
 SIZE_DIGITS = 8
 MOST = 2**63 - 1
 
@@ -22,7 +21,6 @@ class Symbol(
     rename={
         "symbol": "Symbol",
         "digits": "Digits",
-        "point": "Point",
         "currency_base": "CurrencyBase",
         "currency_profit": "CurrencyProfit",
         "currency_margin": "CurrencyMargin",
@@ -33,17 +31,10 @@ class Symbol(
         "volume_max_ext": "VolumeMaxExt",
         "volume_step": "VolumeStep",
         "volume_step_ext": "VolumeStepExt",
-        "trade_mode": "TradeMode",
-        "calculation_mode": "CalcMode",
-        "stops_level": "StopsLevel",
-        "freeze_level": "FreezeLevel",
-        "margin_rate_buy": "MarginInitialBuy",
-        "margin_rate_sell": "MarginInitialSell",
     },
 ):
     symbol: str
     digits: int = 5
-    point: str = "0"
     currency_base: str = ""
     currency_profit: str = ""
     currency_margin: str = ""
@@ -54,14 +45,6 @@ class Symbol(
     volume_max_ext: int = 0
     volume_step: int = 0
     volume_step_ext: int = 0
-    trade_mode: int = 4
-    calculation_mode: int = 0
-    """How margin is worked out; 0 is Forex: contract size ÷ leverage × margin rate."""
-    stops_level: int = 0
-    """How many points a stop must be away from the market, at least."""
-    freeze_level: int = 0
-    margin_rate_buy: str = "1"
-    margin_rate_sell: str = "1"
 
     def __post_init__(self) -> None:
         """Nobody gets a symbol that cannot be counted with. Raises ValueError, which decoding knows."""
@@ -75,25 +58,6 @@ class Symbol(
     def contract_size_e8(self) -> int:
         """Units in one lot, in 1e-8: 0.01 of a coin is a lot, too."""
         return fixed(self.contract_size, SIZE_DIGITS)
-
-    @property
-    def point_e8(self) -> int:
-        """The smallest step of the price; from `digits` where the server does not tell it."""
-        return fixed(self.point, PRICE_DIGITS) or int(10 ** (PRICE_DIGITS - self.digits))
-
-    @property
-    def stops_distance_e8(self) -> int:
-        """`stops_level` as a difference of prices."""
-        return self.stops_level * self.point_e8
-
-    @property
-    def margin_rate_buy_e8(self) -> int:
-        """Part of the formula's margin that a long position needs, 1e8 is all of it."""
-        return fixed(self.margin_rate_buy, RATE_DIGITS)
-
-    @property
-    def margin_rate_sell_e8(self) -> int:
-        return fixed(self.margin_rate_sell, RATE_DIGITS)
 
     @property
     def min_volume_e8(self) -> int:

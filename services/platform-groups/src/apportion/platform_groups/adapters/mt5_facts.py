@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apportion.mt5.accounts import AccountColumns
 from apportion.mt5.deals import Deal
-from apportion.mt5.enums import CREDIT_ACTIONS
+from apportion.mt5.enums import CREDIT_ACTIONS, Reason
 from apportion.mt5.enums import MarginMode as Mt5MarginMode
 from apportion.mt5.groups import Group
 from apportion.mt5.positions import Position
@@ -20,9 +20,10 @@ from apportion.platform_groups.domain.server_facts import (
 )
 from apportion.platform_groups.domain.states import DealAction, DealEntry, MarginMode
 
-CLIENT_REASONS = frozenset({0, 1, 7, 10, 16, 17})
-"""Client terminal, expert, the owner by way of an external system, signal, mobile, web: the owner's own trades. Not 14:
-an external service acts for the broker, as gateway (9) and synchronization (13) do."""
+CLIENT_REASONS = frozenset(
+    {Reason.CLIENT, Reason.EXPERT, Reason.EXTERNAL_CLIENT, Reason.SIGNAL, Reason.MOBILE, Reason.WEB}
+)
+"""The owner's own trades. An external service acts for the broker, as gateway and synchronization do."""
 MARGIN_MODES = {Mt5MarginMode.HEDGING: MarginMode.HEDGING, Mt5MarginMode.NETTING: MarginMode.NETTING}
 
 
