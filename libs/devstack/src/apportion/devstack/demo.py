@@ -30,7 +30,7 @@ console = Console()
 async def live(investor_count: int, seed: int, speed: float, folder: Path | None) -> None:
     """Real EUR prices, seeded strategies and a live board, until Ctrl-C."""
     async with _scene(investor_count, seed, folder, paused=False, speed=speed) as scene:
-        board = Board(scene.stack, scene.clients, scene.world, speed, scene.room.notices())
+        board = Board(scene.stack, scene.clients, scene.world, speed, _notices(scene))
         players = asyncio.create_task(trade_for_ever(scene.world, scene.simulator, seed))
         try:
             with Live(console=console, screen=console.is_terminal, auto_refresh=False) as screen:
@@ -84,6 +84,14 @@ async def _scene(
     finally:
         if not is_kept:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _notices(scene: Scene) -> list[str]:
+    """How to sign a user in. The request is in a file, for the board breaks lines that are longer than the terminal."""
+    script = scene.stack.folder / "sign-in.sh"
+    script.write_text(scene.room.request_script())
+    script.chmod(0o600)  # it holds the broker's password
+    return [f"sh {script}", "signs a user in by la.auth; the url in the answer leads to the broker's own site"]
 
 
 def _progress(step: str) -> None:

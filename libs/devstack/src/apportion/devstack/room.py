@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 import aiohttp
@@ -55,15 +56,12 @@ class Room:
             raise RoomFailed(f"la.auth: {answer}")
         return answer
 
-    def notices(self) -> list[str]:
-        """What a person at the board can paste into a shell."""
-        headers = " ".join(f"-H '{name}: {value}'" for name, value in self.headers().items())
-        body = json.dumps(self.body())
-        return [
-            "sign a user in:",
-            f"curl -s {self.gateway_url}/dx {headers} -H 'Content-Type: application/json' -d '{body}'",
-            f"the token leads to {AREA}/#/auth?token=<token>",
-        ]
+    def request_script(self) -> str:
+        """The request of `sign_in` as a shell script, for a person to read and run."""
+        headers = {**self.headers(), "Content-Type": "application/json"}
+        options = [f"-H {quote(f'{name}: {value}')}" for name, value in headers.items()]
+        lines = [f"curl -sw '\\n' {self.gateway_url}/dx", *options, f"-d {quote(json.dumps(self.body()))}"]
+        return " \\\n    ".join(lines) + "\n"
 
 
 async def create_broker(stack: Stack, label: int) -> Room:
