@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from allocation_sets import subscription_set
@@ -15,11 +17,14 @@ from apportion.allocation.domain.copy_rules import (
     limits_holdings,
 )
 from apportion.allocation.domain.copy_settings import CopySettings, DirectionFilter, LeavePolicy, check_settings
+from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.reasons import SkipReason
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.errors import InvalidArgument
 from apportion.money import E8, INT64_MAX
 
 FREE = CopySettings()
+EURUSD = SymbolSpec("EURUSD", SymbolGrid(E8 // 100, E8 // 100, 100 * E8), 5, 100_000 * E8, "EUR", "USD", "EUR")
 
 
 def gated(*settings, symbol="EURUSD", buys=True, age_ms=0, usable=frozenset({"EURUSD"}), holdings=None):
@@ -84,7 +89,7 @@ def test_stops_and_slippage():
 
 
 def test_no_caps_without_limits():
-    assert caps_e8(subscription_set(3), None).size == 0
+    assert caps_e8(subscription_set(3), EURUSD, {"EURUSD": 100 * E8}, None).size == 0
     assert not limits_holdings(subscription_set(3, settings=[FREE, FREE, CopySettings(max_lot_e8=1)]))
 
 
@@ -99,7 +104,35 @@ def test_caps_are_the_least_of_a_trade_and_what_is_left_of_the_total():
     subscriptions = subscription_set(5, settings=rows)
     assert limits_holdings(subscriptions)
     held = holdings([9 * E8, 9 * E8, E8, 4 * E8, 6 * E8], [1, 1, 1, 1, 1])
-    assert caps_e8(subscriptions, held).tolist() == [INT64_MAX, 2 * E8, 4 * E8, E8, 0]
+    assert caps_e8(subscriptions, EURUSD, {}, held).tolist() == [INT64_MAX, 2 * E8, 4 * E8, E8, 0]
+
+
+def test_a_lower_max_lot_of_the_mapped_symbol_is_a_cap_and_a_higher_one_is_none():
+    rows = [
+        FREE,
+        CopySettings(symbol_map=(("EURUSD", "EURUSD.m"),)),
+        CopySettings(symbol_map=(("EURUSD", "EURUSD.x"),)),
+    ]
+    subscriptions = subscription_set(3, settings=rows)
+    max_lots_e8 = {"EURUSD": 100 * E8, "EURUSD.m": 50 * E8, "EURUSD.x": 500 * E8}
+    assert caps_e8(subscriptions, EURUSD, max_lots_e8, None).tolist() == [INT64_MAX, 50 * E8, INT64_MAX]
+
+
+@pytest.mark.parametrize(
+    ("step_lots", "min_lots", "contract_size", "digits", "is_like"),
+    [
+        (0.01, 0.01, 100_000, 5, True),
+        (0.001, 0.001, 100_000, 5, True),
+        (0.02, 0.02, 100_000, 5, False),
+        (0.01, 0.02, 100_000, 5, False),
+        (0.01, 0.01, 1_000, 5, False),
+        (0.01, 0.01, 100_000, 3, False),
+    ],
+)
+def test_which_symbols_trade_like_the_masters(step_lots, min_lots, contract_size, digits, is_like):
+    grid = SymbolGrid(round(step_lots * E8), round(min_lots * E8), 50 * E8)
+    child = replace(EURUSD, name="EURUSD.m", grid=grid, contract_size_e8=contract_size * E8, digits=digits)
+    assert child.trades_like(EURUSD) is is_like
 
 
 def test_the_count_of_open_positions_keeps_out():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from apportion.allocation.domain.allocations import MasterTrade
+from apportion.allocation.domain.allocations import AllocationFilter, MasterTrade
 from apportion.allocation.domain.copy_settings import CopySettings, DirectionFilter
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, LotMode, RoundingPolicy
@@ -27,7 +29,7 @@ GRID = SymbolGrid(E8 // 100, E8 // 100, 100 * E8)
 
 async def reasons(house) -> list[str]:
     """Of the newest decision, which is also recomputed from the store."""
-    (newest,) = await list_allocations(house.engine, 1, master_id=0, with_follow_ups=False, before=INT64_MAX, limit=1)
+    (newest,) = await list_allocations(house.engine, 1, AllocationFilter(), before=INT64_MAX, limit=1)
     explanation = await explain_allocation(house.engine, 1, newest.allocation_id, first=0, limit=100)
     assert explanation.agrees
     _, page = await get_allocation(house.engine, 1, newest.allocation_id, first=0, limit=100)
@@ -45,6 +47,7 @@ async def explained(house, allocation_id: int) -> list[int]:
 
 async def test_filters_maps_and_directions_in_one_decision(house):
     house.symbols.grids["EURUSD.m"] = house.symbols.grids["EURUSD"]
+    house.symbols.grids["EURUSD.low"] = replace(house.symbols.grids["EURUSD"], max_e8=E8 // 2)
     house.symbols.grids["EURUSD.micro"] = SymbolGrid(E8 // 10, E8 // 10, E8)
     master = await house.master()
     for account_id, settings in (
@@ -56,30 +59,31 @@ async def test_filters_maps_and_directions_in_one_decision(house):
         (106, CopySettings(symbol_map=(("EURUSD", "EURUSD.micro"),))),
         (107, CopySettings(symbol_map=(("EURUSD", "EURUSD.gone"),))),
         (108, CopySettings(max_lot_e8=E8 // 4)),
+        (109, CopySettings(symbol_map=(("EURUSD", "EURUSD.low"),))),
     ):
         await house.follower(master, account_id, settings=settings)
     await house.deal(64, 1.0, position=900)
     (batch,) = await house.dispatch()
-    assert batch.account_ids.tolist() == [101, 102, 103, 108]
-    assert batch.child_symbols == ["EURUSD", "EURUSD.m", "EURUSD", "EURUSD"]
-    assert batch.volumes_e8.tolist() == [E8, E8, -E8, E8 // 4]
+    assert batch.account_ids.tolist() == [101, 102, 103, 108, 109]
+    assert batch.child_symbols == ["EURUSD", "EURUSD.m", "EURUSD", "EURUSD", "EURUSD.low"]
+    assert batch.volumes_e8.tolist() == [E8, E8, -E8, E8 // 4, E8 // 2]
     assert await reasons(house) == [
-        *("NONE", "NONE", "NONE", "FILTERED", "FILTERED", "SYMBOL_UNMAPPED", "SYMBOL_UNMAPPED", "CAPPED")
+        *("NONE", "NONE", "NONE", "FILTERED", "FILTERED", "SYMBOL_UNMAPPED", "SYMBOL_UNMAPPED", "CAPPED", "CAPPED")
     ]
     await house.fill(batch, first_position=5_000)
     children = await house.children()
-    assert [child.open_volume_e8 for child in children] == [E8, E8, -E8, E8 // 4]
-    assert [child.symbol for child in children] == ["EURUSD", "EURUSD.m", "EURUSD", "EURUSD"]
+    assert [child.open_volume_e8 for child in children] == [E8, E8, -E8, E8 // 4, E8 // 2]
+    assert [child.symbol for child in children] == ["EURUSD", "EURUSD.m", "EURUSD", "EURUSD", "EURUSD.low"]
     (fact,) = await house.facts("allocations")
-    assert list(fact.children.volumes_e8) == [E8, E8, -E8, 0, 0, 0, 0, E8 // 4]
+    assert list(fact.children.volumes_e8) == [E8, E8, -E8, 0, 0, 0, 0, E8 // 4, E8 // 2]
     assert await explained(house, fact.allocation.allocation_id) == list(fact.children.volumes_e8)
 
     await house.deal(64, -1.0, position=900, entry=OUT)
     (close,) = await house.dispatch()
-    assert close.volumes_e8.tolist() == [-E8, -E8, E8, -E8 // 4]
+    assert close.volumes_e8.tolist() == [-E8, -E8, E8, -E8 // 4, -E8 // 2]
     assert close.child_symbols == batch.child_symbols
     fact = (await house.facts("allocations"))[-1]
-    assert list(fact.children.volumes_e8) == [-E8, -E8, E8, -E8 // 4]
+    assert list(fact.children.volumes_e8) == [-E8, -E8, E8, -E8 // 4, -E8 // 2]
     assert await explained(house, fact.allocation.allocation_id) == list(fact.children.volumes_e8)
 
 
@@ -213,7 +217,9 @@ async def test_preview_has_no_effect(house):
         house.engine, house.desk, 1, master.master_id, trade, limit=10, now=house.clock.now()
     )
     assert (page.volumes_e8.tolist(), allocation.volume_sum_e8) == ([75_000_000, 25_000_000], -E8)
-    assert await list_allocations(house.engine, 1, master_id=0, with_follow_ups=True, before=INT64_MAX, limit=9) == []
+    assert (
+        await list_allocations(house.engine, 1, AllocationFilter(with_follow_ups=True), before=INT64_MAX, limit=9) == []
+    )
     assert await house.facts("allocations") == []
     await house.deal(64, -1.0, position=900)
     (batch,) = await house.dispatch()

@@ -5,7 +5,7 @@ Each rule is looked at once for each distinct settings of the set, never for eac
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.open_inputs import NO_COLUMN, NO_REASONS
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
+from apportion.allocation.domain.symbols import SymbolSpec
 from apportion.money import INT64_MAX, Int64Array
 
 
@@ -32,7 +33,7 @@ def gate_reasons(
     *,
     buys: bool,
     age_ms: int,
-    usable_symbols: Set[str],
+    usable_symbols: Container[str],
     holdings: Holdings | None,
 ) -> NDArray[np.int8]:
     """Why single subscriptions are kept out by their settings; empty when nobody is.
@@ -57,11 +58,22 @@ def gate_reasons(
     return reasons if reasons.any() else NO_REASONS
 
 
-def caps_e8(subscriptions: SubscriptionSet, holdings: Holdings | None) -> Int64Array:
-    """The most that each may get by its own limits, 0 or above; empty when nobody has one."""
-    if not any(settings.max_lot_e8 or settings.max_total_lot_e8 for settings in subscriptions.profiles):
+def caps_e8(
+    subscriptions: SubscriptionSet, spec: SymbolSpec, max_lots_e8: Mapping[str, int], holdings: Holdings | None
+) -> Int64Array:
+    """The most that each may get by its own limits, 0 or above; empty when nobody has one.
+
+    `spec` is the master's symbol, `max_lots_e8` has those of its children: all are cut to the master's, so only a lower
+    one counts here.
+    """
+
+    def most_e8(settings: CopySettings) -> int:
+        max_lot_e8 = max_lots_e8.get(settings.child_symbol(spec.name), INT64_MAX)
+        return min(settings.max_lot_e8 or INT64_MAX, max_lot_e8 if max_lot_e8 < spec.grid.max_e8 else INT64_MAX)
+
+    if not any(most_e8(settings) < INT64_MAX or settings.max_total_lot_e8 for settings in subscriptions.profiles):
         return NO_COLUMN
-    caps = subscriptions.spread(lambda settings: settings.max_lot_e8 or INT64_MAX)
+    caps = subscriptions.spread(most_e8)
     if holdings is None:
         return caps
     totals = subscriptions.spread(lambda settings: settings.max_total_lot_e8 or INT64_MAX)

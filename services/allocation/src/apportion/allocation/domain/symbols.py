@@ -33,5 +33,9 @@ class SymbolSpec:
         return base != profit and (base in (currency_code, other_code) or profit in (currency_code, other_code))
 
     def trades_like(self, other: SymbolSpec) -> bool:
-        """Whether a volume and a price of the one mean the same of the other."""
-        return (self.grid, self.contract_size_e8, self.digits) == (other.grid, other.contract_size_e8, other.digits)
+        """Whether a volume and a price mean the same of both, and this one has all volumes of the other up to its own
+        max lot.
+        """
+        means_the_same = (self.contract_size_e8, self.digits) == (other.contract_size_e8, other.digits)
+        has_steps = other.grid.step_e8 % self.grid.step_e8 == 0 and self.grid.min_e8 <= other.grid.min_e8
+        return means_the_same and has_steps

@@ -119,6 +119,7 @@ async def put_together(
     states = await _states(desk, master, waits, now) if needed - {Figure.CARRY} else None
     bases, master_basis = _bases(desk, master, subscriptions, states)
     conversion_e8 = await _conversion_e8(desk, master, spec, waits) if Figure.PRICE in needed else 0
+    max_lots_e8 = _max_lots_e8(desk, master, subscriptions, spec)
     return OpenInputs(
         method=master.method,
         rounding=master.rounding,
@@ -133,10 +134,10 @@ async def put_together(
             trade.symbol,
             buys=buys,
             age_ms=opening.age_ms,
-            usable_symbols=_usable(desk, master, subscriptions, spec),
+            usable_symbols=max_lots_e8,
             holdings=stored.holdings,
         ),
-        caps_e8=caps_e8(subscriptions, stored.holdings),
+        caps_e8=caps_e8(subscriptions, spec, max_lots_e8, stored.holdings),
         figures=Figures(
             margins=_figure(desk, subscriptions, states, "margins_minor") if Figure.MARGIN in needed else NO_COLUMN,
             leverages=_figure(desk, subscriptions, states, "leverages") if Figure.LEVERAGE in needed else NO_COLUMN,
@@ -193,10 +194,11 @@ def _figure(desk: Desk, subscriptions: SubscriptionSet, states: AccountStates | 
     return desk.aligned(states, subscriptions).pick(getattr(states, column))
 
 
-def _usable(desk: Desk, master: Master, subscriptions: SubscriptionSet, spec: SymbolSpec) -> set[str]:
-    """The children's symbols in which volumes and prices mean what they mean in the master's."""
-    known = desk.symbols.at_hand(master.label, master.trading_server_id)
+def _max_lots_e8(desk: Desk, master: Master, subscriptions: SubscriptionSet, spec: SymbolSpec) -> dict[str, int]:
+    """Of the children's symbols in which volumes and prices mean what they mean in the master's."""
     wanted = child_symbols(subscriptions, spec.name)
     if master.allocation_mode is AllocationMode.PROFIT:
-        return set(wanted)  # nobody trades them
-    return {name for name in wanted if name == spec.name or (name in known and known[name].trades_like(spec))}
+        return dict.fromkeys(wanted, spec.grid.max_e8)  # nobody trades them
+    known = desk.symbols.at_hand(master.label, master.trading_server_id)
+    specs = {name: spec if name == spec.name else known.get(name) for name in wanted}
+    return {name: child.grid.max_e8 for name, child in specs.items() if child is not None and child.trades_like(spec)}
