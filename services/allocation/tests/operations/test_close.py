@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apportion.allocation.domain.allocations import AllocationFilter
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.subscriptions import SubscriptionChange
@@ -159,10 +160,11 @@ async def test_a_fill_after_the_masters_close_is_closed_at_once(house):
     assert (closing.position_tickets.tolist(), closing.volumes_e8.tolist()) == ([5_000], [-E8])
     await server_closes(house, closing)
     assert await open_lots(house) == [0]
-    filters = {"master_id": master.master_id, "before": INT64_MAX, "limit": 10}
-    deals = await list_allocations(house.engine, 1, with_follow_ups=False, **filters)
+    wanted = AllocationFilter(master_id=master.master_id)
+    deals = await list_allocations(house.engine, 1, wanted, before=INT64_MAX, limit=10)
     assert [(a.kind, a.wave) for a in deals] == [(2, 0), (1, 0)]
-    page = await list_allocations(house.engine, 1, with_follow_ups=True, **filters)
+    wanted = AllocationFilter(master_id=master.master_id, with_follow_ups=True)
+    page = await list_allocations(house.engine, 1, wanted, before=INT64_MAX, limit=10)
     assert [(a.kind, a.wave) for a in page] == [(2, 1), (2, 0), (1, 0)]
     for allocation in page:
         explained = await explain_allocation(house.engine, 1, allocation.allocation_id, first=0, limit=10)

@@ -7,6 +7,7 @@ from mismatch_twin import alarms
 
 from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
+from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.operations.count_mismatches import count_mismatches
@@ -18,9 +19,8 @@ IN, OUT, IN_OUT = events_pb2.DEAL_ENTRY_IN, events_pb2.DEAL_ENTRY_OUT, events_pb
 M = AllocationMethod
 
 
-async def trades(house, **more):
-    asked = {"master_id": 0, "with_closed": False, "only_mismatched": False, "before": INT64_MAX, "limit": 10} | more
-    return await list_master_trades(house.engine, 1, **asked)
+async def trades(house, before=INT64_MAX, limit=10, **wanted):
+    return await list_master_trades(house.engine, 1, MasterTradeFilter(**wanted), before=before, limit=limit)
 
 
 async def opened(house, method, volume_lots=1.0, *, fill=True, lots=None, **settings):
@@ -146,12 +146,8 @@ async def test_closed_ones_on_demand_newest_first_in_pages(house):
     assert [row.position_ticket for row in await trades(house)] == [900]
     assert [row.position_ticket for row in await trades(house, with_closed=True)] == [901, 900]
     assert await trades(house, master_id=master.master_id + 1, with_closed=True) == []
-    assert (
-        await list_master_trades(
-            house.engine, 2, master_id=0, with_closed=True, only_mismatched=False, before=INT64_MAX, limit=10
-        )
-        == []
-    )
+    everything = MasterTradeFilter(with_closed=True)
+    assert await list_master_trades(house.engine, 2, everything, before=INT64_MAX, limit=10) == []
 
 
 async def test_a_reversal_counts_in_its_new_direction(house):

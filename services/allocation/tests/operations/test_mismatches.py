@@ -6,6 +6,7 @@ from mismatch_twin import alarms
 
 from apportion.allocation.domain.child_listing import ChildFilters
 from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
+from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode
 from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
@@ -35,9 +36,10 @@ async def opened(house, method, *, lots=None, **settings):
 
 async def of_master(house) -> tuple[Mismatch, ...]:
     """The mismatches of his one trade, open or closed."""
-    asked = {"master_id": 0, "with_closed": True, "only_mismatched": False, "before": INT64_MAX, "limit": 10}
-    (row,) = await list_master_trades(house.engine, 1, **asked)
-    red = await list_master_trades(house.engine, 1, **asked | {"only_mismatched": True})
+    page = {"before": INT64_MAX, "limit": 10}
+    (row,) = await list_master_trades(house.engine, 1, MasterTradeFilter(with_closed=True), **page)
+    wanted = MasterTradeFilter(with_closed=True, only_mismatched=True)
+    red = await list_master_trades(house.engine, 1, wanted, **page)
     assert bool(red) is alarms(row.mismatches)
     return row.mismatches
 
@@ -72,8 +74,8 @@ async def test_pl_mode_is_shown_and_no_alarm_until_he_trades_with_children_again
     await house.follower(other, 102)
     await house.deal(65, 1.0, position=901)
     await house.project()
-    asked = {"with_closed": False, "only_mismatched": False, "before": INT64_MAX, "limit": 10}
-    (row,) = await list_master_trades(house.engine, 1, master_id=other.master_id, **asked)
+    wanted = MasterTradeFilter(master_id=other.master_id)
+    (row,) = await list_master_trades(house.engine, 1, wanted, before=INT64_MAX, limit=10)
     assert row.mismatches == ()
 
 

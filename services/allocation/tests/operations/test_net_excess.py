@@ -10,6 +10,7 @@ from netting_server import NO_STOPS, OUT, NettingServer, open_two
 from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import LeavePolicy
+from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.follow_up_positions import follow_up_positions
@@ -73,18 +74,15 @@ async def test_what_was_too_much_is_no_part_of_its_masters_trade_and_shown_while
     house = server.house
     await close_too_late(server)
     async with transaction(house.engine) as tx:
-        trades = await list_master_trades(
-            tx, 1, master_id=0, with_closed=True, only_mismatched=False, before=INT64_MAX, limit=10
-        )
+        trades = await list_master_trades(tx, 1, MasterTradeFilter(with_closed=True), before=INT64_MAX, limit=10)
     (trade,) = [trade for trade in trades if trade.position_ticket == 900]
     assert (trade.child_count, trade.open_child_count, trade.facts.actual_volume_e8) == (1, 0, 0)
     assert trade.facts.extra_child_count == 0, "its close is on its way"
     (closing,) = await house.dispatch()
     await house.fill(closing, lots=dict.fromkeys(closing.item_ids.tolist(), 0))  # refused
     async with transaction(house.engine) as tx:
-        trades = await list_master_trades(
-            tx, 1, master_id=0, with_closed=True, only_mismatched=True, before=INT64_MAX, limit=10
-        )
+        wanted = MasterTradeFilter(with_closed=True, only_mismatched=True)
+        trades = await list_master_trades(tx, 1, wanted, before=INT64_MAX, limit=10)
     (trade,) = [trade for trade in trades if trade.position_ticket == 900]
     assert trade.mismatches == (Mismatch.CHILD_EXTRA,)
     house.waiting += await follow_up_positions(house.engine, now=house.clock.now())

@@ -9,6 +9,7 @@ from trading_server import Server
 
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping
 from apportion.allocation.domain.child_trades import ChildTradeState
+from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.mismatch import Mismatch
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.operations import reconcile_positions as reconcile_module
@@ -75,9 +76,8 @@ async def flagged(house) -> dict[int, tuple[Mismatch, ...]]:
     return {row.child.account_id: row.mismatches for row in await rows(house, only_mismatched=True)}
 
 
-async def master_rows(house, **more):
-    asked = {"master_id": 0, "with_closed": False, "only_mismatched": False, "before": INT64_MAX, "limit": 10} | more
-    return await list_master_trades(house.engine, 1, **asked)
+async def master_rows(house, before=INT64_MAX, limit=10, **wanted):
+    return await list_master_trades(house.engine, 1, MasterTradeFilter(**wanted), before=before, limit=limit)
 
 
 async def test_books_that_agree_are_no_deviation(house, server, look):

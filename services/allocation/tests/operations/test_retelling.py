@@ -9,7 +9,7 @@ from trading_server import Server
 
 from apportion.allocation.adapters.retelling import Retold
 from apportion.allocation.consumers import handlers, preparations
-from apportion.allocation.domain.allocations import AllocationKind
+from apportion.allocation.domain.allocations import AllocationFilter, AllocationKind
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.positions import OrphanPolicy
 from apportion.allocation.operations.list_allocations import list_allocations
@@ -93,7 +93,7 @@ async def opened(house, server):
 
 
 async def decisions(house):
-    found = await list_allocations(house.engine, 1, master_id=0, with_follow_ups=True, before=INT64_MAX, limit=10)
+    found = await list_allocations(house.engine, 1, AllocationFilter(with_follow_ups=True), before=INT64_MAX, limit=10)
     return [(each.kind, each.trade.deal_ticket) for each in reversed(found)]
 
 

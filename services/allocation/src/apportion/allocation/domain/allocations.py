@@ -124,6 +124,20 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
+class AllocationFilter:
+    """What to list."""
+
+    master_id: int = 0
+    """0: of all masters."""
+    skip_reason: SkipReason = SkipReason.NONE
+    """Those in which somebody has this reason; NONE: all."""
+    only_unallocated: bool = False
+    """Those that left volume to nobody."""
+    with_follow_ups: bool = False
+    """Further decisions on a deal, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class AllocationColumns:
     """The columns of an allocation, of one length."""
 

@@ -9,6 +9,18 @@ from apportion.allocation.domain.mismatch import MasterTradeFacts, Mismatch, mas
 
 
 @dataclass(frozen=True, slots=True)
+class MasterTradeFilter:
+    """What to list."""
+
+    master_id: int = 0
+    """0: of all masters."""
+    with_closed: bool = False
+    """Those, too, of which neither the master nor a child has anything open."""
+    only_mismatched: bool = False
+    """Those with a mismatch that is not normal."""
+
+
+@dataclass(frozen=True, slots=True)
 class MasterTradeRow:
     """Detached children are not counted."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.allocation.domain.allocations import Allocation
+from apportion.allocation.domain.allocations import Allocation, AllocationFilter
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeRow
 from apportion.allocation.domain.child_trades import MAX_CHILDREN
 from apportion.allocation.domain.history import HistoryFilter, HistoryRow
@@ -59,13 +59,13 @@ async def collect_allocations(
     Raises InvalidArgument for more than `MAX_ROWS`.
     """
 
+    wanted = AllocationFilter(master_id=master_id, with_follow_ups=True)
+
     async def page(last: Allocation | None) -> list[Allocation]:
         if last is not None and last.decide_time < start_time:
             return []
         before = INT64_MAX if last is None else last.allocation_id
-        return await list_allocations(
-            engine, label, master_id=master_id, with_follow_ups=True, before=before, limit=PAGE_ROWS
-        )
+        return await list_allocations(engine, label, wanted, before=before, limit=PAGE_ROWS)
 
     count = 0
     async for allocation in _all(page):

@@ -85,21 +85,9 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListAllocations(  # noqa: N802
         self, request: allocations_pb2.ListAllocationsRequest, context: Context
     ) -> allocations_pb2.ListAllocationsResponse:
-        label = caller().label
-        parse_filters(master_id=request.master_id)
-        filters = (request.include_follow_ups, request.skip_reason, request.only_unallocated)
-        query = ("ListAllocations", label, request.master_id, *filters)
-        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
-        found = await list_allocations(
-            self._engine,
-            label,
-            master_id=request.master_id,
-            with_follow_ups=request.include_follow_ups,
-            skip_reason=wire.parse_skip_reason(request.skip_reason),
-            only_unallocated=request.only_unallocated,
-            before=page.after_id,
-            limit=page.limit,
-        )
+        label, wanted = caller().label, wire.parse_allocation_filter(request)
+        page = Page(request.page_size, request.page_token, "ListAllocations", label, wanted, start=NEWEST_FIRST)
+        found = await list_allocations(self._engine, label, wanted, before=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda allocation: allocation.allocation_id)
         rows = map(allocation_message, shown)
         return allocations_pb2.ListAllocationsResponse(allocations=rows, next_page_token=token)
@@ -129,19 +117,9 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListMasterTrades(  # noqa: N802
         self, request: allocations_pb2.ListMasterTradesRequest, context: Context
     ) -> allocations_pb2.ListMasterTradesResponse:
-        label = caller().label
-        parse_filters(master_id=request.master_id)
-        query = ("ListMasterTrades", label, request.master_id, request.include_closed, request.only_mismatched)
-        page = Page(request.page_size, request.page_token, *query, start=NEWEST_FIRST)
-        found = await list_master_trades(
-            self._engine,
-            label,
-            master_id=request.master_id,
-            with_closed=request.include_closed,
-            only_mismatched=request.only_mismatched,
-            before=page.after_id,
-            limit=page.limit,
-        )
+        label, wanted = caller().label, trades.parse_master_trade_filter(request)
+        page = Page(request.page_size, request.page_token, "ListMasterTrades", label, wanted, start=NEWEST_FIRST)
+        found = await list_master_trades(self._engine, label, wanted, before=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda row: row.first_allocation_id)
         rows = map(trades.render_master_trade, shown)
         return allocations_pb2.ListMasterTradesResponse(master_trades=rows, next_page_token=token)

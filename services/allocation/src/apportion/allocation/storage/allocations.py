@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.allocation.domain.allocations import (
     Allocation,
     AllocationColumns,
+    AllocationFilter,
     AllocationKind,
     DispatchState,
     MasterTrade,
@@ -183,26 +184,18 @@ def _columns(row: Row[Any]) -> AllocationColumns:
 
 
 async def list_allocations(
-    tx: AsyncConnection,
-    label: int,
-    *,
-    master_id: int,
-    with_follow_ups: bool,
-    skip_reason: SkipReason,
-    only_unallocated: bool,
-    before: int,
-    limit: int,
+    tx: AsyncConnection, label: int, wanted: AllocationFilter, *, before: int, limit: int
 ) -> list[Allocation]:
-    """Newest first, those with an id below `before`; master 0, reason NONE: all."""
+    """Newest first, those with an id below `before`."""
     query = _headers().where(ROWS.c.label == label, ROWS.c.allocation_id < before)
-    if skip_reason is not SkipReason.NONE:
-        query = query.where(ROWS.c.reason_mask.op("&")(1 << skip_reason) != 0)
-    if only_unallocated:
+    if wanted.skip_reason is not SkipReason.NONE:
+        query = query.where(ROWS.c.reason_mask.op("&")(1 << wanted.skip_reason) != 0)
+    if wanted.only_unallocated:
         query = query.where(UNALLOCATED)
-    if not with_follow_ups:
+    if not wanted.with_follow_ups:
         query = query.where(ROWS.c.wave == 0)
-    if master_id:
-        query = query.where(ROWS.c.master_id == master_id)
+    if wanted.master_id:
+        query = query.where(ROWS.c.master_id == wanted.master_id)
     result = await tx.execute(query.order_by(ROWS.c.allocation_id.desc()).limit(limit))
     return [_allocation(row) for row in result]
 

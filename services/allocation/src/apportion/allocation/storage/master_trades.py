@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion.allocation.domain.master_trades import MasterTradeRow
+from apportion.allocation.domain.master_trades import MasterTradeFilter, MasterTradeRow
 from apportion.allocation.domain.methods import AllocationMethod
 from apportion.allocation.domain.mismatch import MasterTradeFacts
 from apportion.allocation.storage.reconciling_tables import OF_CHILD
@@ -99,24 +99,15 @@ LIST_OPEN, LIST_ALL = (text(TRADES.format(shown=shown, alarming=ALARMING, of_chi
 
 
 async def list_master_trades(
-    tx: AsyncConnection,
-    label: int,
-    *,
-    master_id: int,
-    with_closed: bool,
-    only_mismatched: bool,
-    before: int,
-    limit: int,
+    tx: AsyncConnection, label: int, wanted: MasterTradeFilter, *, before: int, limit: int
 ) -> list[MasterTradeRow]:
-    """Newest first, those with an id below `before`; master 0: of all masters. Without `with_closed` those of which
-    the master or a child has anything open.
-    """
+    """Newest first, those whose first opening has an id below `before`."""
     rows = await tx.execute(
-        LIST_ALL if with_closed else LIST_OPEN,
+        LIST_ALL if wanted.with_closed else LIST_OPEN,
         {
             "label": label,
-            "master_id": master_id,
-            "only_mismatched": only_mismatched,
+            "master_id": wanted.master_id,
+            "only_mismatched": wanted.only_mismatched,
             "before": before,
             "limit": limit,
         },

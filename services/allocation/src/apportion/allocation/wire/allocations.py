@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apportion.allocation.domain.allocations import Allocation, MasterTrade
+from apportion.allocation.domain.allocations import Allocation, AllocationFilter, MasterTrade
 from apportion.allocation.domain.explaining import ChildExplanation
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.operations.allocate_trade import AllocateTrade
@@ -43,11 +43,17 @@ def parse_preview_trade(request: allocations_pb2.PreviewTradeRequest) -> tuple[i
     return request.master_id, MasterTrade(0, 0, request.symbol, request.volume_e8, 0, 0)
 
 
-def parse_skip_reason(value: int) -> SkipReason:
+def parse_allocation_filter(request: allocations_pb2.ListAllocationsRequest) -> AllocationFilter:
     problems = Problems()
-    problems.one_of(value, set(SkipReason), "skip_reason")
+    problems.not_negative(request.master_id, "master_id")
+    problems.one_of(request.skip_reason, set(SkipReason), "skip_reason")
     problems.raise_if_any()
-    return SkipReason(value)
+    return AllocationFilter(
+        master_id=request.master_id,
+        skip_reason=SkipReason(request.skip_reason),
+        only_unallocated=request.only_unallocated,
+        with_follow_ups=request.include_follow_ups,
+    )
 
 
 def render_preview(allocation: Allocation) -> allocations_pb2.Allocation:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping, ChildTradeRow
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
-from apportion.allocation.domain.master_trades import MasterTradeRow
+from apportion.allocation.domain.master_trades import MasterTradeFilter, MasterTradeRow
 from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.api.allocation.v1 import allocations_pb2
-from apportion.rpc import Problems, from_timestamp, to_timestamp
+from apportion.rpc import Problems, from_timestamp, parse_filters, to_timestamp
 
 
 def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> ChildFilters:
@@ -37,6 +37,11 @@ def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> Chil
         include_foreign=request.include_foreign,
         grouping=ChildTradeGrouping(request.grouping),
     )
+
+
+def parse_master_trade_filter(request: allocations_pb2.ListMasterTradesRequest) -> MasterTradeFilter:
+    parse_filters(master_id=request.master_id)
+    return MasterTradeFilter(request.master_id, request.include_closed, request.only_mismatched)
 
 
 def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
