@@ -162,9 +162,9 @@ class Levels:
             return (over, True) if over.size else (under, False)
         # Raising those under 0 lowers the level, cutting those over the bound lifts it. Only who is on the side that
         # outweighs the other stays there for sure.
-        outside = np.concatenate((under, over))
+        outside, most = np.concatenate((under, over)), self._limits.most(over)
         weight, had = int(self.weights[outside].sum()), int(self._had[outside].sum())
-        bounds = int(np.broadcast_to(self._limits.most(over), over.shape).sum()) * self._step
+        bounds = (most * over.size if isinstance(most, int) else int(most.sum())) * self._step
         return (over, True) if weight * total > (had + bounds) * self.weight_sum else (under, False)
 
     def below(self, min_steps: int) -> Mask:
