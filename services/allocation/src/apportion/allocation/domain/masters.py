@@ -64,6 +64,16 @@ class Master:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterFilter:
+    """What to list."""
+
+    wallet_account_id: int = 0
+    """Of the manager; 0: of all managers."""
+    only_listed: bool = False
+    """Those that the leaderboard shows."""
+
+
+@dataclass(frozen=True, slots=True)
 class MasterChange:
     """None: stays as it is. An empty etag changes the master whatever he is now."""
 

@@ -83,6 +83,17 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionFilter:
+    """What to list."""
+
+    master_id: int = 0
+    """0: of all masters."""
+    wallet_account_id: int = 0
+    """Of the investor; 0: of all investors."""
+    with_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionChange:
     """None: stays as it is. An empty etag changes the subscription whatever it is now."""
 

@@ -18,7 +18,7 @@ from apportion.allocation.operations.resume_master import resume_master
 from apportion.allocation.operations.update_master import update_master
 from apportion.allocation.wire import masters as wire
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc
-from apportion.rpc import caller, parse_filters, parse_id
+from apportion.rpc import caller, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -60,18 +60,9 @@ class MastersServicer(masters_pb2_grpc.MastersServiceServicer):
     async def ListMasters(  # noqa: N802
         self, request: masters_pb2.ListMastersRequest, context: Context
     ) -> masters_pb2.ListMastersResponse:
-        label = caller().label
-        parse_filters(wallet_account_id=request.wallet_account_id)
-        only_listed, wallet_account_id = request.only_listed_on_leaderboard, request.wallet_account_id
-        page = Page(request.page_size, request.page_token, "ListMasters", label, only_listed, wallet_account_id)
-        found = await list_masters(
-            self._engine,
-            label,
-            only_listed=only_listed,
-            wallet_account_id=wallet_account_id,
-            after=page.after_id,
-            limit=page.limit,
-        )
+        label, wanted = caller().label, wire.parse_master_filter(request)
+        page = Page(request.page_size, request.page_token, "ListMasters", label, wanted)
+        found = await list_masters(self._engine, label, wanted, after=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda master: master.master_id)
         return masters_pb2.ListMastersResponse(masters=map(wire.render_master, shown), next_page_token=token)
 

@@ -17,7 +17,7 @@ from apportion.allocation.operations.ports import Accounts, Positions
 from apportion.allocation.operations.update_subscription import update_subscription
 from apportion.allocation.wire import subscriptions as wire
 from apportion.api.allocation.v1 import subscriptions_pb2, subscriptions_pb2_grpc
-from apportion.rpc import caller, parse_filters, parse_id
+from apportion.rpc import caller, parse_id
 from apportion.runtime import Clock
 from apportion.storage import Page
 
@@ -54,15 +54,9 @@ class SubscriptionsServicer(subscriptions_pb2_grpc.SubscriptionsServiceServicer)
     async def ListSubscriptions(  # noqa: N802
         self, request: subscriptions_pb2.ListSubscriptionsRequest, context: Context
     ) -> subscriptions_pb2.ListSubscriptionsResponse:
-        label = caller().label
-        filters = {"master_id": request.master_id, "wallet_account_id": request.wallet_account_id}
-        parse_filters(**filters)
-        with_ended = request.include_ended
-        query = ("ListSubscriptions", label, *filters.values(), with_ended)
-        page = Page(request.page_size, request.page_token, *query)
-        found = await list_subscriptions(
-            self._engine, label, **filters, with_ended=with_ended, after=page.after_id, limit=page.limit
-        )
+        label, wanted = caller().label, wire.parse_subscription_filter(request)
+        page = Page(request.page_size, request.page_token, "ListSubscriptions", label, wanted)
+        found = await list_subscriptions(self._engine, label, wanted, after=page.after_id, limit=page.limit)
         shown, token = page.cut(found, lambda subscription: subscription.subscription_id)
         return subscriptions_pb2.ListSubscriptionsResponse(
             subscriptions=map(wire.render_subscription, shown), next_page_token=token

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion.allocation.domain.masters import Master
+from apportion.allocation.domain.masters import Master, MasterFilter
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.errors import MasterAccountTaken, NameTaken
 from apportion.allocation.storage import tables
@@ -97,14 +97,14 @@ async def load_masters(tx: AsyncConnection, label: int, master_ids: Iterable[int
 
 
 async def list_masters(
-    tx: AsyncConnection, label: int, *, only_listed: bool, wallet_account_id: int, after: int, limit: int
+    tx: AsyncConnection, label: int, wanted: MasterFilter, *, after: int, limit: int
 ) -> list[Master]:
-    """In id order, those with an id above `after`; wallet 0: of all managers."""
+    """In id order, those with an id above `after`."""
     query = select(ROWS).where(ROWS.c.label == label, ROWS.c.master_id > after).order_by(ROWS.c.master_id).limit(limit)
-    if only_listed:
+    if wanted.only_listed:
         query = query.where(ROWS.c.listed_on_leaderboard)
-    if wallet_account_id:
-        query = query.where(ROWS.c.wallet_account_id == wallet_account_id)
+    if wanted.wallet_account_id:
+        query = query.where(ROWS.c.wallet_account_id == wanted.wallet_account_id)
     return [_master(row) for row in (await tx.execute(query)).mappings()]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.methods import AccountType, LotMode
-from apportion.allocation.domain.subscriptions import Parameters, Subscription, SubscriptionState
+from apportion.allocation.domain.subscriptions import Parameters, Subscription, SubscriptionFilter, SubscriptionState
 from apportion.allocation.errors import SubscriptionExists
 from apportion.allocation.storage import tables
 from apportion.allocation.storage.copy_settings import parse_settings, save_settings
@@ -90,15 +90,15 @@ async def load_account_types(
 
 
 async def list_subscriptions(
-    tx: AsyncConnection, label: int, *, master_id: int, wallet_account_id: int, with_ended: bool, after: int, limit: int
+    tx: AsyncConnection, label: int, wanted: SubscriptionFilter, *, after: int, limit: int
 ) -> list[Subscription]:
-    """In id order, those with an id above `after`; 0: of all masters, of all investors."""
+    """In id order, those with an id above `after`."""
     query = _rows(label).where(ROWS.c.subscription_id > after)
-    if master_id:
-        query = query.where(ROWS.c.master_id == master_id)
-    if wallet_account_id:
-        query = query.where(ROWS.c.wallet_account_id == wallet_account_id)
-    if not with_ended:
+    if wanted.master_id:
+        query = query.where(ROWS.c.master_id == wanted.master_id)
+    if wanted.wallet_account_id:
+        query = query.where(ROWS.c.wallet_account_id == wanted.wallet_account_id)
+    if not wanted.with_ended:
         query = query.where(ROWS.c.state < SubscriptionState.ENDED)
     result = await tx.execute(query.order_by(ROWS.c.subscription_id).limit(limit))
     return [_subscription(row._mapping) for row in result]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_summaries import MasterSummary
-from apportion.allocation.domain.masters import DEFAULT_ARTIFICIAL_SYMBOL, RESIDUAL_RULES, Master, MasterChange
+from apportion.allocation.domain.masters import (
+    DEFAULT_ARTIFICIAL_SYMBOL,
+    RESIDUAL_RULES,
+    Master,
+    MasterChange,
+    MasterFilter,
+)
 from apportion.allocation.domain.methods import AccountType, AllocationMethod, AllocationMode, RoundingPolicy
 from apportion.allocation.operations.create_master import CreateMaster
 from apportion.allocation.operations.halt_master import HaltMaster
@@ -12,7 +18,7 @@ from apportion.allocation.operations.resume_master import ResumeMaster
 from apportion.allocation.operations.update_master import UpdateMaster
 from apportion.allocation.wire.fields import given
 from apportion.api.allocation.v1 import masters_pb2
-from apportion.rpc import Problems, request_key, to_timestamp
+from apportion.rpc import Problems, parse_filters, request_key, to_timestamp
 
 NAME_LENGTH = 100
 CAUSE_LENGTH = 200
@@ -90,6 +96,11 @@ def parse_resume_master(request: masters_pb2.ResumeMasterRequest) -> ResumeMaste
     problems.text(request.cause, "cause", longest=CAUSE_LENGTH)
     problems.raise_if_any()
     return ResumeMaster(key, request.master_id, request.cause)
+
+
+def parse_master_filter(request: masters_pb2.ListMastersRequest) -> MasterFilter:
+    parse_filters(wallet_account_id=request.wallet_account_id)
+    return MasterFilter(request.wallet_account_id, request.only_listed_on_leaderboard)
 
 
 def render_master(master: Master) -> masters_pb2.Master:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings, DirectionFilter, LeavePolicy
 from apportion.allocation.domain.methods import LotMode
-from apportion.allocation.domain.subscriptions import Parameters, Subscription, SubscriptionChange
+from apportion.allocation.domain.subscriptions import Parameters, Subscription, SubscriptionChange, SubscriptionFilter
 from apportion.allocation.operations.batch_update_subscriptions import BatchUpdateSubscriptions
 from apportion.allocation.operations.create_subscription import CreateSubscription
 from apportion.allocation.operations.end_subscription import EndSubscription
@@ -14,7 +14,7 @@ from apportion.allocation.operations.update_subscription import UpdateSubscripti
 from apportion.allocation.wire.fields import given
 from apportion.api.allocation.v1 import subscriptions_pb2
 from apportion.money import E8
-from apportion.rpc import Problems, request_key, to_timestamp
+from apportion.rpc import Problems, parse_filters, request_key, to_timestamp
 
 MOST_CHANGES = 5_000
 Change = subscriptions_pb2.SubscriptionChange | subscriptions_pb2.UpdateSubscriptionRequest
@@ -70,6 +70,11 @@ def parse_end_subscription(request: subscriptions_pb2.EndSubscriptionRequest) ->
     problems.raise_if_any()
     policy = LeavePolicy(request.leave_policy) if request.leave_policy else None
     return EndSubscription(key, request.subscription_id, policy)
+
+
+def parse_subscription_filter(request: subscriptions_pb2.ListSubscriptionsRequest) -> SubscriptionFilter:
+    parse_filters(master_id=request.master_id, wallet_account_id=request.wallet_account_id)
+    return SubscriptionFilter(request.master_id, request.wallet_account_id, request.include_ended)
 
 
 def parse_settings(message: subscriptions_pb2.CopySettings) -> CopySettings:
