@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from apportion.allocation.domain import fairness_totals
+from apportion.allocation.domain.fairness import MOST_VOLUME_E8
 from apportion.allocation.domain.fairness_totals import FairnessReport, Span
 from apportion.allocation.domain.grids import SymbolGrid
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.errors import SpanTooLong
+from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.get_fairness_report import get_fairness_report
 from apportion.allocation.storage import fairness_spans
 from apportion.errors import NotFound
@@ -103,8 +105,17 @@ async def test_a_span_that_is_too_long_says_how_far_it_reaches(house, monkeypatc
     assert found.decision_count == 2
 
 
-async def test_sums_that_int64_cannot_hold_are_refused(house, monkeypatch):
-    master = await divided(house, P.NEAREST_LARGEST, 1)
-    monkeypatch.setattr(fairness_totals, "MOST_VOLUME_E8", E8 // 2)
-    with pytest.raises(OverflowError):
-        await report(house, master)
+async def test_absurd_shares_are_cut_and_explained_all_the_same(house):
+    house.symbols.grids["EURUSD"] = TENTH
+    master = await house.master(M.COPY_BY_EQUITY, equity_minor=1)
+    await house.follower(master, 101, equity_minor=1_000_000_000)  # is due a thousand million times his 100 lots
+    await house.follower(master, 102, equity_minor=1)
+    await house.deal(64, 100.0, position=900)
+    found = await report(house, master)
+    assert found.exact_e8.tolist() == [MOST_VOLUME_E8, 100 * E8]
+    assert found.allotted_e8.tolist() == [100 * E8, 100 * E8]
+    (fact,) = await house.facts("allocations")
+    explanation = await explain_allocation(house.engine, 1, fact.allocation.allocation_id, first=0, limit=10)
+    assert explanation.agrees
+    assert [child.reason for child in explanation.children] == [SkipReason.CAPPED, SkipReason.NONE]
+    assert explanation.children[0].exact_volume_e8 == 10**9 * 100 * E8

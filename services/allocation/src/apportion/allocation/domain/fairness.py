@@ -14,8 +14,10 @@ from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.open_inputs import OpenInputs, Rows
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.shares import PERCENT_E8, shares_of
-from apportion.money import INT64_MAX, Int64Array, Rounding, exact_sum, largest_remainder
+from apportion.money import INT64_MAX, Int64Array, exact_sum, largest_remainder
 
+MOST_VOLUME_E8 = INT64_MAX // 1_000
+"""92 million lots: no use is made of more, and sums of a thousand such volumes fit into int64."""
 _FINEST = LotLimits(SymbolGrid(1, 1, INT64_MAX), INT64_MAX)
 
 
@@ -23,8 +25,8 @@ def exact_shares_e8(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Int64Array
     """What the method gives each subscription before lot grid and limits, in 1e-8 lot; 0 for who takes no part.
 
     `reasons` are those of the decision. Shares of a dividing method add up to the volume that it divides (of percents
-    below 100 in sum to their part of it), those of others are each rounded half up. What is owed from earlier trades is
-    not in them.
+    below 100 in sum to their part of it), those of others are each rounded half up and at most MOST_VOLUME_E8. What is
+    owed from earlier trades is not in them.
     """
     exact_e8 = np.zeros(len(inputs.subscriptions), dtype=np.int64)
     rows = takers(inputs, reasons)
@@ -35,7 +37,7 @@ def exact_shares_e8(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Int64Array
         exact_e8[rows] = _divided_e8(inputs, rows, weights[rows])
     else:
         for group, share in shares_of(inputs, rows):
-            exact_e8[group] = share.in_units(1, Rounding.HALF_UP)
+            exact_e8[group] = share.cut_to(MOST_VOLUME_E8)
     return exact_e8
 
 

@@ -10,15 +10,14 @@ import numpy as np
 
 from apportion.allocation.domain.allocations import Allocation, AllocationColumns
 from apportion.allocation.domain.explaining import open_inputs
-from apportion.allocation.domain.fairness import exact_shares_e8
+from apportion.allocation.domain.fairness import MOST_VOLUME_E8, exact_shares_e8
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
-from apportion.money import INT64_MAX, Int64Array
+from apportion.money import Int64Array
 
 MOST_DECISIONS = 1_000
+"""Of which each volume is at most MOST_VOLUME_E8, so that no sum leaves int64."""
 MOST_ROWS = 2_000_000
 """Of all decisions together; more than one decision can have."""
-MOST_VOLUME_E8 = INT64_MAX // MOST_DECISIONS
-"""Of one child in one decision, so that no sum leaves int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +65,16 @@ class FairnessTotals:
     _sets: dict[int, _SetTotals] = field(default_factory=dict)
 
     def add(self, allocation: Allocation, columns: AllocationColumns, subscriptions: SubscriptionSet) -> None:
-        """A first opening decision with the set it was made with. Raises OverflowError for volumes beyond all use."""
+        """A first opening decision with the set it was made with."""
         exact_e8 = exact_shares_e8(open_inputs(allocation, columns, subscriptions), columns.reasons)
-        if max(int(exact_e8.max(initial=0)), int(columns.volumes_e8.max(initial=0))) > MOST_VOLUME_E8:
-            raise OverflowError(f"allocation {allocation.allocation_id} has volumes that sums cannot hold")
         totals = self._sets.get(subscriptions.set_version)
         if totals is None:
             nothing = np.zeros(len(subscriptions), dtype=np.int64)
             totals = _SetTotals(subscriptions, nothing, nothing.copy(), nothing.copy())
             self._sets[subscriptions.set_version] = totals
         totals.trade_counts += exact_e8 > 0
-        totals.exact_e8 += exact_e8
-        totals.allotted_e8 += columns.volumes_e8
+        totals.exact_e8 += np.minimum(exact_e8, MOST_VOLUME_E8)
+        totals.allotted_e8 += np.minimum(columns.volumes_e8, MOST_VOLUME_E8)
         self.decision_count += 1
 
     def report(self, carries_e8: Mapping[int, int], logins: Mapping[int, int]) -> FairnessReport:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from apportion.allocation.domain.methods import AllocationMethod, LotMode
 from apportion.allocation.domain.open_inputs import OpenInputs, Rows
-from apportion.money import E8, Int64Array, Rounding, product_div
+from apportion.money import E8, INT64_MAX, Int64Array, Rounding, mul_div, product_div
 
 PERCENT_E8 = 100 * E8
 """A whole, in 1e-8 percent."""
@@ -36,14 +36,33 @@ class Share:
         return Share(tuple(column[rows] for column in self.factors), self.multiplier, self.divisor)
 
     def in_units(self, unit_e8: int, rounding: Rounding) -> Int64Array:
-        """Share ÷ unit of all rows, rounded once, exact also where products pass 63 bits."""
-        return product_div(self.factors, self.multiplier, self.divisor * unit_e8, rounding)
+        """Share ÷ unit of all rows, rounded once, exact also where products pass 63 bits.
+
+        INT64_MAX where it would be more, as of a tiny contract size: no grid has so much, so limits cut it.
+        """
+        try:
+            return product_div(self.factors, self.multiplier, self.divisor * unit_e8, rounding)
+        except OverflowError:
+            shares = [self.exact(row) / unit_e8 for row in range(self.factors[0].size)]
+            return np.array([_rounded(min(share, Fraction(INT64_MAX)), rounding) for share in shares], dtype=np.int64)
+
+    def cut_to(self, most_e8: int) -> Int64Array:
+        """Shares in 1e-8 lot, half up, those above `most_e8` cut to it without being multiplied out."""
+        cut = self.in_units(most_e8, Rounding.DOWN) > 0
+        shares_e8 = np.full(cut.shape, most_e8, dtype=np.int64)
+        rows = np.flatnonzero(~cut)
+        shares_e8[rows] = self.of(rows).in_units(1, Rounding.HALF_UP)
+        return shares_e8
 
     def reaches(self, volume_e8: int, factors_e8: Int64Array, rows: Rows) -> NDArray[np.bool_]:
         """Which of some rows have a share that, times a factor of each, comes up to a volume."""
         # ⌊share × factor⌋ ≥ a whole number exactly when share × factor is.
         times = Share((*(column[rows] for column in self.factors), factors_e8), self.multiplier, self.divisor * E8)
         return times.in_units(1, Rounding.DOWN) >= volume_e8
+
+
+def _rounded(share: Fraction, rounding: Rounding) -> int:
+    return mul_div(share.numerator, 1, share.denominator, rounding)
 
 
 Formula = Callable[[OpenInputs, Rows], Share]
