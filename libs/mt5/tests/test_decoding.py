@@ -77,6 +77,16 @@ def test_request_body() -> None:
         dealer.DealerRequest(1, "EURUSD", 5, 1, comment="x" * 32).body()
 
 
+@pytest.mark.parametrize(
+    ("fill_flags", "execution_mode", "fill_type"), [(1, 2, 0), (3, 2, 0), (2, 2, 1), (6, 0, 1), (0, 1, 0), (0, 3, 2)]
+)
+def test_a_symbol_says_how_its_orders_are_filled(fill_flags: int, execution_mode: int, fill_type: int) -> None:
+    document = {"Symbol": "EURUSD", "FillFlags": str(fill_flags), "ExecMode": str(execution_mode)}
+    symbol = decode(json.dumps(document).encode(), Symbol)
+    request = dealer.DealerRequest(1, "EURUSD", 5, 1, comment="", fill_type=symbol.fill_type)
+    assert request.body()["TypeFill"] == str(fill_type)
+
+
 def test_body_of_a_modification() -> None:
     change = dealer.ModifyRequest(7, "EURUSD", 5, position=9, stop_loss_e8=109_500_000, take_profit_e8=0)
     assert change.body() == {

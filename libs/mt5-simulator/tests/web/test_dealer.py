@@ -72,6 +72,7 @@ async def test_volume_ext_wins_over_volume(client, login) -> None:
         ({"PriceTP": "1.00"}, "10016"),
         ({"Position": "77", "Type": "1"}, "10036"),
         ({"Flags": "1"}, "10013"),
+        ({"TypeFill": "2"}, "10030"),
     ],
 )
 async def test_refusals_by_result(client, login, change, retcode) -> None:

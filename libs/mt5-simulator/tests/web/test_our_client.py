@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from apportion.mt5 import (
     retcode_name,
     symbols,
 )
+from apportion.mt5.enums import FillType
 
 LOT_E8 = 100_000_000
 NETTING = "demo\\forex-netting-usd"
@@ -97,3 +99,17 @@ async def test_symbols_tell_sizes_below_a_unit_and_one_that_cannot_be_read_stand
     assert list(listing.unreadable) == ["USDCHF"]
     everything = await symbols.list_all(connection)
     assert (len(everything.symbols), list(everything.unreadable)) == (10, ["USDCHF"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"), [(1, FillType.IMMEDIATE_OR_CANCEL), (2, FillType.FILL_OR_KILL), (3, None)]
+)
+async def test_orders_are_filled_as_their_symbol_has_it(simulator, connection, flags, refused) -> None:
+    [login] = await simulator.create_accounts("demo\\forex-hedge-usd", 1, deposit="10000")
+    simulator.server.engine.board.symbol("EURUSD").fill_flags = flags
+    [symbol] = (await symbols.list_named(connection, ["EURUSD"])).symbols
+    request = DealerRequest(login, "EURUSD", 5, LOT_E8, "ap:o1", fill_type=symbol.fill_type)
+    assert retcode_name((await done(connection, request)).retcode) == "REQUEST_DONE"
+    if refused is not None:
+        request = replace(request, fill_type=refused)
+        assert retcode_name((await done(connection, request)).retcode) == "FILL_MODE"

@@ -31,6 +31,7 @@ class Retcode(IntEnum):
     NO_PRICES = 10021
     TOO_MANY_REQUESTS = 10024
     NO_CHANGES = 10025
+    FILL_MODE = 10030
     POSITION_CLOSED = 10036
     INVALID_CLOSE_VOLUME = 10038
     POSITION_LIMIT = 10040
@@ -69,6 +70,7 @@ RETCODE_TEXT: dict[int, str] = {
     10021: "No prices",
     10024: "Too many trade requests",
     10025: "No changes in request",
+    10030: "Unsupported filling mode",
     10036: "Position already closed",
     10038: "Invalid close volume",
     10040: "Position limit reached",

@@ -31,6 +31,8 @@ class DealerRequest:
     price_e8: int = 0
     stop_loss_e8: int = 0
     take_profit_e8: int = 0
+    fill_type: FillType = FillType.FILL_OR_KILL
+    """See `Symbol.fill_type`: a server refuses (10030) one that the symbol does not have."""
 
     def body(self) -> dict[str, str]:
         """The JSON form. Raises ValueError when the server would cut the comment."""
@@ -43,7 +45,7 @@ class DealerRequest:
             "Volume": str(volume // VOLUME_EXT_PER_VOLUME),
             "VolumeExt": str(volume),
             "Type": str(int(Side.BUY if self.volume_e8 > 0 else Side.SELL)),
-            "TypeFill": str(int(FillType.FILL_OR_KILL)),
+            "TypeFill": str(int(self.fill_type)),
             "PriceOrder": to_fixed(self.price_e8, PRICE_DIGITS),
             "PriceSL": to_fixed(self.stop_loss_e8, PRICE_DIGITS),
             "PriceTP": to_fixed(self.take_profit_e8, PRICE_DIGITS),

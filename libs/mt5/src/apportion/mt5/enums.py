@@ -63,6 +63,24 @@ class RequestFlags(IntFlag):
 
 class FillType(IntEnum):
     FILL_OR_KILL = 0
+    IMMEDIATE_OR_CANCEL = 1
+    RETURN = 2
+
+
+class ExecutionMode(IntEnum):
+    """`Symbol.ExecMode`."""
+
+    REQUEST = 0
+    INSTANT = 1
+    MARKET = 2
+    EXCHANGE = 3
+
+
+class FillFlags(IntFlag):
+    """`Symbol.FillFlags`: the fill types that its orders may have."""
+
+    FILL_OR_KILL = 0x1
+    IMMEDIATE_OR_CANCEL = 0x2
 
 
 class Rights(IntFlag):

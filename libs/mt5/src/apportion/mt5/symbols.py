@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from apportion.mt5.connection import Caller
+from apportion.mt5.enums import ExecutionMode, FillFlags, FillType
 from apportion.mt5.errors import Refused, UnexpectedReply
 from apportion.mt5.numbers import PRICE_DIGITS, fixed, volume_e8
 from apportion.mt5.retcodes import Retcode
@@ -31,6 +32,8 @@ class Symbol(
         "volume_max_ext": "VolumeMaxExt",
         "volume_step": "VolumeStep",
         "volume_step_ext": "VolumeStepExt",
+        "execution_mode": "ExecMode",
+        "fill_flags": "FillFlags",
     },
 ):
     symbol: str
@@ -45,6 +48,8 @@ class Symbol(
     volume_max_ext: int = 0
     volume_step: int = 0
     volume_step_ext: int = 0
+    execution_mode: int = int(ExecutionMode.MARKET)
+    fill_flags: int = int(FillFlags.FILL_OR_KILL)
 
     def __post_init__(self) -> None:
         """Nobody gets a symbol that cannot be counted with. Raises ValueError, which decoding knows."""
@@ -58,6 +63,18 @@ class Symbol(
     def contract_size_e8(self) -> int:
         """Units in one lot, in 1e-8: 0.01 of a coin is a lot, too."""
         return fixed(self.contract_size, SIZE_DIGITS)
+
+    @property
+    def fill_type(self) -> FillType:
+        """How a market order is filled: all of it or nothing where that may be asked for.
+
+        Where neither flag is set, an exchange takes orders whose rest stays, and other servers fill all or nothing.
+        """
+        if self.fill_flags & FillFlags.FILL_OR_KILL:
+            return FillType.FILL_OR_KILL
+        if self.fill_flags & FillFlags.IMMEDIATE_OR_CANCEL:
+            return FillType.IMMEDIATE_OR_CANCEL
+        return FillType.RETURN if self.execution_mode == ExecutionMode.EXCHANGE else FillType.FILL_OR_KILL
 
     @property
     def min_volume_e8(self) -> int:

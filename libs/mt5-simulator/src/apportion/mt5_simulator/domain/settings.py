@@ -45,6 +45,8 @@ class SymbolSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     swap_3day: int = 3
     """Day of the triple swap; Sunday is 0."""
     trade_mode: TradeMode = TradeMode.FULL
+    fill_flags: int = 3
+    """1: an order may ask to be filled completely or not at all; 2: as far as possible, the rest cancelled."""
 
     @property
     def point_e8(self) -> int:

@@ -81,6 +81,14 @@ def _parse(server: Server, session: Session, call: Call) -> MarketRequest | Modi
     )
 
 
+def _check_fill(server: Server, call: Call, request: MarketRequest | ModifyRequest) -> None:
+    """A market order's TypeFill (0 or 1) must be among the symbol's FillFlags (bits 1 and 2)."""
+    if isinstance(request, MarketRequest):
+        flags, fill = server.engine.board.symbol(request.symbol).fill_flags, call.integer("type_fill", 0)
+        if fill not in (0, 1) or not flags & 1 << fill:
+            raise Refused(Retcode.FILL_MODE)
+
+
 def _volume_e8(call: Call) -> int:
     """`VolumeExt` wins; 0 when there is neither."""
     return call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume", 0) * 10_000
@@ -116,6 +124,7 @@ def _execute(
     try:
         if FaultKind.REJECT in call.faults:
             raise Refused(call.faults[FaultKind.REJECT].retcode)
+        _check_fill(server, call, request)
         if isinstance(request, ModifyRequest):
             server.engine.modify(request, server.now_ms())
         else:

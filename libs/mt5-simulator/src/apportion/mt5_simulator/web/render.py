@@ -259,7 +259,7 @@ def render_symbol(symbol: SymbolSettings) -> Object:
         "TradeMode": str(int(symbol.trade_mode)),
         "CalcMode": "0",
         "ExecMode": "2",
-        "FillFlags": "3",
+        "FillFlags": str(symbol.fill_flags),
         "OrderFlags": "127",
         "ContractSize": format_scaled(symbol.contract_size_e8, 8),
         "TickSize": format_price(symbol.point_e8, 8),

@@ -15,6 +15,7 @@ from apportion.mt5 import symbols as mt5_symbols
 from apportion.mt5 import ticks as mt5_ticks
 from apportion.mt5.dealer import ModifyRequest
 from apportion.mt5.retcodes import FILLED
+from apportion.mt5.symbols import Symbol
 from apportion.platform_groups.adapters.mt5_answers import answer_of, refusal_of, translated
 from apportion.platform_groups.adapters.mt5_facts import position_of
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
@@ -25,8 +26,6 @@ from apportion.platform_groups.operations.ports import Permit
 
 log = structlog.get_logger()
 
-DEFAULT_DIGITS = 5
-
 
 class Mt5Dealer:
     """Implements DealerSession. One task uses it at a time."""
@@ -36,7 +35,7 @@ class Mt5Dealer:
         self._patience_seconds = patience_seconds
         self._sent: dict[int, tuple[SentOrder, float]] = {}
         self._generation = 0
-        self._digits: dict[str, int] = {}
+        self._symbols: dict[str, Symbol] = {}
 
     @property
     def outstanding_count(self) -> int:
@@ -101,15 +100,15 @@ class Mt5Dealer:
         return [(self._sent.pop(id_)[0], Answer(AnswerKind.LOST, "RESULT_LATE")) for id_ in late]
 
     async def _request(self, order: SentOrder) -> DealerRequest | ModifyRequest:
-        if order.symbol not in self._digits:
-            for symbol in (await mt5_symbols.list_named(self._connection, [order.symbol])).symbols:
-                self._digits[symbol.symbol] = symbol.digits
-        digits = self._digits.get(order.symbol, DEFAULT_DIGITS)
+        if order.symbol not in self._symbols:
+            for found in (await mt5_symbols.list_named(self._connection, [order.symbol])).symbols:
+                self._symbols[found.symbol] = found
+        symbol = self._symbols.get(order.symbol) or Symbol(order.symbol)
         if order.purpose is OrderPurpose.MODIFY:
             return ModifyRequest(
                 login=order.login,
                 symbol=order.symbol,
-                digits=digits,
+                digits=symbol.digits,
                 position=order.position_ticket,
                 stop_loss_e8=order.stop_loss_e8,
                 take_profit_e8=order.take_profit_e8,
@@ -117,12 +116,13 @@ class Mt5Dealer:
         return DealerRequest(
             login=order.login,
             symbol=order.symbol,
-            digits=digits,
+            digits=symbol.digits,
             volume_e8=order.volume_e8,
             comment=order_token(order.order_id),
             position=order.position_ticket,
             stop_loss_e8=order.stop_loss_e8,
             take_profit_e8=order.take_profit_e8,
+            fill_type=symbol.fill_type,
         )
 
     async def _with_deals(self, answered: list[tuple[SentOrder, mt5.Confirmation]]) -> list[tuple[SentOrder, Answer]]:
