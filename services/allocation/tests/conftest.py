@@ -18,7 +18,7 @@ from apportion.allocation.adapters.platform_groups import PURPOSES
 from apportion.allocation.consumers import handlers, preparations
 from apportion.allocation.domain.accounts import Account, AccountKind, AccountStates
 from apportion.allocation.domain.allocations import Allocation, AllocationKind
-from apportion.allocation.domain.child_listing import ChildFilters
+from apportion.allocation.domain.child_listing import ChildTradeFilter
 from apportion.allocation.domain.child_orders import ChildOrders
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, CopySettings, LeavePolicy
 from apportion.allocation.domain.grids import SymbolGrid
@@ -475,7 +475,7 @@ class House:
             pass
 
     async def children(self, **filters: object) -> list:
-        rows = await list_child_trades(self.engine, LABEL, ChildFilters(**filters), behind=FIRST, limit=1_000)
+        rows = await list_child_trades(self.engine, LABEL, ChildTradeFilter(**filters), behind=FIRST, limit=1_000)
         return [row.child for row in reversed(rows)]
 
     async def facts(self, topic: str) -> list:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mismatch_twin import alarms
 
-from apportion.allocation.domain.child_listing import ChildFilters
+from apportion.allocation.domain.child_listing import ChildTradeFilter
 from apportion.allocation.domain.copy_settings import CopySettings, LeavePolicy
 from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode
@@ -46,7 +46,7 @@ async def of_master(house) -> tuple[Mismatch, ...]:
 
 async def of_children(house) -> dict[int, tuple[Mismatch, ...]]:
     """The mismatches of red child rows by account."""
-    rows = await list_child_trades(house.engine, 1, ChildFilters(only_mismatched=True), behind=FIRST, limit=10)
+    rows = await list_child_trades(house.engine, 1, ChildTradeFilter(only_mismatched=True), behind=FIRST, limit=10)
     return {row.child.account_id: row.mismatches for row in rows}
 
 

@@ -11,7 +11,7 @@ from netting_server import IN_OUT, NO_STOPS, OUT, NettingServer, open_two
 from trading_server import Server
 
 from apportion.allocation.adapters.platform_groups import PURPOSES
-from apportion.allocation.domain.child_listing import ChildFilters
+from apportion.allocation.domain.child_listing import ChildTradeFilter
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import DEFAULT_SETTINGS, LeavePolicy
 from apportion.allocation.domain.mismatch import Mismatch
@@ -265,7 +265,7 @@ async def test_a_position_that_is_not_the_sum_of_its_children_is_shown_with_all_
         return done
 
     async def flagged() -> list[tuple[int, tuple[Mismatch, ...]]]:
-        filters = ChildFilters(only_mismatched=True)
+        filters = ChildTradeFilter(only_mismatched=True)
         found = await list_child_trades(house.engine, 1, filters, behind=FIRST, limit=10)
         return [(row.child.open_volume_e8, row.mismatches) for row in found]
 

@@ -7,7 +7,7 @@ from mismatch_twin import alarms
 from sqlalchemy import text
 from trading_server import Server
 
-from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping
+from apportion.allocation.domain.child_listing import ChildTradeFilter, ChildTradeGrouping
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.master_trades import MasterTradeFilter
 from apportion.allocation.domain.mismatch import Mismatch
@@ -69,7 +69,7 @@ async def opened(house, server, *, followers=(101, 102), volume_lots=1.0):
 
 
 async def rows(house, **filters):
-    return await list_child_trades(house.engine, 1, ChildFilters(**filters), behind=FIRST, limit=100)
+    return await list_child_trades(house.engine, 1, ChildTradeFilter(**filters), behind=FIRST, limit=100)
 
 
 async def flagged(house) -> dict[int, tuple[Mismatch, ...]]:
@@ -274,7 +274,7 @@ class TestForeign:
         for batch in await house.dispatch():
             await house.fill(batch, first_position=6_000 + int(batch.item_ids[0]) % 1_000_000_007)
         await look()
-        filters = ChildFilters(include_foreign=True, master_id=master.master_id, grouping=grouping)
+        filters = ChildTradeFilter(include_foreign=True, master_id=master.master_id, grouping=grouping)
         whole = await list_child_trades(house.engine, 1, filters, behind=FIRST, limit=100)
         assert len(whole) == 9
         paged, place = [], FIRST

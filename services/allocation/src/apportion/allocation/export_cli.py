@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.app import SCHEMA
-from apportion.allocation.domain.child_listing import ChildFilters
+from apportion.allocation.domain.child_listing import ChildTradeFilter
 from apportion.allocation.domain.history import HistoryFilter
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.exports import (
@@ -107,10 +107,10 @@ def children(
     span = Span(start, end)
 
     def collect(engine: AsyncEngine, master: Master) -> Report:
-        filters = ChildFilters(
+        wanted = ChildTradeFilter(
             master_id=master_id, subscription_id=subscription_id, start_time=span.start, end_time=span.end
         )
-        rows = collect_children(engine, label, filters)
+        rows = collect_children(engine, label, wanted)
         return children_report(f"Child trades of {_named(master, subscription_id)}", rows, note=span.note)
 
     _finish(label, master_id, collect, format_, output)

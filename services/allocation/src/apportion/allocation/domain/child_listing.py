@@ -22,7 +22,7 @@ class ChildTradeGrouping(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ChildFilters:
+class ChildTradeFilter:
     """0, empty, None: no filter."""
 
     master_id: int = 0

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.domain.allocations import Allocation, AllocationFilter
-from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeRow
+from apportion.allocation.domain.child_listing import ChildTradeFilter, ChildTradeRow
 from apportion.allocation.domain.child_trades import MAX_CHILDREN
 from apportion.allocation.domain.history import HistoryFilter, HistoryRow
 from apportion.allocation.domain.reasons import SkippedChild, SkipReason
@@ -41,12 +41,12 @@ def collect_history(engine: AsyncEngine, label: int, owner: Owner, wanted: Histo
     return _all(page)
 
 
-def collect_children(engine: AsyncEngine, label: int, filters: ChildFilters) -> AsyncIterator[ChildTradeRow]:
+def collect_children(engine: AsyncEngine, label: int, wanted: ChildTradeFilter) -> AsyncIterator[ChildTradeRow]:
     """In the order of the list. Raises InvalidArgument for more than `MAX_ROWS`."""
 
     async def page(last: ChildTradeRow | None) -> list[ChildTradeRow]:
         behind = FIRST if last is None else last.place
-        return await list_child_trades(engine, label, filters, behind=behind, limit=PAGE_ROWS)
+        return await list_child_trades(engine, label, wanted, behind=behind, limit=PAGE_ROWS)
 
     return _all(page)
 

@@ -106,10 +106,10 @@ class AllocationsServicer(allocations_pb2_grpc.AllocationsServiceServicer):
     async def ListChildTrades(  # noqa: N802
         self, request: allocations_pb2.ListChildTradesRequest, context: Context
     ) -> allocations_pb2.ListChildTradesResponse:
-        label, filters = caller().label, trades.parse_child_filters(request)
-        page = Page(request.page_size, request.page_token, "ListChildTrades", label, filters, start=tuple(FIRST))
+        label, wanted = caller().label, trades.parse_child_trade_filter(request)
+        page = Page(request.page_size, request.page_token, "ListChildTrades", label, wanted, start=tuple(FIRST))
         behind = ChildPlace(*page.cursor)  # type: ignore[arg-type]  # Page has compared the types
-        found = await list_child_trades(self._engine, label, filters, behind=behind, limit=page.limit)
+        found = await list_child_trades(self._engine, label, wanted, behind=behind, limit=page.limit)
         shown, token = page.cut(found, lambda row: tuple(row.place))
         rows = map(trades.render_child_trade, shown)
         return allocations_pb2.ListChildTradesResponse(child_trades=rows, next_page_token=token)

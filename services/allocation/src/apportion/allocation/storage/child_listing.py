@@ -13,8 +13,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.child_listing import (
-    ChildFilters,
     ChildPlace,
+    ChildTradeFilter,
     ChildTradeGrouping,
     ChildTradeRow,
 )
@@ -157,30 +157,30 @@ FIRST = ChildPlace("", INT64_MAX, 2, INT64_MAX)
 
 
 async def list_child_trades(
-    tx: AsyncConnection, label: int, filters: ChildFilters, *, behind: ChildPlace, limit: int
+    tx: AsyncConnection, label: int, wanted: ChildTradeFilter, *, behind: ChildPlace, limit: int
 ) -> list[ChildTradeRow]:
     """In the order of their places, from the one behind a place on (`FIRST`: all)."""
     values = {
         "label": label,
-        "master_id": filters.master_id,
-        "allocation_id": filters.allocation_id,
-        "subscription_id": filters.subscription_id,
-        "master_position_ticket": filters.master_position_ticket,
-        "symbol": filters.symbol,
-        "only_open": filters.only_open,
-        "states": [int(state) for state in filters.states],
-        "stored_states": [int(state) for state in stored_states(filters.states)],
-        "inner_limit": None if filters.only_mismatched or needs_dispatch(filters.states) else limit,
-        "start_time": filters.start_time,
-        "end_time": filters.end_time,
-        "only_mismatched": filters.only_mismatched,
-        "with_foreign": filters.takes_foreign,
+        "master_id": wanted.master_id,
+        "allocation_id": wanted.allocation_id,
+        "subscription_id": wanted.subscription_id,
+        "master_position_ticket": wanted.master_position_ticket,
+        "symbol": wanted.symbol,
+        "only_open": wanted.only_open,
+        "states": [int(state) for state in wanted.states],
+        "stored_states": [int(state) for state in stored_states(wanted.states)],
+        "inner_limit": None if wanted.only_mismatched or needs_dispatch(wanted.states) else limit,
+        "start_time": wanted.start_time,
+        "end_time": wanted.end_time,
+        "only_mismatched": wanted.only_mismatched,
+        "with_foreign": wanted.takes_foreign,
         "limit": limit,
         **behind._asdict(),
     }
-    if filters.skip_reason:
-        values["skip_reason"] = int(filters.skip_reason)
-    return [_row(row) for row in await tx.execute(STATEMENTS[filters.grouping, bool(filters.skip_reason)], values)]
+    if wanted.skip_reason:
+        values["skip_reason"] = int(wanted.skip_reason)
+    return [_row(row) for row in await tx.execute(STATEMENTS[wanted.grouping, bool(wanted.skip_reason)], values)]
 
 
 def _row(row: Row[Any]) -> ChildTradeRow:

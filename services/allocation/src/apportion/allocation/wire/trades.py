@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apportion.allocation.domain.child_listing import ChildFilters, ChildTradeGrouping, ChildTradeRow
+from apportion.allocation.domain.child_listing import ChildTradeFilter, ChildTradeGrouping, ChildTradeRow
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_trades import MasterTradeFilter, MasterTradeRow
@@ -12,7 +12,7 @@ from apportion.api.allocation.v1 import allocations_pb2
 from apportion.rpc import Problems, from_timestamp, parse_filters, to_timestamp
 
 
-def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> ChildFilters:
+def parse_child_trade_filter(request: allocations_pb2.ListChildTradesRequest) -> ChildTradeFilter:
     problems = Problems()
     for field in ("master_id", "allocation_id", "subscription_id", "master_position_ticket"):
         problems.not_negative(getattr(request, field), field)
@@ -22,7 +22,7 @@ def parse_child_filters(request: allocations_pb2.ListChildTradesRequest) -> Chil
     problems.one_of(request.grouping, set(ChildTradeGrouping), "grouping")
     problems.one_of(request.skip_reason, set(SkipReason), "skip_reason")
     problems.raise_if_any()
-    return ChildFilters(
+    return ChildTradeFilter(
         master_id=request.master_id,
         allocation_id=request.allocation_id,
         subscription_id=request.subscription_id,
