@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.allocation.app import SCHEMA
 from apportion.allocation.domain.child_listing import ChildTradeFilter
-from apportion.allocation.domain.history import HistoryFilter
+from apportion.allocation.domain.history import SECOND_MS, HistoryFilter
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.exports import (
     Report,
@@ -39,7 +39,6 @@ from apportion.storage import DatabaseNotDurable, SchemaMismatch, open_database
 
 EXIT_REFUSED = 1
 EXIT_BAD_SETTINGS = 2
-SECOND_MS = 1_000
 STDOUT = Path("-")
 FIRST_TIME, LAST_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
