@@ -344,3 +344,11 @@ def test_who_divides_with_nothing_is_below_min_lot():
 def test_percents_above_100_are_scaled_down():
     """Updates refuse them; a decision made all the same hands out no more than there is."""
     assert volumes(make(M.DIVIDE_BY_PERCENT, 10, percents=[100, 100])) == [5, 5]
+
+
+def test_who_would_get_more_than_can_be_counted_gets_max_lot_and_the_others_their_share():
+    """A lot is 1e-8 units of 0.01: 1e6 × 1 000 / 1e-10 = 1e19 lots, and 0.01 × 1e-10 / 1e-10 = 0.01 lots."""
+    figures = {"bases": [100_000_000, 1], "leverages": [1_000, 1], "percents": [100, "0.00000001"]}
+    inputs = make(M.EQUITY_PERCENT, 1, grid=CENT, contract_size_e8=1, conversion_e8=E8 // 100, **figures)
+    assert volumes(inputs) == [100, Fraction("0.01")]
+    assert reasons(inputs) == [SkipReason.CAPPED, NONE]
