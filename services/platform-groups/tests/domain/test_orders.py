@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apportion.platform_groups.domain.evidence import counts_as_absent, judge
+from apportion.platform_groups.domain.evidence import judge_order, order_counts_as_absent
 from apportion.platform_groups.domain.orders import (
     Answer,
     AnswerKind,
@@ -163,7 +163,7 @@ EARLY, LATE = T0 + timedelta(seconds=14), T0 + timedelta(seconds=16)
 
 
 def judged(order: UnknownOrder, deal=None, position=None, read_time=LATE):
-    return judge(order, deal, position, read_time=read_time, timeout=TIMEOUT)
+    return judge_order(order, deal, position, read_time=read_time, timeout=TIMEOUT)
 
 
 def test_a_deal_with_the_token_decides_at_once() -> None:
@@ -178,8 +178,8 @@ def test_a_position_with_the_token_decides_for_an_open() -> None:
 
 
 def test_an_open_expires_after_two_late_reads_and_not_before() -> None:
-    assert not counts_as_absent(UNKNOWN_OPEN, EARLY, TIMEOUT), "its own limit plus the server's timeout"
-    assert counts_as_absent(UNKNOWN_OPEN, LATE, TIMEOUT)
+    assert not order_counts_as_absent(UNKNOWN_OPEN, EARLY, TIMEOUT), "its own limit plus the server's timeout"
+    assert order_counts_as_absent(UNKNOWN_OPEN, LATE, TIMEOUT)
     assert judged(UNKNOWN_OPEN) is None
     seen_once = replace(UNKNOWN_OPEN, absent_count=1)
     assert judged(seen_once, read_time=EARLY) is None

@@ -8,6 +8,7 @@ import pytest
 
 from apportion.errors import InvalidArgument
 from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.evidence import judge_leg
 from apportion.platform_groups.domain.states import (
     AccountAccess,
     AccountKind,
@@ -18,14 +19,11 @@ from apportion.platform_groups.domain.states import (
     TransferState,
 )
 from apportion.platform_groups.domain.transfers import (
-    LEGS_PER_TRANSFER,
     SentLeg,
     TransferStep,
     UnknownLeg,
     advance,
     check_parties,
-    judge,
-    leg_id,
     refused,
 )
 from apportion.platform_groups.errors import (
@@ -61,12 +59,6 @@ def test_the_saga(kind, state, has_debit, has_credit, expected) -> None:
     assert step == (None if expected is None else TransferStep(*expected))
 
 
-def test_leg_ids_tell_their_transfer() -> None:
-    ids = [leg_id(transfer, kind) for transfer in (1, 2, 3) for kind in LegKind]
-    assert len(set(ids)) == len(ids)
-    assert [id_ // LEGS_PER_TRANSFER for id_ in ids] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-
-
 def leg(kind: LegKind) -> SentLeg:
     return SentLeg(5, kind, 1, 1, 1, 100, 2, 3, 1)
 
@@ -85,10 +77,10 @@ def unknown(absent_count: int) -> UnknownLeg:
 
 def test_a_lost_leg_is_booked_by_its_deal_and_sent_again_only_when_proven_absent() -> None:
     late, early = T0 + timedelta(seconds=11), T0 + timedelta(seconds=9)
-    assert judge(unknown(0), 77, read_time=early, timeout=TIMEOUT).state is LegState.DONE
-    assert judge(unknown(0), 0, read_time=late, timeout=TIMEOUT) is None
-    assert judge(unknown(1), 0, read_time=early, timeout=TIMEOUT) is None
-    assert judge(unknown(1), 0, read_time=late, timeout=TIMEOUT).state is LegState.READY
+    assert judge_leg(unknown(0), 77, read_time=early, timeout=TIMEOUT).state is LegState.DONE
+    assert judge_leg(unknown(0), 0, read_time=late, timeout=TIMEOUT) is None
+    assert judge_leg(unknown(1), 0, read_time=early, timeout=TIMEOUT) is None
+    assert judge_leg(unknown(1), 0, read_time=late, timeout=TIMEOUT).state is LegState.READY
 
 
 def account(

@@ -15,7 +15,7 @@ from apportion.platform_groups.domain.server_facts import ServerGroup
 from apportion.platform_groups.domain.states import MarginMode
 from apportion.platform_groups.errors import CurrencyDigitsUnsupported, MarginModeUnsupported
 from apportion.platform_groups.operations.create_platform_group import create_platform_group
-from apportion.platform_groups.wire.accounts import render_group
+from apportion.platform_groups.wire.platform_groups import render_group
 from apportion.runtime.clock import FixedClock
 from apportion.storage import RequestKey
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import asyncpg
 
 from apportion.errors import DatabaseUnavailable
+from apportion.platform_groups.storage.egress import CHANNEL
 
-CHANNEL = "egress"
 CHECK_SECONDS = 5.0
 
 

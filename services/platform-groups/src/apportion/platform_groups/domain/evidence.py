@@ -1,9 +1,10 @@
-"""Ending an UNKNOWN order by what the server's records say, and only by that.
+"""Ending UNKNOWN orders and legs by what the server's records say, and only by that.
 
 Found: the deal with our token decides. Not found: one report proves nothing. After two complete reports, made later
 than the order's own time limit plus the server's request timeout, an open is EXPIRED and a close is sent again; a close
 whose volume the server itself refused is sent again at once. A modification is done when the position shows it after
-that time, and is sent again when it does not.
+that time, and is sent again when it does not. A leg is booked when a deal carries its token, and sent again after two
+such reports without one.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from apportion.platform_groups.domain.orders import (
     modified,
 )
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
-from apportion.platform_groups.domain.states import OrderPurpose, OrderState
+from apportion.platform_groups.domain.states import LegState, OrderPurpose, OrderState
+from apportion.platform_groups.domain.transfers import LegOutcome, UnknownLeg, postponed
 
 ABSENT_READS = 2
 """Complete reports without a trace, before anything counts as never done."""
 
 
-def judge(
+def judge_order(
     order: UnknownOrder,
     deal: ServerDeal | None,
     position: ServerPosition | None,
@@ -61,10 +63,25 @@ def judge(
     return _judge_close(order, position, read_time, timeout)
 
 
-def counts_as_absent(order: UnknownOrder, read_time: datetime, timeout: timedelta) -> bool:
+def order_counts_as_absent(order: UnknownOrder, read_time: datetime, timeout: timedelta) -> bool:
     """Whether a report without evidence, made now, is late enough to say anything."""
     limit = max(order.sent_time, order.not_after_time or order.sent_time)
     return read_time > limit + timeout
+
+
+def judge_leg(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: timedelta) -> LegOutcome | None:
+    """The outcome, or None: not known yet. `deal_ticket` is of the deal that carries the leg's token, 0: there is none
+    in a complete report made at `read_time`."""
+    if deal_ticket:
+        return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.DONE, deal_ticket=deal_ticket)
+    if leg.absent_count + 1 < ABSENT_READS or not leg_counts_as_absent(leg, read_time, timeout):
+        return None
+    return postponed(leg, NOT_FOUND_ON_SERVER)
+
+
+def leg_counts_as_absent(leg: UnknownLeg, read_time: datetime, timeout: timedelta) -> bool:
+    """As `order_counts_as_absent`."""
+    return read_time > leg.sent_time + timeout
 
 
 def _judge_open(
@@ -79,7 +96,7 @@ def _judge_open(
             server_time_ms=position.server_time_ms,
         )
         return filled(order, answer)
-    if order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout):
+    if order.absent_count + 1 < ABSENT_READS or not order_counts_as_absent(order, read_time, timeout):
         return None
     return OrderOutcome(order.order_id, order.epoch, order.attempt_count, OrderState.EXPIRED, NOT_FOUND_ON_SERVER)
 
@@ -88,7 +105,7 @@ def _judge_close(
     order: UnknownOrder, position: ServerPosition | None, read_time: datetime, timeout: timedelta
 ) -> OrderOutcome | None:
     certain = order.reason == CLOSE_VOLUME
-    if not certain and (order.absent_count + 1 < ABSENT_READS or not counts_as_absent(order, read_time, timeout)):
+    if not certain and (order.absent_count + 1 < ABSENT_READS or not order_counts_as_absent(order, read_time, timeout)):
         return None
     if order.nets and not order.position_ticket:
         return again(order)
@@ -104,7 +121,7 @@ def _judge_modify(
 ) -> OrderOutcome | None:
     """Stops as wished prove nothing early: they may have been so before, and the request still be on the wire, where it
     would undo the next one."""
-    if not counts_as_absent(order, read_time, timeout):
+    if not order_counts_as_absent(order, read_time, timeout):
         return None
     wished = (order.stop_loss_e8, order.take_profit_e8)
     if position is not None and (position.stop_loss_e8, position.take_profit_e8) == wished:

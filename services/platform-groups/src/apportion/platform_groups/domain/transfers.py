@@ -10,7 +10,7 @@ again after two complete reports without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from apportion.errors import InvalidArgument, Violation
 from apportion.platform_groups.domain.accounts import Account, check_open
@@ -21,7 +21,7 @@ from apportion.platform_groups.errors import AmountRange, CurrencyDigitsMismatch
 MAX_AMOUNT_UNITS = 1_000_000_000
 """A server refuses larger balance operations."""
 LEGS_PER_TRANSFER = 4
-ABSENT_READS = 2
+"""The id of a leg is that of its transfer, times this, plus its kind."""
 INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
 ACCOUNT_UNKNOWN = "ACCOUNT_UNKNOWN"
 
@@ -104,11 +104,6 @@ class TransferStep:
     next_leg: LegKind | None
 
 
-def leg_id(transfer_id: int, kind: LegKind) -> int:
-    """Leg ids tell their transfer, so that a token in a comment does too."""
-    return transfer_id * LEGS_PER_TRANSFER + int(kind)
-
-
 def check_amount(amount_minor: int, digits: int) -> None:
     """Raises AmountRange for an amount that is not above 0 or too large for a server."""
     if not 0 < amount_minor <= MAX_AMOUNT_UNITS * 10**digits:
@@ -175,22 +170,8 @@ def refused(leg: SentLeg, reason: str, *, temporary: bool) -> LegOutcome:
     return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.REJECTED, reason)
 
 
-def postponed(leg: SentLeg, reason: str) -> LegOutcome:
+def postponed(leg: SentLeg | UnknownLeg, reason: str) -> LegOutcome:
     """Certainly not booked: to be sent again."""
-    return _again(leg, reason)
-
-
-def judge(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout: timedelta) -> LegOutcome | None:
-    """Ends an UNKNOWN leg: booked when a deal carries its token, to be sent again after two complete reports without
-    one, each later than the server's request timeout. None: not known yet."""
-    if deal_ticket:
-        return LegOutcome(leg.leg_id, leg.epoch, leg.attempt_count, LegState.DONE, deal_ticket=deal_ticket)
-    if leg.absent_count + 1 < ABSENT_READS or read_time <= leg.sent_time + timeout:
-        return None
-    return _again(leg, "NOT_FOUND_ON_SERVER")
-
-
-def _again(leg: SentLeg | UnknownLeg, reason: str) -> LegOutcome:
     return LegOutcome(
         leg.leg_id,
         leg.epoch,

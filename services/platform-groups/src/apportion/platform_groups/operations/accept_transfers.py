@@ -15,9 +15,9 @@ from apportion.platform_groups.domain.accounts import Account
 from apportion.platform_groups.domain.transfers import ACCOUNT_UNKNOWN, check_parties
 from apportion.platform_groups.operations.ports import NewId
 from apportion.platform_groups.storage.accounts import find_accounts, load_accounts
+from apportion.platform_groups.storage.egress import ring_egress
 from apportion.platform_groups.storage.events import append_transfers_updated
 from apportion.platform_groups.storage.kill_switches import require_released
-from apportion.platform_groups.storage.orders import ring_egress
 from apportion.platform_groups.storage.transfers import NewTransfers, find_conflicts, insert_transfers
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 

@@ -27,7 +27,8 @@ from apportion.platform_groups.storage.closings import (
     save_error,
     save_flat,
 )
-from apportion.platform_groups.storage.orders import NewOrders, insert_orders, ring_egress
+from apportion.platform_groups.storage.egress import ring_egress
+from apportion.platform_groups.storage.orders import NewOrders, insert_orders
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 from apportion.storage.leases import Lease, check_fence

@@ -9,7 +9,12 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain import evidence, transfers
+from apportion.platform_groups.domain.evidence import (
+    judge_leg,
+    judge_order,
+    leg_counts_as_absent,
+    order_counts_as_absent,
+)
 from apportion.platform_groups.domain.orders import OrderOutcome, UnknownOrder
 from apportion.platform_groups.domain.server_facts import DAY_MS, HOUR_MS, ServerDeal, ServerPosition
 from apportion.platform_groups.domain.states import DealAction, OrderPurpose
@@ -81,10 +86,10 @@ def _judge_all(
         else:
             position = by_ticket.get((order.login, order.position_ticket))
         deal = deal_of.get((order.login, order.order_id))
-        outcome = evidence.judge(order, deal, position, read_time=now, timeout=answer_timeout)
+        outcome = judge_order(order, deal, position, read_time=now, timeout=answer_timeout)
         if outcome is not None:
             outcomes.append(outcome)
-        elif evidence.counts_as_absent(order, now, answer_timeout):
+        elif order_counts_as_absent(order, now, answer_timeout):
             absent.append(order)
     return outcomes, absent
 
@@ -118,10 +123,10 @@ async def resolve_legs(
         ticket = _ticket_of(leg, operations)
         if ticket is None:
             continue
-        outcome = transfers.judge(leg, ticket, read_time=now, timeout=answer_timeout)
+        outcome = judge_leg(leg, ticket, read_time=now, timeout=answer_timeout)
         if outcome is not None:
             outcomes.append(outcome)
-        elif now > leg.sent_time + answer_timeout:
+        elif leg_counts_as_absent(leg, now, answer_timeout):
             absent.append(leg)
     if outcomes or absent:
         await save_leg_outcomes(engine, new_id, outcomes, absent=absent, now=now)

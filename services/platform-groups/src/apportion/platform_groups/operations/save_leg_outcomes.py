@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
 from apportion.platform_groups.domain.transfers import LegOutcome, TransferStep, UnknownLeg, advance
 from apportion.platform_groups.operations.ports import NewId
+from apportion.platform_groups.storage.egress import ring_egress
 from apportion.platform_groups.storage.events import append_transfers_updated
-from apportion.platform_groups.storage.orders import ring_egress
 from apportion.platform_groups.storage.transfers import (
     arm_credits,
     insert_refunds,

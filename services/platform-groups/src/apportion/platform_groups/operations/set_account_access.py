@@ -12,7 +12,7 @@ from apportion.platform_groups.errors import TradingServerUnavailable
 from apportion.platform_groups.operations.await_outcome import await_outcome
 from apportion.platform_groups.storage.account_access import is_access_settled, save_wanted_access
 from apportion.platform_groups.storage.accounts import load_account
-from apportion.platform_groups.storage.orders import ring_egress
+from apportion.platform_groups.storage.egress import ring_egress
 from apportion.runtime import Clock
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 

@@ -11,6 +11,7 @@ from apportion.errors import NotFound
 from apportion.platform_groups.domain.states import OrderPurpose, OrderState
 from apportion.platform_groups.errors import DedupeConflict
 from apportion.platform_groups.operations.ports import NewId
+from apportion.platform_groups.storage.egress import ring_egress
 from apportion.platform_groups.storage.events import append_orders_updated
 from apportion.platform_groups.storage.kill_switches import require_released
 from apportion.platform_groups.storage.orders import (
@@ -18,7 +19,6 @@ from apportion.platform_groups.storage.orders import (
     find_conflict,
     find_missing_account,
     insert_orders,
-    ring_egress,
 )
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 

@@ -12,7 +12,7 @@ from apportion.platform_groups.operations.create_platform_group import create_pl
 from apportion.platform_groups.operations.get_platform_group import get_platform_group
 from apportion.platform_groups.operations.list_platform_groups import list_platform_groups
 from apportion.platform_groups.operations.ports import TradingServersPort
-from apportion.platform_groups.wire.accounts import parse_new_group, render_group
+from apportion.platform_groups.wire.platform_groups import parse_new_group, render_group
 from apportion.rpc import caller, parse_filters, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page

@@ -13,7 +13,7 @@ from apportion.platform_groups.operations.list_symbols import list_symbols
 from apportion.platform_groups.operations.list_trading_servers import list_trading_servers
 from apportion.platform_groups.operations.ports import HostsPort, TradingServersPort, VaultPort
 from apportion.platform_groups.operations.register_trading_server import register_trading_server
-from apportion.platform_groups.wire.accounts import parse_registration, render_server, render_symbol
+from apportion.platform_groups.wire.trading_servers import parse_registration, render_server, render_symbol
 from apportion.rpc import caller, parse_id, request_key
 from apportion.runtime import Clock
 from apportion.storage import Page

@@ -238,12 +238,6 @@ async def find_missing_account(tx: AsyncConnection, label: int, account_ids: Int
     return rows[0]["account_id"] if rows else None
 
 
-async def ring_egress(tx: AsyncConnection, trading_server_ids: Sequence[int]) -> None:
-    """Wakes the workers of these servers when the transaction commits: a hint, they also look by themselves."""
-    for trading_server_id in sorted(set(trading_server_ids)):
-        await tx.execute(text("SELECT pg_notify('egress', :payload)"), {"payload": str(trading_server_id)})
-
-
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
     """Ends what may not be sent any more: opens that are too late, on read-only accounts, decided before a halt or
     stopped by the kill switch, and modifications that a newer one replaces. Returns their result rows."""
