@@ -175,5 +175,7 @@ class StopOutActivation(IntEnum):
 
 ORDER_STATE_FILLED = 4
 COMMENT_LENGTH = 31
+VOLUME_UNIT_E8 = 10_000
+"""`Volume` counts 1/10 000 lot, `VolumeExt` 1e-8 lot."""
 OUTSTANDING_REQUESTS = 128
 PAGE_SIZE = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+DAY_MS = 86_400_000
 LARGEST_SPEED = 86_400
 """A day in a second: the prices of the day are still walked through minute by minute."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from apportion.mt5_simulator.codes import TradeMode
 from apportion.mt5_simulator.domain.accounts import Accounts
+from apportion.mt5_simulator.domain.clock import DAY_MS
 from apportion.mt5_simulator.domain.feed import Feed
 from apportion.mt5_simulator.domain.funds import Funds
 from apportion.mt5_simulator.domain.ledger import Ledger
 from apportion.mt5_simulator.domain.quotes import QuoteBoard
 from apportion.mt5_simulator.domain.records import Deal, MarketRequest, ModifyRequest, Position
-from apportion.mt5_simulator.domain.rollover import DAY_MS, roll_over
+from apportion.mt5_simulator.domain.rollover import roll_over
 from apportion.mt5_simulator.domain.settings import ServerSettings
 from apportion.mt5_simulator.domain.trading import Trading
 from apportion.mt5_simulator.domain.valuation import Valuation

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from apportion.mt5_simulator.codes import Refused, Retcode
+from apportion.mt5_simulator.domain.clock import DAY_MS
 from apportion.mt5_simulator.domain.figures import E8, divide_half_up
 from apportion.mt5_simulator.domain.settings import SymbolSettings
 
@@ -79,7 +80,7 @@ class QuoteBoard:
         return max(abs(bid_e8 - before.bid_e8), abs(ask_e8 - before.ask_e8)) / before.bid_e8
 
     def _extend_range(self, quote: Quote) -> None:
-        day = quote.time_ms // 86_400_000
+        day = quote.time_ms // DAY_MS
         seen = self.ranges.get(quote.symbol)
         if seen is None or seen.day != day:
             self.ranges[quote.symbol] = DayRange(day, quote.bid_e8, quote.bid_e8, quote.ask_e8, quote.ask_e8)

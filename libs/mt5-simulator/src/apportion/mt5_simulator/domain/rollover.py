@@ -8,7 +8,6 @@ from apportion.mt5_simulator.domain.ledger import Ledger
 from apportion.mt5_simulator.domain.quotes import QuoteBoard
 from apportion.mt5_simulator.domain.valuation import Valuation
 
-DAY_MS = 86_400_000
 _EPOCH_WEEKDAY = 4  # 1970-01-01 was a Thursday; Sunday is 0.
 
 

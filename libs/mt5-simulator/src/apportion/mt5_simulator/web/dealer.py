@@ -9,6 +9,7 @@ from typing import Any
 from apportion.mt5_simulator.codes import (
     COMMENT_LENGTH,
     OUTSTANDING_REQUESTS,
+    VOLUME_UNIT_E8,
     Reason,
     Refused,
     RequestAction,
@@ -20,6 +21,7 @@ from apportion.mt5_simulator.domain.records import ApiData, Deal, MarketRequest,
 from apportion.mt5_simulator.faults import FaultKind
 from apportion.mt5_simulator.server import Server
 from apportion.mt5_simulator.web.call import Call, Handler, Reply
+from apportion.mt5_simulator.web.render import volume_fields
 from apportion.mt5_simulator.web.session import DealerResult, Session
 
 _FIRST_DEALER_ACTION = 200
@@ -91,7 +93,7 @@ def _check_fill(server: Server, call: Call, request: MarketRequest | ModifyReque
 
 def _volume_e8(call: Call) -> int:
     """`VolumeExt` wins; 0 when there is neither."""
-    return call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume", 0) * 10_000
+    return call.integer("volume_ext") if call.has("volume_ext") else call.integer("volume", 0) * VOLUME_UNIT_E8
 
 
 def _api_data(value: Any) -> ApiData:
@@ -152,8 +154,7 @@ def _fill(server: Server, symbol: str, deal: Deal | None) -> tuple[dict[str, str
     volume_e8, price_e8 = (0, 0) if deal is None else (deal.volume_e8, deal.price_e8)
     bid_e8, ask_e8 = (0, 0) if quote is None else (quote.bid_e8, quote.ask_e8)
     fill = {
-        "Volume": str(volume_e8 // 10_000),
-        "VolumeExt": str(volume_e8),
+        **volume_fields("Volume", volume_e8),
         "Price": format_price(price_e8, digits),
     }
     return fill, {
@@ -184,7 +185,6 @@ def _echo(
 ) -> dict[str, object]:
     """The request as it was understood, with its result."""
     fill, market = _fill(server, symbol, deal)
-    volume_e8 = _volume_e8(call)
     return {
         "ID": str(request_id),
         "IDClient": "0",
@@ -194,8 +194,7 @@ def _echo(
         },
         **{field: call.text(field, "0") for field in ("PriceOrder", "PriceSL", "PriceTP", "PriceDeviation", "Digits")},
         "Symbol": symbol,
-        "Volume": str(volume_e8 // 10_000),
-        "VolumeExt": str(volume_e8),
+        **volume_fields("Volume", _volume_e8(call)),
         "Comment": call.text("comment", "")[:COMMENT_LENGTH],
         "ApiData": _api_data(call.raw("api_data")),
         "ResultRetcode": str(retcode),

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from apportion.mt5_simulator.codes import ORDER_STATE_FILLED
+from apportion.mt5_simulator.codes import ORDER_STATE_FILLED, VOLUME_UNIT_E8
 from apportion.mt5_simulator.domain.figures import E8, format_mean, format_price, format_scaled
 from apportion.mt5_simulator.domain.quotes import Quote
 from apportion.mt5_simulator.domain.records import Deal, Order, Position, User
@@ -82,8 +82,8 @@ def render_account(state: AccountState) -> Object:
     }
 
 
-def _volume(name: str, volume_e8: int) -> Object:
-    return {name: str(volume_e8 // 10_000), f"{name}Ext": str(volume_e8)}
+def volume_fields(name: str, volume_e8: int) -> dict[str, str]:
+    return {name: str(volume_e8 // VOLUME_UNIT_E8), f"{name}Ext": str(volume_e8)}
 
 
 def _times(name: str, time_ms: int) -> Object:
@@ -126,7 +126,7 @@ class Renderer:
             "PriceCurrent": format_price(self._valuation.close_price_e8(position), digits),
             "PriceSL": format_price(position.price_sl_e8, digits),
             "PriceTP": format_price(position.price_tp_e8, digits),
-            **_volume("Volume", position.volume_e8),
+            **volume_fields("Volume", position.volume_e8),
             "Profit": format_scaled(self._valuation.position_profit_minor(position, group), money),
             "Storage": format_scaled(position.storage_minor, money),
             "RateProfit": format_price(self._valuation.rate_profit_e8(position.symbol, group), 8),
@@ -166,8 +166,8 @@ class Renderer:
             "PriceCurrent": format_price(order.price_e8, digits),
             "PriceSL": format_price(order.price_sl_e8, digits),
             "PriceTP": format_price(order.price_tp_e8, digits),
-            **_volume("VolumeInitial", order.volume_e8),
-            **_volume("VolumeCurrent", 0),
+            **volume_fields("VolumeInitial", order.volume_e8),
+            **volume_fields("VolumeCurrent", 0),
             "ExpertID": "0",
             "PositionID": str(order.position),
             "PositionByID": "0",
@@ -198,8 +198,8 @@ class Renderer:
             "PriceSL": format_price(deal.price_sl_e8, digits),
             "PriceTP": format_price(deal.price_tp_e8, digits),
             "PricePosition": format_mean(deal.price_position_e8, digits),
-            **_volume("Volume", deal.volume_e8),
-            **_volume("VolumeClosed", deal.volume_closed_e8),
+            **volume_fields("Volume", deal.volume_e8),
+            **volume_fields("VolumeClosed", deal.volume_closed_e8),
             "Profit": format_scaled(deal.profit_minor, money),
             "ProfitRaw": format_scaled(deal.profit_minor, money),
             "Value": format_scaled(0, money),
@@ -264,10 +264,10 @@ def render_symbol(symbol: SymbolSettings) -> Object:
         "ContractSize": format_scaled(symbol.contract_size_e8, 8),
         "TickSize": format_price(symbol.point_e8, 8),
         "TickValue": format_price(0, 8),
-        **_volume("VolumeMin", symbol.volume_min_e8),
-        **_volume("VolumeMax", symbol.volume_max_e8),
-        **_volume("VolumeStep", symbol.volume_step_e8),
-        **_volume("VolumeLimit", 0),
+        **volume_fields("VolumeMin", symbol.volume_min_e8),
+        **volume_fields("VolumeMax", symbol.volume_max_e8),
+        **volume_fields("VolumeStep", symbol.volume_step_e8),
+        **volume_fields("VolumeLimit", 0),
         "MarginInitialBuy": format_price(E8, 8),
         "MarginInitialSell": format_price(E8, 8),
         "StopsLevel": str(symbol.stops_level_points),
