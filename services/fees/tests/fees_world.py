@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import NotFound
-from apportion.fees.domain.terms import Parties, Terms
+from apportion.fees.domain.terms import Currency, Parties, Terms
 from apportion.fees.domain.trade_fee import ClosedTrades
 from apportion.fees.storage.charges import CHARGES
 from apportion.fees.storage.terms import save_terms
@@ -34,7 +34,19 @@ class StubSubscriptions:
     async def parties(self, label: int, subscription_id: int) -> Parties:
         if label != LABEL or subscription_id not in self.known:
             raise NotFound("subscription", subscription_id)
-        return Parties(subscription_id, MASTER, 40 + subscription_id, self.payee_account_id, "USD", 2)
+        return Parties(subscription_id, MASTER, 40 + subscription_id, self.payee_account_id, Currency("USD", 2))
+
+
+@dataclass
+class StubWallets:
+    """platform-groups."""
+
+    wallet: Currency = Currency("USD", 2)
+
+    async def currency(self, label: int, account_id: int) -> Currency:
+        if (label, account_id) != (LABEL, WALLET):
+            raise NotFound("account", account_id)
+        return self.wallet
 
 
 @dataclass

@@ -6,9 +6,11 @@ import pytest
 from fees_world import LABEL
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
+from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
 from apportion.errors import NotFound
 from apportion.fees.adapters.allocation import AllocationSubscriptions
-from apportion.fees.domain.terms import Parties
+from apportion.fees.adapters.platform_groups import PlatformWallets
+from apportion.fees.domain.terms import Currency, Parties
 from apportion.rpc import caller
 from apportion.testing.servers import running_server
 
@@ -50,6 +52,23 @@ async def test_the_parties_are_the_subscriber_and_the_masters_wallet():
 
     async with running_server(add) as channel:
         allocation = AllocationSubscriptions(channel, call_seconds=5)
-        assert await allocation.parties(LABEL, 7) == Parties(7, 3, 47, 9, "JPY", 2)
+        assert await allocation.parties(LABEL, 7) == Parties(7, 3, 47, 9, Currency("JPY", 2))
         with pytest.raises(NotFound):
             await allocation.parties(2, 7)
+
+
+class Accounts(accounts_pb2_grpc.AccountsServiceServicer):
+    async def GetAccount(self, request, context):
+        if request.account_id != 9 or caller().label != LABEL:
+            raise NotFound("account", request.account_id)
+        return accounts_pb2.GetAccountResponse(account=accounts_pb2.Account(currency_code="USC", currency_digits=3))
+
+
+async def test_the_currency_of_a_wallet_is_what_its_server_counts():
+    async with running_server(
+        lambda server: accounts_pb2_grpc.add_AccountsServiceServicer_to_server(whole(Accounts()), server)
+    ) as channel:
+        wallets = PlatformWallets(channel, call_seconds=5)
+        assert await wallets.currency(LABEL, 9) == Currency("USC", 3)
+        with pytest.raises(NotFound):
+            await wallets.currency(LABEL, 8)

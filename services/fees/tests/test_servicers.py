@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fees_world import LABEL, LOT, NOW, WALLET, StubSubscriptions, closes, give_terms, settle
+from fees_world import LABEL, LOT, NOW, WALLET, StubSubscriptions, StubWallets, closes, give_terms, settle
 
 from apportion.api.common.v1 import payments_pb2, payments_pb2_grpc
 from apportion.api.common.v1.money_pb2 import Money
@@ -21,6 +21,7 @@ from apportion.errors import (
     RequestIdRequired,
     VersionConflict,
 )
+from apportion.fees.domain.terms import Currency
 from apportion.fees.operations.charge_closes import charge_closes
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
@@ -67,9 +68,11 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(engine, clock, *, subscriptions=None, peer="operator", label=LABEL) -> AsyncIterator[Client]:
+async def client_of(
+    engine, clock, *, subscriptions=None, wallets=None, peer="operator", label=LABEL
+) -> AsyncIterator[Client]:
     def add(server) -> None:
-        servicer = TermsServicer(engine, subscriptions or StubSubscriptions(), clock)
+        servicer = TermsServicer(engine, subscriptions or StubSubscriptions(), wallets or StubWallets(), clock)
         terms_pb2_grpc.add_TermsServiceServicer_to_server(servicer, server)
         calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server)
         payments = PaymentsServicer(engine, CHARGES, clock)
@@ -159,6 +162,12 @@ async def test_terms_that_cannot_be_are_refused(client, fields, reason):
 async def test_a_master_without_a_wallet_cannot_be_paid(engine, clock):
     async with client_of(engine, clock, subscriptions=StubSubscriptions(payee_account_id=0)) as client:
         assert (await refusal(client.set_terms())).reason == "FEE_PAYEE_UNKNOWN"
+
+
+async def test_a_wallet_in_another_currency_cannot_be_paid(engine, clock):
+    async with client_of(engine, clock, wallets=StubWallets(Currency("EUR", 2))) as client:
+        refused = await refusal(client.set_terms())
+    assert (refused.reason, refused.metadata["walletCurrency"]) == ("FEE_CURRENCY_MISMATCH", "EUR")
 
 
 async def test_all_shape_problems_are_told_at_once(client):

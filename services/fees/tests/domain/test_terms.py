@@ -5,33 +5,38 @@ from dataclasses import replace
 import pytest
 from fees_world import NOW
 
-from apportion.fees.domain.terms import MAX_TRADE_FEE_MINOR, Parties, Terms, check_terms
+from apportion.fees.domain.terms import MAX_TRADE_FEE_MINOR, Currency, Parties, Terms, check_payee, check_terms
 from apportion.fees.errors import CurrencyMismatch, PayeeUnknown, RateRange
 
-PARTIES = Parties(7, 3, 47, 9, "USD", 2)
+USD = Currency("USD", 2)
+PARTIES = Parties(7, 3, 47, 9, USD)
 TERMS = Terms(1, 7, 1, 3, 47, 9, "USD", 2, 700, NOW)
 
 
 @pytest.mark.parametrize("fee_minor", [0, 1, 700, MAX_TRADE_FEE_MINOR])
 def test_fees_in_range_are_allowed(fee_minor):
-    check_terms(PARTIES, "USD", fee_minor)
+    check_terms(PARTIES, USD, "USD", fee_minor)
 
 
 @pytest.mark.parametrize("fee_minor", [-1, MAX_TRADE_FEE_MINOR + 1])
 def test_fees_out_of_range_are_refused(fee_minor):
     with pytest.raises(RateRange):
-        check_terms(PARTIES, "USD", fee_minor)
+        check_terms(PARTIES, USD, "USD", fee_minor)
 
 
-def test_another_currency_is_refused():
+@pytest.mark.parametrize(
+    ("code", "wallet"),
+    [("EUR", USD), ("USD", Currency("EUR", 2)), ("EUR", Currency("EUR", 2)), ("USD", Currency("USD", 3))],
+)
+def test_another_currency_of_fee_or_wallet_is_refused(code, wallet):
     with pytest.raises(CurrencyMismatch):
-        check_terms(PARTIES, "EUR", 700)
+        check_terms(PARTIES, wallet, code, 700)
 
 
 @pytest.mark.parametrize("payee_account_id", [0, 47])
 def test_a_payee_is_needed(payee_account_id):
     with pytest.raises(PayeeUnknown):
-        check_terms(replace(PARTIES, payee_account_id=payee_account_id), "USD", 700)
+        check_payee(replace(PARTIES, payee_account_id=payee_account_id))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from apportion.api.common.v1 import payments_pb2_grpc
 from apportion.api.fees.v1 import calculations_pb2_grpc, terms_pb2_grpc
 from apportion.events import Consumer, Redis, replay_port
 from apportion.fees.adapters.allocation import AllocationSubscriptions
+from apportion.fees.adapters.platform_groups import PlatformWallets
 from apportion.fees.consumers import handlers
 from apportion.fees.peers import PEERS
 from apportion.fees.servicers.calculations import CalculationsServicer
@@ -42,7 +43,7 @@ async def build(settings: FeesSettings, roles: set[str]) -> AsyncIterator[Servic
         platform = open_channel(settings.platform_groups_address, tls=tls, service="platform-groups", peer="fees")
         stack.push_async_callback(platform.close)
         loops = _loops(settings, engine, redis, allocation, platform, clock) if WORK in roles else {}
-        server = _server(settings, tls, engine, allocation, clock) if SERVE in roles else None
+        server = _server(settings, tls, engine, allocation, platform, clock) if SERVE in roles else None
         background = await stack.enter_async_context(Background())
         yield ServiceApp(background, server=server, loops=loops, drain_seconds=settings.drain_seconds)
 
@@ -75,7 +76,12 @@ def _loops(
 
 
 def _server(
-    settings: FeesSettings, tls: Tls | None, engine: AsyncEngine, allocation: grpc.aio.Channel, clock: Clock
+    settings: FeesSettings,
+    tls: Tls | None,
+    engine: AsyncEngine,
+    allocation: grpc.aio.Channel,
+    platform: grpc.aio.Channel,
+    clock: Clock,
 ) -> Server:
     server = Server(
         settings.listen_address,
@@ -85,7 +91,9 @@ def _server(
         ready=partial(ping, engine),
     )
     subscriptions = AllocationSubscriptions(allocation, settings.call_seconds)
-    terms_pb2_grpc.add_TermsServiceServicer_to_server(TermsServicer(engine, subscriptions, clock), server.grpc)
+    wallets = PlatformWallets(platform, settings.call_seconds)
+    terms = TermsServicer(engine, subscriptions, wallets, clock)
+    terms_pb2_grpc.add_TermsServiceServicer_to_server(terms, server.grpc)
     calculations_pb2_grpc.add_CalculationsServiceServicer_to_server(CalculationsServicer(engine), server.grpc)
     payments = PaymentsServicer(engine, CHARGES, clock)
     payments_pb2_grpc.add_PaymentsServiceServicer_to_server(payments, server.grpc)

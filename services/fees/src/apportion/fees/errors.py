@@ -27,11 +27,11 @@ class CloseChanged(DomainError):
 
 
 class CurrencyMismatch(DomainError):
-    """The fee is in another currency than the accounts that pay and earn it."""
+    """The fee, the account that pays it and the wallet that earns it are not all in one currency, of as many digits."""
 
     kind = Kind.PRECONDITION
     reason = "FEE_CURRENCY_MISMATCH"
-    cure = "State the fee in the currency of the master."
+    cure = "State the fee in the currency of the master, whose wallet must have it, too."
 
 
 class PayeeUnknown(DomainError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
-from apportion.fees.domain.terms import Parties
+from apportion.fees.domain.terms import Currency, Parties
 from apportion.money import currency_digits
 from apportion.rpc import call_options
 
@@ -35,6 +35,5 @@ class AllocationSubscriptions:
             master_id=subscription.master_id,
             payer_account_id=subscription.account_id,
             payee_account_id=master.wallet_account_id,
-            currency_code=master.currency_code,
-            currency_digits=currency_digits(master.currency_code, told),
+            currency=Currency(master.currency_code, currency_digits(master.currency_code, told)),
         )

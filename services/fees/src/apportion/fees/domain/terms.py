@@ -18,16 +18,22 @@ USUAL_TRADE_FEE_USD = (2, 10)
 
 
 @dataclass(frozen=True, slots=True)
+class Currency:
+    """As the trading server counts it: 10^digits minor units are one unit."""
+
+    code: str
+    digits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Parties:
-    """Who pays and who is paid, as the subscription and its master say now."""
+    """Who pays and who is paid, as the subscription and its master say now. `currency` is that of their accounts."""
 
     subscription_id: int
     master_id: int
     payer_account_id: int
     payee_account_id: int
-    currency_code: str
-    currency_digits: int
-    """As the trading server counts: 10^digits minor units are one unit."""
+    currency: Currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +87,31 @@ class TermsColumns:
         return found
 
 
-def check_terms(parties: Parties, currency_code: str, trade_fee_per_lot_minor: int) -> None:
-    """Raises RateRange, CurrencyMismatch or PayeeUnknown."""
+def check_terms(parties: Parties, payee: Currency, currency_code: str, trade_fee_per_lot_minor: int) -> None:
+    """`payee` is the currency of the account that is paid. Raises RateRange or CurrencyMismatch."""
     if not 0 <= trade_fee_per_lot_minor <= MAX_TRADE_FEE_MINOR:
         raise RateRange(
             f"trade fee {trade_fee_per_lot_minor} is not from 0 to {MAX_TRADE_FEE_MINOR}",
             trade_fee_per_lot_minor=trade_fee_per_lot_minor,
             maximum_minor=MAX_TRADE_FEE_MINOR,
         )
-    if currency_code != parties.currency_code:
+    if currency_code != parties.currency.code or payee != parties.currency:
         raise CurrencyMismatch(
-            f"fee in {currency_code}, accounts in {parties.currency_code}",
+            f"fee in {currency_code}, to be paid in {_name(parties.currency)} to a wallet in {_name(payee)}",
             fee_currency=currency_code,
-            account_currency=parties.currency_code,
+            account_currency=parties.currency.code,
+            wallet_currency=payee.code,
         )
+
+
+def check_payee(parties: Parties) -> None:
+    """Raises PayeeUnknown."""
     if parties.payee_account_id in (0, parties.payer_account_id):
         raise PayeeUnknown(
             f"master {parties.master_id} has no wallet to pay account {parties.payer_account_id}'s fees to",
             master_id=parties.master_id,
         )
+
+
+def _name(currency: Currency) -> str:
+    return f"{currency.code} with {currency.digits} digits"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from apportion.fees.domain.terms import Parties
+from apportion.fees.domain.terms import Currency, Parties
 
 
 class Subscriptions(Protocol):
@@ -12,4 +12,12 @@ class Subscriptions(Protocol):
 
     async def parties(self, label: int, subscription_id: int) -> Parties:
         """Who pays and who is paid. Raises NotFound, or the error of the call."""
+        ...
+
+
+class Wallets(Protocol):
+    """platform-groups."""
+
+    async def currency(self, label: int, account_id: int) -> Currency:
+        """Raises NotFound, or the error of the call."""
         ...

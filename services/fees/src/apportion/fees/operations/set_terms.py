@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import VersionConflict
-from apportion.fees.domain.terms import Terms, check_terms
-from apportion.fees.operations.ports import Subscriptions
+from apportion.fees.domain.terms import Terms, check_payee, check_terms
+from apportion.fees.operations.ports import Subscriptions, Wallets
 from apportion.fees.storage.terms import load_terms, save_terms
 from apportion.storage import RequestKey, claim_request, store_answer, transaction
 
@@ -25,13 +25,17 @@ class SetTerms:
     etag: str
 
 
-async def set_terms(engine: AsyncEngine, subscriptions: Subscriptions, command: SetTerms, *, now: datetime) -> Terms:
+async def set_terms(
+    engine: AsyncEngine, subscriptions: Subscriptions, wallets: Wallets, command: SetTerms, *, now: datetime
+) -> Terms:
     """Adds the next version; closes that were calculated before keep theirs.
 
     Raises NotFound, RateRange, CurrencyMismatch, PayeeUnknown, VersionConflict.
     """
     parties = await subscriptions.parties(command.key.label, command.subscription_id)
-    check_terms(parties, command.currency_code, command.trade_fee_per_lot_minor)
+    check_payee(parties)
+    payee = await wallets.currency(command.key.label, parties.payee_account_id)
+    check_terms(parties, payee, command.currency_code, command.trade_fee_per_lot_minor)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Terms, now=now)) is not None:
             return stored
@@ -45,8 +49,8 @@ async def set_terms(engine: AsyncEngine, subscriptions: Subscriptions, command: 
             master_id=parties.master_id,
             payer_account_id=parties.payer_account_id,
             payee_account_id=parties.payee_account_id,
-            currency_code=parties.currency_code,
-            currency_digits=parties.currency_digits,
+            currency_code=parties.currency.code,
+            currency_digits=parties.currency.digits,
             trade_fee_per_lot_minor=command.trade_fee_per_lot_minor,
             update_time=now,
         )

@@ -11,7 +11,7 @@ from apportion.api.fees.v1 import terms_pb2, terms_pb2_grpc
 from apportion.fees import wire
 from apportion.fees.operations.get_terms import get_terms
 from apportion.fees.operations.list_terms import list_terms
-from apportion.fees.operations.ports import Subscriptions
+from apportion.fees.operations.ports import Subscriptions, Wallets
 from apportion.fees.operations.set_terms import set_terms
 from apportion.rpc import caller, parse_filters, parse_id
 from apportion.runtime import Clock
@@ -23,16 +23,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class TermsServicer(terms_pb2_grpc.TermsServiceServicer):
     """Parse, call, render."""
 
-    def __init__(self, engine: AsyncEngine, subscriptions: Subscriptions, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, subscriptions: Subscriptions, wallets: Wallets, clock: Clock) -> None:
         self._engine = engine
         self._subscriptions = subscriptions
+        self._wallets = wallets
         self._clock = clock
 
     async def SetTerms(  # noqa: N802 (the RPC's name)
         self, request: terms_pb2.SetTermsRequest, context: Context
     ) -> terms_pb2.SetTermsResponse:
         command = wire.parse_set_terms(request)
-        terms = await set_terms(self._engine, self._subscriptions, command, now=self._clock.now())
+        terms = await set_terms(self._engine, self._subscriptions, self._wallets, command, now=self._clock.now())
         return terms_pb2.SetTermsResponse(terms=wire.render_terms(terms))
 
     async def GetTerms(  # noqa: N802
