@@ -41,7 +41,7 @@ class StubSubscriptions:
 class StubWallets:
     """platform-groups."""
 
-    wallet: Currency = Currency("USD", 2)
+    wallet: Currency = field(default_factory=lambda: Currency("USD", 2))
 
     async def currency(self, label: int, account_id: int) -> Currency:
         if (label, account_id) != (LABEL, WALLET):
