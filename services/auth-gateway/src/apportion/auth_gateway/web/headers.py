@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+import msgspec
 from multidict import CIMultiDictProxy
 
 from apportion.auth_gateway.domain.passwords import MAX_SECRET_BYTES, secret_from_header
@@ -22,7 +22,7 @@ _MISSING = "REQUIRED: the header did not arrive; proxies drop names with undersc
 Headers = CIMultiDictProxy[str]
 
 
-class Visit(NamedTuple):
+class Visit(msgspec.Struct, frozen=True):
     """What is known of a caller before anything is believed. `address` is the one behind our own proxies."""
 
     headers: Headers
@@ -31,23 +31,18 @@ class Visit(NamedTuple):
     request_id: str
 
 
-class Credentials(NamedTuple):
-    """What a room says in its headers."""
-
-    label: int
-    login: int
-    secret: bytes
-
-
 def request_id_of(headers: Headers) -> str | None:
     """The caller's own id of the request, when it has the form of one."""
     text = headers.get("X-Request-Id")
     return text if text is not None and _REQUEST_ID.fullmatch(text) else None
 
 
-def read_credentials(headers: Headers) -> Credentials:
-    """Raises InvalidCredentials when a header is missing (and says which), repeated or not a number; InvalidArgument
-    for a la_type that is not served."""
+def read_credentials(headers: Headers) -> tuple[int, int, bytes]:
+    """Label, login and secret, as a room says them in its headers.
+
+    Raises InvalidCredentials when a header is missing (and says which), repeated or not a number; InvalidArgument
+    for a la_type that is not served.
+    """
     logins, labels = headers.getall("la_login", _NONE), headers.getall("lbl", _NONE)
     passwords, types = headers.getall("ManagerPass", _NONE), headers.getall("la_type", _NONE)
     if not len(logins) == len(labels) == len(passwords) == 1 or types != _WALLET_ONLY:
@@ -55,7 +50,7 @@ def read_credentials(headers: Headers) -> Credentials:
     login, label, secret = logins[0], labels[0], secret_from_header(passwords[0])
     if not (_NUMBER.fullmatch(login) and _NUMBER.fullmatch(label)) or len(secret) > MAX_SECRET_BYTES:
         raise InvalidCredentials
-    return Credentials(int(label), int(login), secret)
+    return int(label), int(login), secret
 
 
 def _wrong_headers(headers: Headers) -> DomainError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from apportion.auth_gateway.domain.reads import PageRequest
 from apportion.auth_gateway.domain.tokens import SESSION_MAX_SECONDS, Session
@@ -42,7 +44,7 @@ class Services:
     public_url: str
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True):
     """What a method gives back: its result and, when the session changes, a cookie."""
 
     result: object
@@ -68,10 +70,8 @@ class Method(Generic[ParamsT]):
 
 
 async def _la_auth(services: Services, visit: Visit, _session: Session | None, params: LaAuthParams) -> Done:
-    said = read_credentials(visit.headers)
-    sign_in = SignIn(
-        said.label, said.login, params.wa_login, said.secret, visit.address, params.lang, params.return_url
-    )
+    label, login, secret = read_credentials(visit.headers)
+    sign_in = SignIn(label, login, params.wa_login, secret, visit.address, params.lang, params.return_url)
     issued = await issue_token(services.token_desk, sign_in)
     return Done(results.token_result(issued, services.public_url))
 

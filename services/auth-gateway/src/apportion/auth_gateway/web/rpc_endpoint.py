@@ -6,8 +6,8 @@ import asyncio
 import time
 import traceback
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from apportion.auth_gateway.domain.tokens import Session
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 UNKNOWN_METHOD = "unknown"
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """What goes back; no body when no answer is due."""
 
     rendered: Rendered | None
@@ -86,8 +86,8 @@ class RpcEndpoint:
 async def _count_batched(desk: TokenDesk, method: str, visit: Visit) -> None:
     """A la.auth in a batch is refused, and still counts as an attempt."""
     if method == "la.auth":
-        said = read_credentials(visit.headers)
-        await count_attempt(desk, said.label, said.login, visit.address)
+        label, login, _ = read_credentials(visit.headers)
+        await count_attempt(desk, label, login, visit.address)
 
 
 def _log_refusal(method: str, error: DomainError, visit: Visit) -> None:

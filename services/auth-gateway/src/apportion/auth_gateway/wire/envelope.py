@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from apportion.auth_gateway.errors import BatchTooLarge, EnvelopeError, ParamsNotStructured, RequestInvalid
 
@@ -12,7 +13,7 @@ Id = str | int | float | None
 Params = dict[str, Any] | list[Any]
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """One call. Only an absent id makes a notification; an id that is present and null is answered with null."""
 
     id: Id
@@ -21,8 +22,7 @@ class Call(NamedTuple):
     params: Params
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(msgspec.Struct, frozen=True):
     """What is not a call: answered with the id when it could be read, else with null."""
 
     id: Id

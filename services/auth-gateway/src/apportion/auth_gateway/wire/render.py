@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import msgspec
 
@@ -45,7 +44,7 @@ _OUR_FAULT = (MalformedMessage, DeadlineRequired, LabelRequired, PeerNotAllowed)
 _encode = msgspec.json.Encoder().encode
 
 
-class Rendered(NamedTuple):
+class Rendered(msgspec.Struct, frozen=True):
     """One JSON-RPC object. `status` and `retry_after_seconds` are for HTTP, when it is not part of a batch."""
 
     body: bytes

@@ -12,7 +12,7 @@ from apportion.money import format_amount
 RATIO_DIGITS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenResult:
     """`url` signs the user in; `redirect_url` answers 302 to it, with `?lang=` for another language."""
 
@@ -22,7 +22,7 @@ class TokenResult:
     redirect_url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionResult:
     """`session` is the bearer key, null when the session travels in a cookie."""
 
@@ -34,14 +34,14 @@ class SessionResult:
     expire_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RevokedResult:
     """The session has ended."""
 
     revoked: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SnapshotResult:
     balance: str
     credit: str
@@ -51,7 +51,7 @@ class SnapshotResult:
     observed_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountResult:
     """`snapshot` is null until the account was first seen on the trading server."""
 
@@ -68,7 +68,7 @@ class AccountResult:
     create_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MasterResult:
     """`account_id` and `account_login` are null unless the master is the user's own."""
 
@@ -85,7 +85,7 @@ class MasterResult:
     create_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubscriptionResult:
     subscription_id: int
     master_id: int
@@ -98,13 +98,13 @@ class SubscriptionResult:
     create_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MastersResult:
     masters: list[MasterResult]
     next_page_token: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubscriptionsResult:
     subscriptions: list[SubscriptionResult]
     next_page_token: str
