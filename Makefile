@@ -23,11 +23,11 @@ help: ## Show this list
 .PHONY: setup
 setup: $(VENV)/installed protos/gen/made ## Install everything into .venv, with pinned hashes
 
-$(VENV)/locked: locks/dev.txt
+$(VENV)/locked: locks/dev.txt locks/uv.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, {sys.executable} is {sys.version}"'
 	@$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), with pinned hashes …"
-	@$(BIN)/pip install --quiet uv 2> /dev/null || echo "uv cannot be had: pip installs instead, slower"
+	@$(BIN)/pip install --quiet --require-hashes -r locks/uv.txt 2> /dev/null || echo "uv cannot be had: pip installs instead, slower"
 	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip sync --quiet --require-hashes locks/dev.txt; \
 	else $(BIN)/pip install --quiet --require-hashes -r locks/dev.txt; fi
 	@touch $@
@@ -91,6 +91,7 @@ run: setup ## Run the five services on embedded servers, without simulator and d
 lock: setup ## Resolve locks/*.in again
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url locks/dev.in -o locks/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url locks/runtime.in -c locks/dev.txt -o locks/runtime.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url locks/uv.in -o locks/uv.txt
 
 .PHONY: clean
 clean: ## Remove what was built and run
