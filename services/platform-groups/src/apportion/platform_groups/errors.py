@@ -4,8 +4,8 @@ DomainError
 ├── INVALID          HostNotAllowed, PortRange, TimezoneUnknown, LeverageRange, AmountRange, SelfTransfer
 ├── ALREADY_EXISTS   NameTaken, DedupeConflict
 ├── PRECONDITION     ServerTypeUnsupported, GroupNotEnabled, GroupFull, GroupCurrencyMismatch, ServerGroupUnknown,
-│                    MarginModeUnsupported, CurrencyDigitsUnsupported, WalletInvalid, AccountNotOpen, ServersMixed,
-│                    CurrencyMismatch, CurrencyDigitsMismatch, LoginAmbiguous, KekMissing
+│                    CommentsHidden, MarginModeUnsupported, CurrencyDigitsUnsupported, WalletInvalid,
+│                    AccountNotOpen, ServersMixed, CurrencyMismatch, CurrencyDigitsMismatch, LoginAmbiguous, KekMissing
 ├── CONFLICT         PasswordsNotReset
 ├── UNAVAILABLE      TradingServerUnavailable
 └── INTERNAL         CredentialIntegrity
@@ -78,6 +78,15 @@ class GroupFull(DomainError):
     kind = Kind.PRECONDITION
     reason = "GROUP_FULL"
     cure = "Use another group, or raise its capacity."
+
+
+class CommentsHidden(DomainError):
+    """The trading server does not show our manager the comments of accounts, by which we know our own after a lost
+    answer: a second account could be made."""
+
+    kind = Kind.PRECONDITION
+    reason = "COMMENTS_HIDDEN"
+    cure = "Give the manager the right to the personal data of accounts; it is looked at again every minute."
 
 
 class ServerGroupUnknown(DomainError):

@@ -78,7 +78,7 @@ def group_of(group: Group) -> ServerGroup:
 
 
 def user_of(user: User) -> ServerUser:
-    return ServerUser(user.login, user.group, user.rights, user.leverage, user.comment)
+    return ServerUser(user.login, user.group, user.rights, user.leverage, user.comment, user.name)
 
 
 def symbol_of(symbol: Symbol) -> ServerSymbol:

@@ -63,7 +63,7 @@ class Mt5Server:
         self._digits[found.group] = found.currency_digits
         return group_of(found)
 
-    async def add_user(self, user: NewUser, permit: Permit) -> int:
+    async def add_user(self, user: NewUser, permit: Permit) -> ServerUser:
         new = mt5_users.NewUser(
             group=user.server_group,
             name=user.name,
@@ -73,7 +73,7 @@ class Mt5Server:
             investor_password=user.investor_password,
         )
         with translated():
-            return (await mt5_users.add(self.pool, new, permit=permit)).login
+            return user_of(await mt5_users.add(self.pool, new, permit=permit))
 
     async def user(self, login: int) -> ServerUser | None:
         with translated():

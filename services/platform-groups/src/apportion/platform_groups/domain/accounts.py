@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apportion.platform_groups.domain.server_facts import ServerUser
 from apportion.platform_groups.domain.shards import shard_of
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
+from apportion.platform_groups.domain.tokens import account_token_of
 from apportion.platform_groups.errors import AccountNotOpen, ServersMixed, WalletInvalid
 
 TRADE_DISABLED_RIGHT = 0x4
@@ -94,6 +96,18 @@ def check_closable(account: Account) -> None:
     """What is open on an account that has left its group may be closed. Raises AccountNotOpen."""
     if account.state is not AccountState.DISABLED:
         check_open(account)
+
+
+def shows_comments(users: Sequence[ServerUser], token_of: Mapping[int, str]) -> bool:
+    """Whether a report of a group can prove that an account is absent: comments are readable in it.
+
+    `token_of` has the tokens of our accounts by login. Without any of ours in the report some name or comment must
+    show, for every account has a name.
+    """
+    ours = [user for user in users if user.login in token_of]
+    if ours:
+        return any(account_token_of(user.comment) == token_of[user.login] for user in ours)
+    return not users or any(user.name or user.comment for user in users)
 
 
 def rights_for(rights: int, access: AccountAccess) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apportion.platform_groups.domain.states import GroupState, MarginMode
-from apportion.platform_groups.errors import GroupFull, GroupNotEnabled, LeverageRange
+from apportion.platform_groups.errors import CommentsHidden, GroupFull, GroupNotEnabled, LeverageRange
 
 MAX_LEVERAGE = 500
 """The Web API's own limit."""
@@ -33,6 +33,8 @@ class PlatformGroup:
     state: GroupState
     backup_platform_group_id: int
     create_time: datetime
+    comments_hidden: bool = False
+    """Whether its trading server keeps the comments of accounts from our manager."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,19 @@ def check_leverage(leverage: int) -> None:
 
 
 def check_accepts_account(group: PlatformGroup, account_count: int) -> None:
-    """Raises GroupNotEnabled, GroupFull."""
+    """Raises GroupNotEnabled, CommentsHidden, GroupFull."""
     if group.state is not GroupState.ENABLED:
         raise GroupNotEnabled(
             f"platform group {group.name} is {group.state.name}",
             platform_group_id=group.platform_group_id,
             name=group.name,
             state=group.state.name,
+        )
+    if group.comments_hidden:
+        raise CommentsHidden(
+            f"trading server {group.server_name} does not show the comments of accounts",
+            trading_server_id=group.trading_server_id,
+            name=group.server_name,
         )
     if group.account_capacity and account_count >= group.account_capacity:
         raise GroupFull(

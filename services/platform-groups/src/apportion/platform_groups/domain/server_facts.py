@@ -87,11 +87,14 @@ class ServerPosition:
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
+    """Name and comment are empty where the manager may not see personal data."""
+
     login: int
     group: str
     rights: int
     leverage: int
     comment: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,15 @@ from functools import partial
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import Account
+from apportion.platform_groups.domain.accounts import Account, shows_comments
 from apportion.platform_groups.domain.evidence import ABSENT_READS
 from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
 from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
-from apportion.platform_groups.storage.accounts import claim_creation, list_creating, save_absent
+from apportion.platform_groups.storage.accounts import claim_creation, list_creating, list_tokens, save_absent
 from apportion.platform_groups.storage.platform_groups import load_group
+from apportion.platform_groups.storage.trading_servers import save_comments_hidden
 from apportion.runtime import Clock
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
@@ -35,7 +36,8 @@ async def finish_creating(
     is_held: Callable[[Lease], bool],
     answer_timeout: timedelta,
 ) -> None:
-    """Adopts accounts that are on the server; creates those that two complete reports did not show.
+    """Adopts accounts that are on the server; creates those that two complete reports did not show, whose comments are
+    readable.
 
     Only accounts in the shards of these leases, and only rows that nobody touched for `answer_timeout`: until then the
     call that made them may still be on the wire. Nothing is created under a lease that has passed on (StaleEpoch) or
@@ -48,27 +50,37 @@ async def finish_creating(
             account.platform_group_id: await load_group(tx, account.label, account.platform_group_id)
             for account in waiting
         }
+        server_groups = sorted({group.server_group for group in groups.values()})
+        tokens = {each: await list_tokens(tx, trading_server_id, each) for each in server_groups}
     if not waiting:
         return
     server = await servers.get(trading_server_id)
     logins: dict[str, int] = {}
-    for server_group in sorted({group.server_group for group in groups.values()}):
-        for user in await server.users_of_group(server_group):
-            if token := account_token_of(user.comment):
-                logins[token] = user.login
+    unreadable: set[str] = set()
+    for server_group in server_groups:
+        users = await server.users_of_group(server_group)
+        logins |= {account_token_of(user.comment): user.login for user in users}
+        if not shows_comments(users, tokens[server_group]):
+            unreadable.add(server_group)
+            log.error("account_comments_hidden", trading_server_id=trading_server_id, server_group=server_group)
+    if unreadable:
+        async with transaction(engine) as tx:
+            await save_comments_hidden(tx, trading_server_id, True)
     for account in waiting:
         if login := logins.get(account_token(account.account_id, account.request_id)):
             await record_login(engine, account, login, now=clock.now())
             log.info("account_adopted", account_id=account.account_id, login=login)
             continue
-        lease = lease_of[account.shard]
+        lease, server_group = lease_of[account.shard], groups[account.platform_group_id].server_group
+        if server_group in unreadable:
+            continue
         if await _proven_absent(engine, account, lease, clock.now()):
             main, investor = new_password(), new_password()
             await open_on_server(
                 engine,
                 servers,
                 account,
-                groups[account.platform_group_id].server_group,
+                server_group,
                 clock,
                 main_password=main,
                 investor_password=investor,

@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import DomainError
 from apportion.platform_groups.domain.accounts import Account
-from apportion.platform_groups.domain.server_facts import NewUser, NotSent, OutcomeUnknown, ServerRefused
-from apportion.platform_groups.domain.tokens import account_token
+from apportion.platform_groups.domain.server_facts import NewUser, ServerFailure, ServerRefused
+from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.accept_transfers import deposit_initial_balance
 from apportion.platform_groups.operations.ports import Permit, TradingServersPort
 from apportion.platform_groups.storage.accounts import load_account, save_failed, save_opened
+from apportion.platform_groups.storage.trading_servers import save_comments_hidden
 from apportion.runtime import Clock
 from apportion.storage import transaction
 
@@ -44,20 +45,28 @@ async def open_on_server(
         investor_password=investor_password,
     )
     try:
-        login = await (await servers.get(intent.trading_server_id)).add_user(user, permit)
+        added = await (await servers.get(intent.trading_server_id)).add_user(user, permit)
     except ServerRefused as refused:
         if refused.temporary:
             return intent
         return await record_failure(engine, intent, refused.reason)
-    except (NotSent, OutcomeUnknown, DomainError) as error:
+    except (ServerFailure, DomainError) as error:
         log.warning("account_creation_open", account_id=intent.account_id, cause=str(error))
         return intent
-    return await record_login(engine, intent, login, now=clock.now())
+    is_hidden = account_token_of(added.comment) != user.comment
+    if is_hidden:
+        log.error("account_comments_hidden", trading_server_id=intent.trading_server_id, login=added.login)
+    return await record_login(engine, intent, added.login, comments_hidden=is_hidden, now=clock.now())
 
 
-async def record_login(engine: AsyncEngine, intent: Account, login: int, *, now: datetime) -> Account:
-    """The server has the account: OPEN, and its first balance on the way."""
+async def record_login(
+    engine: AsyncEngine, intent: Account, login: int, *, comments_hidden: bool = False, now: datetime
+) -> Account:
+    """The server has the account: OPEN, and its first balance on the way. No other is made there while comments are
+    hidden: one whose answer was lost would not be found."""
     async with transaction(engine) as tx:
+        if comments_hidden:
+            await save_comments_hidden(tx, intent.trading_server_id, True)
         opened = await save_opened(tx, intent.account_id, login)
         if opened is None:
             return await load_account(tx, intent.label, intent.account_id)

@@ -39,8 +39,8 @@ class TradingServerPort(Protocol):
 
     async def group(self, name: str) -> ServerGroup | None: ...
 
-    async def add_user(self, user: NewUser, permit: Permit) -> int:
-        """A write; returns the login."""
+    async def add_user(self, user: NewUser, permit: Permit) -> ServerUser:
+        """A write; the account as the server shows it."""
         ...
 
     async def user(self, login: int) -> ServerUser | None: ...

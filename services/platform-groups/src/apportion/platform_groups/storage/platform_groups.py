@@ -18,7 +18,7 @@ from apportion.storage import constraint_errors, fetch_arrays
 SELECT = """
     SELECT g.platform_group_id, g.label, g.trading_server_id, s.name AS server_name, g.name, g.server_group,
         g.currency_code, g.currency_digits, g.margin_mode, g.default_leverage, g.account_capacity, g.weight, g.tags,
-        g.state, g.backup_platform_group_id, g.create_time
+        g.state, g.backup_platform_group_id, g.create_time, s.comments_hidden
     FROM platform_groups g JOIN trading_servers s ON s.trading_server_id = g.trading_server_id
 """
 
@@ -128,4 +128,5 @@ def _group(row: Any) -> PlatformGroup:
         state=GroupState(row["state"]),
         backup_platform_group_id=row["backup_platform_group_id"],
         create_time=row["create_time"],
+        comments_hidden=row["comments_hidden"],
     )

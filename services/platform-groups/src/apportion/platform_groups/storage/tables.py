@@ -50,6 +50,7 @@ trading_servers = Table(
     smallint("connection_state", server_default="1"),
     timestamptz("last_contact_time", nullable=True),
     timestamptz("create_time"),
+    boolean("comments_hidden", server_default="false"),
     PrimaryKeyConstraint("trading_server_id", name="trading_servers_pkey"),
     UniqueConstraint("label", "name", name="trading_servers_name_key"),
     UniqueConstraint("label", "trading_server_id", name="trading_servers_label_key"),

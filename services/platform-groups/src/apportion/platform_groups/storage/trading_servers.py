@@ -131,3 +131,17 @@ def _server(row: Row[Any]) -> TradingServer:
         last_contact_time=row.last_contact_time,
         create_time=row.create_time,
     )
+
+
+async def save_comments_hidden(tx: AsyncConnection, trading_server_id: int, hidden: bool) -> None:
+    """Whether the manager was last seen not to be shown the comments of accounts."""
+    query = text(
+        """UPDATE trading_servers SET comments_hidden = :hidden
+        WHERE trading_server_id = :id AND comments_hidden <> :hidden"""
+    )
+    await tx.execute(query, {"id": trading_server_id, "hidden": hidden})
+
+
+async def are_comments_hidden(tx: AsyncConnection, trading_server_id: int) -> bool:
+    query = text("SELECT comments_hidden FROM trading_servers WHERE trading_server_id = :id")
+    return bool((await tx.execute(query, {"id": trading_server_id})).scalar_one())

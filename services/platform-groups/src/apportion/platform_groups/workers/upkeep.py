@@ -14,6 +14,7 @@ from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.operations.finish_accounts import finish_creating
 from apportion.platform_groups.operations.learn_margin_modes import learn_margin_modes
+from apportion.platform_groups.operations.look_for_comments import look_for_comments
 from apportion.platform_groups.operations.ports import NewId, NewPassword, TradingServersPort
 from apportion.platform_groups.operations.resolve_unknown import resolve_legs, resolve_orders
 from apportion.platform_groups.workers.held_shards import AllShards
@@ -81,6 +82,7 @@ class Upkeep:
         if self._clock.monotonic() >= self._margins_at:
             self._margins_at = self._clock.monotonic() + MARGIN_ROUND_SECONDS
             await self._tried("margin_modes", learn_margin_modes(self._engine, server, self._server_id))
+            await self._tried("comments", look_for_comments(self._engine, server, self._server_id))
         await self._tried(
             "accounts",
             finish_creating(
