@@ -225,4 +225,4 @@ async def test_exchange_is_refused_in_a_batch(gateway: Any) -> None:
 def gateway_sessions(gateway: Any) -> Any:
     from apportion.auth_gateway.storage.sessions import Sessions
 
-    return Sessions(gateway.server._stores.redis, 0)
+    return Sessions(gateway.server._stores.redis)

@@ -124,8 +124,9 @@ class HttpServer:
             directory=stores.directory,
             admissions=admissions,
             tokens=tokens,
-            sessions=Sessions(stores.redis, settings.calls_per_user),
+            sessions=Sessions(stores.redis),
             exchanges_per_minute=settings.exchanges_per_address,
+            calls_per_minute=settings.calls_per_user,
         )
         services = Services(token_desk, session_desk, self._accounts, self._masters, public_url)
         # request ids are no secrets: they need no system call

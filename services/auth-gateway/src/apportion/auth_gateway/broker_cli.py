@@ -140,7 +140,7 @@ def revoke_sessions(
 
     async def work(office: BrokerOffice, stores: Stores) -> dict[str, Any]:
         now_ms = int(office.clock.now().timestamp() * 1000)
-        await Sessions(stores.redis, 0).revoke(now_ms, label, login)
+        await Sessions(stores.redis).revoke(now_ms, label, login)
         return {"label": label, "login": login}
 
     _finish(work)

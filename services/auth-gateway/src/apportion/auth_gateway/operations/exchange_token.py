@@ -27,7 +27,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class SessionDesk:
-    """What sessions need."""
+    """What sessions need. Exchanges are counted by network, calls by user."""
 
     clock: Clock
     random: RandomBytes
@@ -36,6 +36,7 @@ class SessionDesk:
     tokens: Tokens
     sessions: Sessions
     exchanges_per_minute: int
+    calls_per_minute: int
 
 
 async def exchange_token(desk: SessionDesk, exchange: Exchange) -> tuple[str, Session]:

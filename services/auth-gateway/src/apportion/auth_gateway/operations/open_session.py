@@ -12,7 +12,8 @@ async def open_session(desk: SessionDesk, key: str | None) -> Session:
     if key is None or not is_session_key(key):
         raise SessionRequired
     brokers = desk.directory.fresh() or await desk.directory.current()
-    found = await desk.sessions.open(digest_of(key), int(desk.clock.now().timestamp() * 1000))
+    now_ms = int(desk.clock.now().timestamp() * 1000)
+    found = await desk.sessions.open(digest_of(key), now_ms, desk.calls_per_minute)
     if found is None:
         raise SessionRequired
     if isinstance(found, int):

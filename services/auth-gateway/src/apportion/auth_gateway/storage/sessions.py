@@ -52,11 +52,10 @@ class Sessions:
     """Every method raises RedisUnavailable."""
 
     redis: Redis
-    calls_per_minute: int
 
-    async def open(self, digest: str, now_ms: int) -> Session | int | None:
+    async def open(self, digest: str, now_ms: int, calls_per_minute: int) -> Session | int | None:
         """The session, which then lives on for its idle time; None when there is none; milliseconds when over quota."""
-        arguments = (now_ms, SESSION_IDLE_SECONDS * 1000, self.calls_per_minute, WINDOW_MS)
+        arguments = (now_ms, SESSION_IDLE_SECONDS * 1000, calls_per_minute, WINDOW_MS)
         found = await self.redis.run_script(_OPEN, [session_key(digest)], *arguments)
         if found is None or isinstance(found, int):
             return found
