@@ -68,8 +68,8 @@ async def advance_closings(
     trading_server_id: int,
     leases: Sequence[Lease],
     clock: Clock,
-) -> int:
-    """One step of every running closing of the shards of these leases, side by side; returns how many are running.
+) -> None:
+    """One step of every running closing of the shards of these leases, side by side.
 
     Each step asks the server what is open and orders a close for every position that has none under way. Only an
     explicit, complete and empty report counts as flat, and only two in a row end the closing. What is under way is read
@@ -88,7 +88,6 @@ async def advance_closings(
     for end in await asyncio.gather(*(advance(closing) for closing in running), return_exceptions=True):
         if isinstance(end, BaseException):
             raise end
-    return len(running)
 
 
 async def _advance(

@@ -43,8 +43,8 @@ async def resolve_orders(
     *,
     answer_timeout: timedelta,
     now: datetime,
-) -> int:
-    """Looks once for the UNKNOWN orders of these shards; returns how many there were.
+) -> None:
+    """Looks once for the UNKNOWN orders of these shards.
 
     Positions are read before deals, so that an execution in between shows at least in the deals. Raises ServerFailure
     when a report is not complete: then nothing is concluded.
@@ -52,7 +52,7 @@ async def resolve_orders(
     async with transaction(engine) as tx:
         orders = await list_unknown(tx, trading_server_id, shards, BATCH)
     if not orders:
-        return 0
+        return
     logins = sorted({order.login for order in orders})
     positions = await server.positions_of_logins(logins)
     from_ms = min(order.sent_server_time_ms for order in orders) - WINDOW_MARGIN_MS
@@ -61,7 +61,6 @@ async def resolve_orders(
     outcomes, absent = _judge_all(orders, positions, deals, answer_timeout, now)
     if outcomes or absent:
         await save_order_outcomes(engine, new_id, outcomes, absent=absent, now=now)
-    return len(orders)
 
 
 def _judge_all(
@@ -103,12 +102,12 @@ async def resolve_legs(
     *,
     answer_timeout: timedelta,
     now: datetime,
-) -> int:
-    """Looks once for the UNKNOWN legs of these shards; returns how many there were. Raises ServerFailure."""
+) -> None:
+    """Looks once for the UNKNOWN legs of these shards. Raises ServerFailure."""
     async with transaction(engine) as tx:
         legs = await list_unknown_legs(tx, trading_server_id, shards, BATCH)
     if not legs:
-        return 0
+        return
     from_ms = min(leg.sent_server_time_ms for leg in legs) - WINDOW_MARGIN_MS
     to_ms = await server.server_time_ms() + DAY_MS
     deals = await server.deals_of_logins(sorted({leg.login for leg in legs}), max(from_ms, 0), to_ms)
@@ -130,7 +129,6 @@ async def resolve_legs(
             absent.append(leg)
     if outcomes or absent:
         await save_leg_outcomes(engine, new_id, outcomes, absent=absent, now=now)
-    return len(legs)
 
 
 def _ticket_of(leg: UnknownLeg, operations: Mapping[tuple[int, str], Sequence[ServerDeal]]) -> int | None:
