@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from apportion.allocation.adapters.account_states import LiveStates
-from apportion.allocation.adapters.platform_groups import PlatformAccounts, PlatformFacts, PlatformPositions
+from apportion.allocation.adapters.platform_groups import (
+    PlatformAccounts,
+    PlatformFacts,
+    PlatformOrders,
+    PlatformPositions,
+)
 from apportion.allocation.adapters.rates import WeatherRates
 from apportion.allocation.adapters.symbols import PlatformSymbols
 from apportion.allocation.domain.grids import SymbolGrid
@@ -356,6 +361,50 @@ def add_trading(trading: Trading):
         trading_pb2_grpc.add_TradingServiceServicer_to_server(trading, server)
 
     return add
+
+
+class Halting(trading_pb2_grpc.TradingServiceServicer):
+    """Keeps what it was sent. Its other methods are not called."""
+
+    def __init__(self) -> None:
+        self.submitted: list[trading_pb2.SubmitOrdersRequest] = []
+        self.voided: list[trading_pb2.VoidOpensRequest] = []
+        for name in vars(trading_pb2_grpc.TradingServiceServicer):
+            if not name.startswith("_") and name not in vars(Halting):
+                setattr(self, name, self.SubmitOrders)
+
+    async def SubmitOrders(self, request, context):
+        self.submitted.append(request)
+        return trading_pb2.SubmitOrdersResponse()
+
+    async def VoidOpens(self, request, context):
+        self.voided.append(request)
+        return trading_pb2.VoidOpensResponse()
+
+
+async def test_orders_carry_the_epoch_of_their_decision_and_a_halt_tells_the_next(house):
+    halting = Halting()
+    master = await house.master()
+    await house.follower(master, 101)
+    await house.deal(64, 1.0, position=900)
+    (allocation,) = house.waiting
+    async with running_server(
+        lambda server: trading_pb2_grpc.add_TradingServiceServicer_to_server(halting, server)
+    ) as channel:
+        orders = PlatformOrders(channel, 2.0)
+        await dispatch_allocation(
+            house.engine, orders, 1, allocation.allocation_id, retries=house.desk.limits.retries, clock=house.clock
+        )
+        for _ in range(2):
+            await orders.void_opens(1, master.account_id, 1)
+    (submitted,) = halting.submitted
+    assert (submitted.ordering_key, submitted.halt_epoch, submitted.HasField("halt_epoch")) == (
+        master.account_id,
+        0,
+        True,
+    )
+    assert [(voided.ordering_key, voided.halt_epoch) for voided in halting.voided] == [(master.account_id, 1)] * 2
+    assert len({voided.request_id for voided in halting.voided}) == 1
 
 
 async def test_positions_come_as_columns_or_not_at_all():

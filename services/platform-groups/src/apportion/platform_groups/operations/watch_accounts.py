@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.operations.ports import TradingServerPort
-from apportion.platform_groups.storage.accounts import PlacedAccount, list_placed, save_back, save_left
+from apportion.platform_groups.storage.accounts import MisplacedAccount, list_misplaced, save_back, save_left
+from apportion.platform_groups.storage.platform_groups import list_server_groups
 from apportion.storage import transaction
 from apportion.storage.leases import Lease, check_fence
 
 log = structlog.get_logger()
 
 MOST_QUESTIONS = 200
-"""Accounts that one look asks for by themselves; the next look goes on."""
+"""Accounts of a group that one look asks for by themselves; the next look goes on."""
 
 
 async def watch_accounts(engine: AsyncEngine, server: TradingServerPort, trading_server_id: int, lease: Lease) -> None:
@@ -23,15 +25,16 @@ async def watch_accounts(engine: AsyncEngine, server: TradingServerPort, trading
     Raises ServerFailure, with nothing written, and StaleEpoch when the lease has passed on.
     """
     async with transaction(engine) as tx:
-        accounts = await list_placed(tx, trading_server_id)
-    present: dict[str, set[int]] = {}
-    for server_group in sorted({account.server_group for account in accounts}):
-        present[server_group] = set(await server.logins_of_group(server_group))
-    back = [account for account in accounts if not account.is_there and account.login in present[account.server_group]]
-    absent = [
-        account for account in accounts if account.is_there and account.login not in present[account.server_group]
-    ]
-    left = [account for account in absent[:MOST_QUESTIONS] if await _has_left(server, account)]
+        groups = await list_server_groups(tx, trading_server_id)
+    left: list[MisplacedAccount] = []
+    back: list[MisplacedAccount] = []
+    for server_group in groups:
+        logins = np.array(await server.logins_of_group(server_group), dtype=np.int64)
+        async with transaction(engine) as tx:
+            misplaced = await list_misplaced(tx, trading_server_id, server_group, logins)
+        back += [account for account in misplaced if account.is_there]
+        absent = [account for account in misplaced if not account.is_there][:MOST_QUESTIONS]
+        left += [account for account in absent if await _has_left(server, account.login, server_group)]
     if not left and not back:
         return
     async with transaction(engine) as tx:
@@ -43,6 +46,6 @@ async def watch_accounts(engine: AsyncEngine, server: TradingServerPort, trading
             log.warning(event, account_id=account.account_id, login=account.login, trading_server_id=trading_server_id)
 
 
-async def _has_left(server: TradingServerPort, account: PlacedAccount) -> bool:
-    user = await server.user(account.login)
-    return user is None or user.group.casefold() != account.server_group.casefold()
+async def _has_left(server: TradingServerPort, login: int, server_group: str) -> bool:
+    user = await server.user(login)
+    return user is None or user.group.casefold() != server_group.casefold()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion.errors import NotFound
 from apportion.platform_groups.domain.accounts import Account, NewAccount
 from apportion.platform_groups.domain.platform_groups import PlatformGroup
+from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
 from apportion.platform_groups.domain.tokens import account_token
@@ -34,6 +35,15 @@ INSERT = f"""
     FROM new RETURNING {COLUMNS}
 """
 
+MISPLACED = """
+    SELECT a.account_id, a.login, s.login IS NOT NULL AS is_there FROM accounts a
+    JOIN platform_groups g ON g.platform_group_id = a.platform_group_id
+    LEFT JOIN unnest($3::bigint[]) AS s (login) ON s.login = a.login
+    WHERE a.trading_server_id = $1 AND g.server_group = $2 AND a.state IN (2, 3) AND a.login IS NOT NULL
+      AND (a.state = 2) <> (s.login IS NOT NULL)
+    ORDER BY a.account_id
+"""
+
 SAVE_OPENED = f"UPDATE accounts SET state = 2, login = $2 WHERE account_id = $1 AND state = 1 RETURNING {COLUMNS}"
 
 
@@ -49,12 +59,11 @@ class KnownLogin:
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedAccount:
-    """Where the server has an account, as far as we know; `is_there` False: not there when it was last looked for."""
+class MisplacedAccount:
+    """One that is OPEN and not in its group on the server, or DISABLED and there."""
 
     account_id: int
     login: int
-    server_group: str
     is_there: bool
 
 
@@ -149,13 +158,12 @@ async def list_known_logins(tx: AsyncConnection, trading_server_id: int) -> list
     ]
 
 
-async def list_placed(tx: AsyncConnection, trading_server_id: int) -> list[PlacedAccount]:
-    query = text(
-        """SELECT a.account_id, a.login, g.server_group, a.state = 2 FROM accounts a
-        JOIN platform_groups g ON g.platform_group_id = a.platform_group_id
-        WHERE a.trading_server_id = :id AND a.state IN (2, 3) AND a.login IS NOT NULL ORDER BY a.account_id"""
-    )
-    return [PlacedAccount(*row) for row in await tx.execute(query, {"id": trading_server_id})]
+async def list_misplaced(
+    tx: AsyncConnection, trading_server_id: int, server_group: str, logins: Int64s
+) -> list[MisplacedAccount]:
+    """By the logins that this group of the server has: all of them."""
+    rows = await fetch_arrays(tx, MISPLACED, trading_server_id, server_group, logins)
+    return [MisplacedAccount(row["account_id"], row["login"], row["is_there"]) for row in rows]
 
 
 async def save_left(tx: AsyncConnection, account_ids: Sequence[int]) -> None:
