@@ -11,16 +11,22 @@ import aiohttp
 import pytest
 
 from apportion.api.allocation.v1 import allocations_pb2
+from apportion.api.risk.v1 import limits_pb2, trips_pb2
 from apportion.devstack.books import audit
 from apportion.devstack.day import Day
 from apportion.devstack.ledger import ServerBook, read_ledger, read_server
 from apportion.devstack.scene import Scene
 from apportion.devstack.world import E8, TRADE_FEE_MINOR
+from apportion.mt5_simulator.process import AdminRefused
 from apportion.testing.polling import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("one-master-trade")]
 
 LOT_STEP = Fraction(1, 100)
+OPEN_PRICE = Decimal("1.10000")
+LOT_UNITS = 100_000
+MINOR = 100
+TRADE_DISABLED = 10017
 
 
 async def test_the_investors_follow_and_the_manager_is_paid(scene: Scene) -> None:
@@ -167,6 +173,43 @@ async def test_the_published_request_signs_a_user_in_once(scene: Scene) -> None:
     assert second["error"]["data"]["reason"] == "TOKEN_INVALID"
 
 
+async def test_a_daily_limit_trips_with_redis_killed(scene: Scene) -> None:
+    """Risk asks the real platform-groups then, which asks the server."""
+    day = _day(scene)
+    master = scene.world.masters["copy"]
+    await scene.simulator.set_price("EURUSD", str(OPEN_PRICE), str(OPEN_PRICE))
+    await scene.simulator.buy(master.login, "EURUSD", "1.00")
+    await day.settle("the master buys")
+    held = [follower for follower in scene.world.followers["copy"] if await _position_count(scene, follower.login)]
+    assert held
+
+    scene.stack.valkey.kill()
+    try:
+        limit = await _limit(scene, master.master_id)
+        loss_minor = limit.last_equity_minor - limit.signal_equity_minor
+        price = OPEN_PRICE - Decimal(loss_minor * 11 // 10) / MINOR / LOT_UNITS
+        await scene.simulator.set_price("EURUSD", f"{price:.5f}", f"{price:.5f}")
+        trip = await eventually(lambda: _closed_trip(scene, master.master_id))
+        assert isinstance(trip, trips_pb2.Trip)
+        assert trip.snapshot_source == trips_pb2.SNAPSHOT_SOURCE_ASKED
+        assert trip.equity_minor < trip.signal_equity_minor == limit.signal_equity_minor
+        assert trip.achieved_equity_minor < trip.signal_equity_minor
+        assert await _position_count(scene, master.login) == 0
+        with pytest.raises(AdminRefused) as refusal:
+            await scene.simulator.buy(master.login, "EURUSD", "0.10")
+        assert refusal.value.retcode == TRADE_DISABLED
+
+        async def are_followers_out() -> bool:
+            return not any([await _position_count(scene, follower.login) for follower in held])
+
+        await eventually(are_followers_out)
+    finally:
+        await scene.stack.valkey.start()
+    await day.settle("Redis is back")
+    assert (await _limit(scene, master.master_id)).state == limits_pb2.LIMIT_STATE_CLOSED
+    assert len(await _trips(scene, master.master_id)) == 1
+
+
 async def _close_all(scene: Scene, day: Day) -> None:
     """Leave the scene flat for the next test."""
     for master in scene.world.masters.values():
@@ -188,6 +231,24 @@ async def _become(scene: Scene, wanted: set[tuple[str, str]]) -> None:
         return await _stops(scene) == wanted
 
     await eventually(is_wanted)
+
+
+async def _position_count(scene: Scene, login: int) -> int:
+    return len(await scene.simulator.admin.positions(login))
+
+
+async def _limit(scene: Scene, master_id: int) -> limits_pb2.DailyLimit:
+    request = limits_pb2.GetDailyLimitRequest(master_id=master_id)
+    return (await scene.clients.call(scene.clients.limits.GetDailyLimit, request)).daily_limit
+
+
+async def _trips(scene: Scene, master_id: int) -> list[trips_pb2.Trip]:
+    request = trips_pb2.ListTripsRequest(master_id=master_id)
+    return list((await scene.clients.call(scene.clients.trips.ListTrips, request)).trips)
+
+
+async def _closed_trip(scene: Scene, master_id: int) -> trips_pb2.Trip | None:
+    return next((t for t in await _trips(scene, master_id) if t.state == trips_pb2.TRIP_STATE_CLOSED), None)
 
 
 async def _exchange(scene: Scene, token: str) -> dict[str, object]:
