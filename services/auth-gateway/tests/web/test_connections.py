@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from apportion.testing.polling import PATIENCE_SECONDS, eventually
 
@@ -82,6 +83,13 @@ async def test_forwarded_addresses_count_only_from_our_proxies(start_gateway: An
             statuses.append((await gateway.la_auth(headers)).status)
         assert statuses == expected
         await gateway.server._stores.redis.command("FLUSHDB")
+
+
+async def test_a_refusal_is_logged_with_the_address_behind_our_proxies(start_gateway: Any) -> None:
+    gateway = await start_gateway(proxies="127.0.0.0/8")
+    with capture_logs() as lines:
+        await gateway.send(GOOD, {"X-Forwarded-For": "203.0.113.9"}, path="/other")
+    assert [line["address"] for line in lines if line["event"] == "request_refused"] == ["203.0.113.9"]
 
 
 async def test_not_ready_without_redis_but_alive(start_gateway: Any) -> None:

@@ -77,7 +77,7 @@ class Site:
         try:
             return await self._route(request, request_id)
         except DomainError as error:
-            return _refusal(request, error, request_id)
+            return self._refusal(request, error, request_id)
         except RequestPayloadError:
             return Reply(400, b"bad request", content_type=PLAIN, last=True)
         finally:
@@ -132,6 +132,15 @@ class Site:
     async def _probe(self, path: str) -> Reply:
         good = path == LIVE_PATH or await self.ready()
         return Reply(200, b"ok\n", content_type=PLAIN) if good else Reply(503, b"no\n", content_type=PLAIN)
+
+    def _refusal(self, request: web.BaseRequest, error: DomainError, request_id: str) -> Reply:
+        """What never became a call. An unread body is not waited for: the connection closes."""
+        REFUSED.labels(error.reason).inc()
+        log.info("request_refused", reason=error.reason, request_id=request_id, address=self._address(request))
+        own = {}
+        if isinstance(error, HttpMethodNotAllowed):
+            own["Allow"] = "GET" if request.raw_path.startswith(LINK_PREFIX) else "POST, OPTIONS"
+        return _reply(failure(None, error, request_id), request_id, own, last=not request.content.is_eof())
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getall("Host", ())
@@ -192,16 +201,6 @@ def _reply(rendered: Rendered, request_id: str, own: dict[str, str], *, last: bo
     if rendered.retry_after_seconds is not None:
         own["Retry-After"] = str(rendered.retry_after_seconds)
     return Reply(rendered.status, rendered.body, own, last=last)
-
-
-def _refusal(request: web.BaseRequest, error: DomainError, request_id: str) -> Reply:
-    """What never became a call. An unread body is not waited for: the connection closes."""
-    REFUSED.labels(error.reason).inc()
-    log.info("request_refused", reason=error.reason, request_id=request_id, address=request.remote)
-    own = {}
-    if isinstance(error, HttpMethodNotAllowed):
-        own["Allow"] = "GET" if request.raw_path.startswith(LINK_PREFIX) else "POST, OPTIONS"
-    return _reply(failure(None, error, request_id), request_id, own, last=not request.content.is_eof())
 
 
 def _preflight(origin: str | None) -> Reply:
