@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from html.parser import HTMLParser
+from operator import itemgetter
 from tempfile import TemporaryFile
 
 import pytest
 
 from apportion.allocation.domain.history import HistoryEntry, HistoryRow
-from apportion.allocation.exports import Column, Kind, Report, history_report, write_html, write_xlsx
+from apportion.allocation.exports.files import Column, Kind, Report, write_html, write_xlsx
+from apportion.allocation.exports.reports import HISTORY
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -83,12 +85,14 @@ async def each(*rows):
         yield row
 
 
-def report(*rows: HistoryRow, **more) -> Report:
-    return history_report("History", each(*(rows or [ROW])), currency_code="USD", amount_digits=2, **more)
+def report(*rows: HistoryRow, currency: tuple[str, int] = ("USD", 2), **more) -> Report:
+    return Report("History", HISTORY, each(*(rows or [ROW])), *currency, **more)
 
 
-def table(title: str, columns: list[Column], *rows: tuple, **more) -> Report:
-    return Report(title, columns, each(*rows), **more)
+def table(title: str, columns: list[tuple[str, Kind]], *rows: tuple, **more) -> Report:
+    """Of rows that are tuples of their cells."""
+    shown = [Column(name, kind, itemgetter(place)) for place, (name, kind) in enumerate(columns)]
+    return Report(title, shown, each(*rows), "USD", 2, **more)
 
 
 async def html(made: Report) -> bytes:
@@ -127,7 +131,7 @@ async def test_a_history_row_in_html():
 @pytest.mark.parametrize(("digits", "shown"), [(0, "-1234567"), (2, "-12345.67"), (3, "-1234.567")])
 async def test_amounts_have_the_digits_of_their_currency(digits, shown):
     def made() -> Report:
-        return history_report("History", each(ROW), currency_code="TST", amount_digits=digits)
+        return report(currency=("TST", digits))
 
     assert Page(await html(made())).rows[1][8] == shown
     sheet = Sheet(await xlsx(made()))
@@ -137,7 +141,7 @@ async def test_amounts_have_the_digits_of_their_currency(digits, shown):
 
 async def test_what_looks_like_a_formula_is_text():
     def made() -> Report:
-        return table("=HYPERLINK(1)", [Column("=Name", Kind.TEXT)], *((name,) for name in EVIL), note="=1+1")
+        return table("=HYPERLINK(1)", [("=Name", Kind.TEXT)], *((name,) for name in EVIL), note="=1+1")
 
     sheet = Sheet(await xlsx(made()))
     assert [row[f"A{number}"] for number, row in enumerate(sheet.rows, 1)] == ["=Name", *EVIL]
@@ -154,14 +158,14 @@ async def test_what_looks_like_a_formula_is_text():
 
 async def test_texts_that_xml_cannot_hold_spoil_no_file():
     names = ["a\x01b", "\x0b", "line\nbreak", "]]>", "&amp;", "\ufffe", "\U0001f4b0"]
-    content = await xlsx(table("Odd", [Column("Name", Kind.TEXT)], *((name,) for name in names)))
+    content = await xlsx(table("Odd", [("Name", Kind.TEXT)], *((name,) for name in names)))
     shown = [row[f"A{number}"] for number, row in enumerate(Sheet(content).rows[1:], 2)]
     assert shown == ["a_x0001_b", "_x000B_", "line\nbreak", "]]>", "&amp;", "_xFFFE_", "\U0001f4b0"]
-    assert Page(await html(table("Odd", [Column("Name", Kind.TEXT)], ("&amp; ]]>",)))).rows[1] == ["&amp; ]]>"]
+    assert Page(await html(table("Odd", [("Name", Kind.TEXT)], ("&amp; ]]>",)))).rows[1] == ["&amp; ]]>"]
 
 
 async def test_a_page_needs_nothing_else_and_runs_nothing():
-    made = table("<b>Alpha</b>", [Column("Name", Kind.TEXT)], *((name,) for name in EVIL), note="<i>all</i>")
+    made = table("<b>Alpha</b>", [("Name", Kind.TEXT)], *((name,) for name in EVIL), note="<i>all</i>")
     content = await html(made)
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "p", "table", "thead", "tbody", "tr", "th", "td"}
     assert Page(content).tags <= allowed
@@ -171,7 +175,7 @@ async def test_a_page_needs_nothing_else_and_runs_nothing():
 
 async def test_numbers_that_excel_cannot_hold_are_texts():
     big = 9_007_199_254_740_993
-    columns = [Column("Id", Kind.NUMBER), Column("Sum", Kind.AMOUNT)]
+    columns = [("Id", Kind.NUMBER), ("Sum", Kind.AMOUNT)]
     sheet = Sheet(await xlsx(table("Big", columns, (big, big), (None, None))))
     assert (sheet.rows[1]["A2"], sheet.rows[1]["B2"]) == (str(big), "90071992547409.93")
     page = Page(await html(table("Big", columns, (big, big), (None, None))))
@@ -179,13 +183,13 @@ async def test_numbers_that_excel_cannot_hold_are_texts():
 
 
 async def test_times_are_utc_and_unknown_server_times_empty():
-    columns = [Column("Time", Kind.TIME), Column("Server", Kind.SERVER_TIME)]
+    columns = [("Time", Kind.TIME), ("Server", Kind.SERVER_TIME)]
     assert Page(await html(table("Times", columns, (NOW, 0)))).rows[1] == ["2026-01-05 10:00:00.000", ""]
     assert Sheet(await xlsx(table("Times", columns, (NOW, 0)))).rows[1] == {"A2": pytest.approx(46_027 + 10 / 24)}
 
 
 async def test_a_report_without_rows():
-    columns = [Column("Name", Kind.TEXT)]
+    columns = [("Name", Kind.TEXT)]
     assert len(Sheet(await xlsx(table("Nothing", columns))).rows) == 1
     assert Page(await html(table("Nothing", columns))).rows == [["Name"]]
 
@@ -203,10 +207,20 @@ async def test_many_rows_need_no_more_memory_than_few(write):
 
         with TemporaryFile() as file:
             tracemalloc.start()
-            written = await write(history_report("Many", rows(), currency_code="USD", amount_digits=2), file)
+            written = await write(Report("Many", HISTORY, rows(), "USD", 2), file)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         assert written == count
         return peak
 
     assert await peak_bytes(4_000) < 2 * await peak_bytes(400) + 100_000
+
+
+async def test_proportions_have_nine_decimals():
+    def made() -> Report:
+        return table("Shares", [("Proportion", Kind.PROPORTION)], (333_333_334,), (500_000_000,), (None,))
+
+    sheet = Sheet(await xlsx(made()))
+    assert [sheet.rows[1]["A2"], sheet.rows[2]["A3"]] == [0.333333334, 0.5]
+    assert sheet.styles["A2"][0] == "0.000000000"
+    assert Page(await html(made())).rows[1:] == [["0.333333334"], ["0.500000000"], [""]]

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.money import Int64Array
 
@@ -57,6 +58,10 @@ class ChildTrade:
     """Of an artificial record: its share of what the master's position would bring now, rounded by itself."""
     skip_reason: SkipReason
     """Why it was decided to be less than its share; NONE: it is not."""
+
+    def shown_e8(self, volume_e8: int) -> int:
+        """One of its volumes as people see it: that of an artificial record cut down to 0.01 lot."""
+        return nominal_volume_e8(volume_e8) if self.proportion_e9 else volume_e8
 
 
 def child_trade_ids(allocation_id: int, indexes: NDArray[np.intp]) -> Int64Array:

@@ -6,7 +6,6 @@ from apportion.allocation.domain.child_listing import ChildTradeFilter, ChildTra
 from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import SYMBOL_LENGTH
 from apportion.allocation.domain.master_trades import MasterTradeFilter, MasterTradeRow
-from apportion.allocation.domain.pl_mode import nominal_volume_e8
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.api.allocation.v1 import allocations_pb2
 from apportion.rpc import Problems, from_timestamp, parse_filters, to_timestamp
@@ -46,7 +45,6 @@ def parse_master_trade_filter(request: allocations_pb2.ListMasterTradesRequest) 
 
 def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
     child = row.child
-    shown = nominal_volume_e8 if child.proportion_e9 else int
     return allocations_pb2.ChildTrade(
         child_trade_id=child.child_trade_id,
         allocation_id=child.allocation_id,
@@ -56,9 +54,9 @@ def render_child_trade(row: ChildTradeRow) -> allocations_pb2.ChildTrade:
         symbol=child.symbol,
         state=child.state,  # type: ignore[arg-type]  # the numbers are the same
         reason=child.reason,
-        volume_e8=shown(child.volume_e8),
-        filled_volume_e8=shown(child.filled_volume_e8),
-        open_volume_e8=shown(child.open_volume_e8),
+        volume_e8=child.shown_e8(child.volume_e8),
+        filled_volume_e8=child.shown_e8(child.filled_volume_e8),
+        open_volume_e8=child.shown_e8(child.open_volume_e8),
         open_price_e8=child.open_price_e8,
         position_ticket=child.position_ticket,
         create_time=to_timestamp(child.create_time),
