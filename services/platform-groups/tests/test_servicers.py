@@ -503,6 +503,23 @@ async def test_the_kill_switch_stops_opens_and_payments_but_not_closes(platform)
     assert (await platform.submit("a/1", [(account.account_id, LOT)])).accepted_count == 1
 
 
+async def test_a_halt_is_told_once_for_all(platform) -> None:
+    def halt(**changes: int) -> trading_pb2.VoidOpensRequest:
+        fields = {"ordering_key": 5, "halt_epoch": 2}
+        return trading_pb2.VoidOpensRequest(request_id=platform.new_id(), **(fields | changes))
+
+    first = halt()
+    for request in (first, first, halt(halt_epoch=1)):
+        await platform.trading.VoidOpens(request, **platform.options())
+    async with transaction(platform.engine) as tx:
+        rows = await tx.execute(text("SELECT label, ordering_key, halt_epoch FROM halts"))
+        assert [tuple(row) for row in rows] == [(1, 5, 2)]
+    for wrong in ({"ordering_key": -1}, {"halt_epoch": 0}):
+        await refused(platform.trading.VoidOpens(halt(**wrong), **platform.options()), "FIELD_INVALID")
+    account = await platform.account()
+    await refused(platform.submit("a/1", [(account.account_id, LOT)], halt_epoch=-1), "FIELD_INVALID")
+
+
 async def test_a_closing_is_read_back_by_its_label_only(platform) -> None:
     account = await platform.account()
     request = trading_pb2.CloseAllPositionsRequest(

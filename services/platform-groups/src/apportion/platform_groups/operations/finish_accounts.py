@@ -14,7 +14,7 @@ from apportion.platform_groups.domain.evidence import ABSENT_READS
 from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
-from apportion.platform_groups.operations.ports import NewPassword, TradingServersPort
+from apportion.platform_groups.operations.ports import NewPassword, TradingServerPort, TradingServersPort
 from apportion.platform_groups.storage.accounts import claim_creation, list_creating, list_tokens, save_absent
 from apportion.platform_groups.storage.platform_groups import load_group
 from apportion.platform_groups.storage.trading_servers import save_comments_hidden
@@ -36,8 +36,7 @@ async def finish_creating(
     is_held: Callable[[Lease], bool],
     answer_timeout: timedelta,
 ) -> None:
-    """Adopts accounts that are on the server; creates those that two complete reports did not show, whose comments are
-    readable.
+    """Adopts accounts that are on the server; creates those that two complete reports with readable comments lack.
 
     Only accounts in the shards of these leases, and only rows that nobody touched for `answer_timeout`: until then the
     call that made them may still be on the wire. Nothing is created under a lease that has passed on (StaleEpoch) or
@@ -50,42 +49,49 @@ async def finish_creating(
             account.platform_group_id: await load_group(tx, account.label, account.platform_group_id)
             for account in waiting
         }
-        server_groups = sorted({group.server_group for group in groups.values()})
-        tokens = {each: await list_tokens(tx, trading_server_id, each) for each in server_groups}
     if not waiting:
         return
     server = await servers.get(trading_server_id)
-    logins: dict[str, int] = {}
-    unreadable: set[str] = set()
-    for server_group in server_groups:
-        users = await server.users_of_group(server_group)
-        logins |= {account_token_of(user.comment): user.login for user in users}
-        if not shows_comments(users, tokens[server_group]):
-            unreadable.add(server_group)
-            log.error("account_comments_hidden", trading_server_id=trading_server_id, server_group=server_group)
-    if unreadable:
-        async with transaction(engine) as tx:
-            await save_comments_hidden(tx, trading_server_id, True)
+    logins, unreadable = await _search(
+        engine, server, trading_server_id, {each.server_group for each in groups.values()}
+    )
     for account in waiting:
         if login := logins.get(account_token(account.account_id, account.request_id)):
             await record_login(engine, account, login, now=clock.now())
             log.info("account_adopted", account_id=account.account_id, login=login)
             continue
         lease, server_group = lease_of[account.shard], groups[account.platform_group_id].server_group
-        if server_group in unreadable:
-            continue
-        if await _proven_absent(engine, account, lease, clock.now()):
-            main, investor = new_password(), new_password()
+        if server_group not in unreadable and await _proven_absent(engine, account, lease, clock.now()):
             await open_on_server(
                 engine,
                 servers,
                 account,
                 server_group,
                 clock,
-                main_password=main,
-                investor_password=investor,
+                main_password=new_password(),
+                investor_password=new_password(),
                 permit=partial(is_held, lease),
             )
+
+
+async def _search(
+    engine: AsyncEngine, server: TradingServerPort, trading_server_id: int, server_groups: set[str]
+) -> tuple[dict[str, int], set[str]]:
+    """Logins by the token in their comment, and the groups whose comments cannot be read."""
+    logins: dict[str, int] = {}
+    unreadable: set[str] = set()
+    for server_group in sorted(server_groups):
+        async with transaction(engine) as tx:
+            tokens = await list_tokens(tx, trading_server_id, server_group)
+        users = await server.users_of_group(server_group)
+        logins |= {account_token_of(user.comment): user.login for user in users}
+        if not shows_comments(users, tokens):
+            log.error("account_comments_hidden", trading_server_id=trading_server_id, server_group=server_group)
+            unreadable.add(server_group)
+    if unreadable:
+        async with transaction(engine) as tx:
+            await save_comments_hidden(tx, trading_server_id, True)
+    return logins, unreadable
 
 
 async def _proven_absent(engine: AsyncEngine, account: Account, lease: Lease, now: datetime) -> bool:
