@@ -150,8 +150,9 @@ async def test_no_account_is_made_while_comments_are_hidden(engine, lease, clock
     assert (len(server.added), await state(engine)) == (1, 2), "its login was answered: it is known all the same"
     assert await hidden(engine)
     async with transaction(engine) as tx:
-        with pytest.raises(CommentsHidden):
+        with pytest.raises(CommentsHidden) as caught:
             check_accepts_account(await load_group(tx, 1, GROUP_ID), 0)
+    assert caught.value.reason == "COMMENTS_HIDDEN"
     await look_for_comments(engine, server, SERVER_ID)  # type: ignore[arg-type]
     assert await hidden(engine)
     server.hides = False
