@@ -162,7 +162,8 @@ async def test_a_passing_refusal_is_tried_again_with_the_same_price_to_follow(ho
 
 
 @pytest.mark.parametrize(
-    "reason", ["NO_MONEY", "SLIPPAGE", "KILL_SWITCH_ON", "MARKET_CLOSED", "REJECTED_BY_SERVER", "TIMEOUT"]
+    "reason",
+    ["NO_MONEY", "SLIPPAGE", "KILL_SWITCH_ON", "PAUSED_BY_RISK", "MARKET_CLOSED", "REJECTED_BY_SERVER", "TIMEOUT"],
 )
 async def test_a_refusal_for_good_is_not(house, reason):
     _, first = await opened(house, 101)
