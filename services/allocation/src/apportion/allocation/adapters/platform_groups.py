@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 
 from apportion.allocation.domain.accounts import Account, AccountKind
+from apportion.allocation.domain.allocations import AllocationKind
 from apportion.allocation.domain.positions import PositionReport
 from apportion.allocation.errors import PositionsTooMany
 from apportion.allocation.operations.ports import OrderBatch
@@ -77,7 +78,7 @@ class PlatformOrders:
             ordering_key=batch.ordering_key,
             purpose=PURPOSES[batch.kind],
             symbols=orders.symbols,
-            halt_epoch=batch.halt_epoch,
+            halt_epoch=batch.halt_epoch if batch.kind is AllocationKind.OPEN else None,
         )
         set_column(request, "item_ids", orders.item_ids)
         set_column(request, "account_ids", orders.account_ids)

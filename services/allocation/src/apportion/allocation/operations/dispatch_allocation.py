@@ -180,9 +180,10 @@ async def _stored_orders(tx: AsyncConnection, allocation: Allocation) -> ChildOr
 
 def _batch(master: Master, allocation: Allocation, children: ChildOrders, rows: slice) -> OrderBatch:
     source_id = source_of(allocation.allocation_id)
+    # Whatever is part of the request is part of its id: orders are known by their source and item all the same.
     return OrderBatch(
         label=allocation.label,
-        request_id=uuid5(NAMESPACE_URL, f"apportion/{source_id}/{rows.start}"),
+        request_id=uuid5(NAMESPACE_URL, f"apportion/{source_id}/{rows.start}/{allocation.halt_epoch}"),
         source_id=source_id,
         ordering_key=master.account_id,
         kind=allocation.kind,
