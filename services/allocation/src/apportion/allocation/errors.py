@@ -284,6 +284,17 @@ class PooledOnly(DomainError):
     cure = "Use ALLOCATION_MODE_TRADES, or a MAM master with a dividing method."
 
 
+class ReverseNotAllowed(DomainError):
+    """Shares of a profit that is distributed have the master's sign: nothing of them can be reversed."""
+
+    kind = Kind.PRECONDITION
+    reason = "REVERSE_NOT_ALLOWED"
+    cure = (
+        "Subscribe without reverse. Before a master distributes profit, update his reversed subscriptions (the metadata"
+        " has one) or end them."
+    )
+
+
 class PositionsTooMany(DomainError):
     """One account has more open positions than fit into an answer of platform-groups (some 13 000)."""
 

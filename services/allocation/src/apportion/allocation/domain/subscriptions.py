@@ -26,6 +26,7 @@ from apportion.allocation.errors import (
     MarginModeUnknown,
     NettingStops,
     RatioRange,
+    ReverseNotAllowed,
     SelfSubscription,
     SeveralMasters,
     SubscriptionEnded,
@@ -140,6 +141,12 @@ def check_follower(master: Master, account: Account, other_types: Iterable[Accou
             raise SeveralMasters(account_id=account.account_id, account_type=other.name)
     if master.min_follower_equity_minor > (account.equity_minor or 0):
         raise FollowerEquity(equity_minor=account.equity_minor or 0, needed_minor=master.min_follower_equity_minor)
+
+
+def check_sign(master: Master, subscription: Subscription) -> None:
+    """Whether children may have the sign that the settings give them. Raises ReverseNotAllowed."""
+    if subscription.settings.reverse and master.allocation_mode is AllocationMode.PROFIT:
+        raise ReverseNotAllowed(master_id=master.master_id, subscription_id=subscription.subscription_id)
 
 
 def check_copying(master: Master, settings: CopySettings) -> None:

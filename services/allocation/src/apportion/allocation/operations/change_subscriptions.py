@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMethod
-from apportion.allocation.domain.subscriptions import Subscription, SubscriptionChange, changed
+from apportion.allocation.domain.subscriptions import Subscription, SubscriptionChange, changed, check_sign
 from apportion.allocation.errors import PercentSum
 from apportion.allocation.storage.masters import next_set_version
 from apportion.allocation.storage.subscriptions import (
@@ -29,7 +29,7 @@ async def change_subscriptions(
     """All of the changes, by subscription id, or none. The master's row must be locked for update.
 
     Returns the subscriptions in the order of their ids, and the sums after the changes. Raises NotFound, PercentSum
-    and what `changed` raises.
+    and what `changed` and `check_sign` raise.
     """
     before = await load_subscriptions(tx, master.label, master.master_id, changes)
     unknown = changes.keys() - before.keys()
@@ -37,6 +37,8 @@ async def change_subscriptions(
         raise NotFound("subscription", min(unknown))
     after = [changed(subscription, changes[subscription_id]) for subscription_id, subscription in before.items()]
     new = [subscription for subscription in after if subscription is not before[subscription.subscription_id]]
+    for subscription in new:
+        check_sign(master, subscription)
     if new:
         await save_subscriptions(tx, new)
         active_change = sum(int(s.active) - int(before[s.subscription_id].active) for s in new)

@@ -16,6 +16,7 @@ from apportion.allocation.domain.subscriptions import (
     check_copying,
     check_follower,
     check_parameters,
+    check_sign,
     check_stops,
 )
 from apportion.allocation.operations.change_subscriptions import check_sums
@@ -52,9 +53,9 @@ async def create_subscription(
     """The new subscription, active from the next opening trade on; where its settings say so, what its master has open
     is decided on at once.
 
-    Raises what `check_parameters`, `check_settings`, `check_follower`, `check_stops` and `check_copying` raise,
-    NettingPositionsOpen, NotFound, SubscriptionExists or PercentSum; UpstreamUnavailable while figures are missing that
-    copies of what is open need.
+    Raises what `check_parameters`, `check_settings`, `check_follower`, `check_stops`, `check_copying` and `check_sign`
+    raise, NettingPositionsOpen, NotFound, SubscriptionExists or PercentSum; UpstreamUnavailable while figures are
+    missing that copies of what is open need.
     """
     check_parameters(command.parameters)
     check_settings(command.settings)
@@ -73,6 +74,7 @@ async def create_subscription(
         check_stops(bool(account.nets), command.settings)
         check_copying(master, command.settings)
         subscription = _new(command, account, now)
+        check_sign(master, subscription)
         subscription = replace(subscription, subscription_id=await insert_subscription(tx, subscription))
         await check_sums(tx, master)
         await next_set_version(tx, master.master_id, active_change=1)

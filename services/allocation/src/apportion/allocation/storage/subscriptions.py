@@ -67,6 +67,19 @@ async def load_subscriptions(
     return {row.subscription_id: _subscription(row._mapping) for row in await tx.execute(query)}
 
 
+async def load_reversed(tx: AsyncConnection, label: int, master_id: int) -> Subscription | None:
+    """The oldest running subscription of a master whose settings reverse; None: there is none."""
+    query = (
+        _rows(label)
+        .where(ROWS.c.master_id == master_id, ROWS.c.state == SubscriptionState.RUNNING)
+        .where(SETTINGS.c.settings.contains({"reverse": True}))
+        .order_by(ROWS.c.subscription_id)
+        .limit(1)
+    )
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else _subscription(row._mapping)
+
+
 async def lock_account(tx: AsyncConnection, label: int, account_id: int) -> None:
     """Until the commit nobody else subscribes this account, to whatever master."""
     await tx.execute(LOCK_ACCOUNT, {"label": label, "account_id": account_id})
