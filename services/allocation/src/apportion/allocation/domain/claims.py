@@ -7,6 +7,7 @@ on, so that the rest is divided among the others.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -148,7 +149,7 @@ class Levels:
         # Nobody claims as much as twice the greatest level.
         bound = np.minimum(limits.max_steps * self._step, 2 * _GREATEST_LEVEL)
         with np.errstate(divide="ignore", invalid="ignore"):
-            per_weight = 1 / weights
+            per_weight = np.reciprocal(weights, dtype=np.float64)
             self._dry = had * per_weight
             self._full = (self._had + bound) * per_weight
 
@@ -210,7 +211,7 @@ class Levels:
 
     def _outside(self, total: int) -> tuple[Rows, Rows]:
         """Who claims less than 0, and who more than his bound."""
-        level = total / self.weight_sum
+        level = float(Fraction(total, self.weight_sum))
         doubt = abs(level) * _DOUBT
         under = np.flatnonzero(self._dry > level - doubt)
         if under.size and self._dry[under].min() < level + doubt:

@@ -23,12 +23,12 @@ def falling_out(inputs: OpenInputs, some: NDArray[np.bool_], volumes_e8: Int64Ar
     if not watched.any():
         return np.flatnonzero(watched)
     lot_price = inputs.contract_size_e8 * inputs.conversion_e8 * 10**inputs.currency_digits
-    has = inputs.bases * float(100 * E8)
-    needs = figures.margins.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):  # Of who is not watched a leverage may be 0.
-        if volumes_e8.any():
-            needs += volumes_e8 * (lot_price / E8**3) / figures.leverages
-        needs *= percents_e8
+    has = inputs.bases * float(100 * E8**4)
+    has *= figures.leverages
+    needs = figures.margins * float(E8**3)
+    needs *= figures.leverages
+    needs += volumes_e8 * float(lot_price)
+    needs *= percents_e8
     near = np.flatnonzero(watched & (has < needs * (1 + _DOUBTFUL)))
     if not near.size:
         return near
