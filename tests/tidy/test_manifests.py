@@ -14,7 +14,8 @@ from tree import ROOT, refuse
 
 from apportion.runtime import ServiceSettings
 
-BASE = ROOT / "deploy/k8s/base"
+MANIFESTS = ROOT / "deploy/k8s"
+BASE = MANIFESTS / "base"
 SERVICES = ("platform-groups", "allocation", "fees", "risk", "auth-gateway")
 SCHEMA_VERSION = "1.31"
 Manifest = dict[str, Any]
@@ -49,7 +50,7 @@ def _settings(service: str) -> type[ServiceSettings]:
     return found
 
 
-@pytest.mark.parametrize(("path", "document"), _manifests(BASE), ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(("path", "document"), _manifests(MANIFESTS), ids=lambda value: getattr(value, "name", ""))
 def test_manifest_fits_its_schema(path: Path, document: Manifest) -> None:
     kubernetes_validate.validate(document, SCHEMA_VERSION, strict=True)
 
@@ -121,6 +122,20 @@ def test_pods_are_restricted(service: str) -> None:
             if context["capabilities"]["drop"] != ["ALL"] or "memory" not in container["resources"]["limits"]:
                 findings.append(f"{where}: capabilities or limits")
     refuse(findings, "keep every pod at the restricted pod security standard, with a memory limit")
+
+
+def test_the_ingress_fits_the_gateway() -> None:
+    """Only what rooms and browsers call, in TLS only, with the published header names, on connections that both keep."""
+    ingress = next(d for _, d in _manifests(BASE / "auth-gateway") if d["kind"] == "Ingress")
+    [rule] = ingress["spec"]["rules"]
+    assert {path["path"] for path in rule["http"]["paths"]} == {"/dx", "/redirect"}
+    assert rule["host"] in ingress["spec"]["tls"][0]["hosts"]
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/ssl-redirect"] == "false"
+    [(_, controller)] = _manifests(MANIFESTS / "ingress-nginx")
+    assert controller["data"] == {"enable-underscores-in-headers": "true"}
+    config = next(d for _, d in _manifests(BASE / "auth-gateway") if d["kind"] == "ConfigMap")["data"]
+    assert float(config["AUTH_GATEWAY_HEAD_SECONDS"]) > 60
+    assert config["AUTH_GATEWAY_PROXIES"]
 
 
 def test_network_policies_follow_who_calls_whom() -> None:

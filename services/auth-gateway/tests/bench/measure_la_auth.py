@@ -64,7 +64,9 @@ def serve_gateway(pipe: Any, database_url: str, redis_url: str) -> None:
             upstream = Upstream()
             for n in range(LOGINS):
                 upstream.add_account(1, 100_000 + n, FIRST_LOGIN + n)
-            limits = dict.fromkeys(("attempts_per_login", "attempts_per_address", "attempts_total"), 10**9)
+            limits = dict.fromkeys(
+                ("attempts_per_login", "attempts_per_address", "attempts_per_label", "attempts_total"), 10**9
+            )
             options = limits | {"wallets_ttl_seconds": 600, "brokers_ttl_seconds": 5, "clock": SystemClock()}
             gateway = await start(stack, database_url, redis_url, upstream, **options)
             quiet_collector()

@@ -85,6 +85,26 @@ async def test_forwarded_addresses_count_only_from_our_proxies(start_gateway: An
         await gateway.server._stores.redis.command("FLUSHDB")
 
 
+@pytest.mark.parametrize(
+    ("proxies", "scheme", "status"),
+    [
+        ("127.0.0.0/8", "https", 200),
+        ("127.0.0.0/8", "HTTPS, https", 200),
+        ("127.0.0.0/8", "http", 403),
+        ("127.0.0.0/8", "https, http", 403),
+        ("10.0.0.0/8", "http", 200),
+        ("", "http", 200),
+    ],
+)
+async def test_a_call_that_reached_our_proxy_in_clear_is_refused(
+    start_gateway: Any, proxies: str, scheme: str, status: int
+) -> None:
+    gateway = await start_gateway(proxies=proxies)
+    reply = await gateway.send(GOOD, {"X-Forwarded-Proto": scheme})
+    assert reply.status == status
+    assert status == 200 or reply.refusal == (403, -32600, "HTTPS_REQUIRED")
+
+
 async def test_a_refusal_is_logged_with_the_address_behind_our_proxies(start_gateway: Any) -> None:
     gateway = await start_gateway(proxies="127.0.0.0/8")
     with capture_logs() as lines:

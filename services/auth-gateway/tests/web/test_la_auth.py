@@ -155,12 +155,24 @@ async def test_guessing_locks_the_network_out_for_longer_and_longer(start_gatewa
     assert 0 < reply.error["data"]["retry_after_ms"] <= 1000
 
 
-@pytest.mark.parametrize("quota", ["attempts_per_address", "attempts_total"])
+@pytest.mark.parametrize("quota", ["attempts_per_address", "attempts_per_label", "attempts_total"])
 async def test_quotas_beyond_the_login(start_gateway: Any, quota: str) -> None:
     gateway = await start_gateway(**{quota: 2})
     for login in (1, 2):
         assert (await gateway.la_auth(gateway.credentials(login=login), login)).reason == "INVALID_CREDENTIALS"
     assert (await gateway.la_auth(gateway.credentials(login=3), 3)).reason == "RATE_LIMITED"
+
+
+async def test_invented_labels_share_one_quota_and_leave_the_others_theirs(start_gateway: Any) -> None:
+    gateway = await start_gateway(attempts_per_label=2, attempts_total=5)
+    for label in (7, 8):
+        reply = await gateway.la_auth(gateway.credentials(lbl=str(label)))
+        assert reply.reason == "INVALID_CREDENTIALS"
+    for label in (9, 10, 11):
+        assert (await gateway.la_auth(gateway.credentials(lbl=str(label)))).reason == "RATE_LIMITED"
+    assert (await gateway.la_auth()).status == 200, "of the total, only two are gone"
+    assert (await gateway.la_auth()).status == 200
+    assert (await gateway.la_auth()).reason == "RATE_LIMITED", "by his own label's quota"
 
 
 async def test_row_58_platform_groups_down(gateway: Any) -> None:

@@ -3,7 +3,7 @@
 DomainError
 ├── TransportError      what never became a call: HTTP status other than 200
 │   ├── HttpMethodNotAllowed, PathNotFound, UnsupportedMediaType, UnsupportedEncoding, BodyTooLarge, BodyTimeout,
-│   └── HostNotAllowed, OriginNotAllowed
+│   └── HostNotAllowed, HttpsRequired, OriginNotAllowed
 ├── EnvelopeError       a JSON-RPC envelope that is wrong: -32700, -32600, -32601
 │   ├── ParseFailed, RequestInvalid, DuplicateKey, TooDeep, StringTooLong, StringInvalid, NumberOutOfRange
 │   └── BatchTooLarge, ParamsNotStructured, MethodNotFound
@@ -160,6 +160,15 @@ class HostNotAllowed(TransportError):
     reason = "HOST_NOT_ALLOWED"
     cure = "Call the gateway by its published name; operators list names in AUTH_GATEWAY_HOSTS."
     http_status = 421
+
+
+class HttpsRequired(TransportError):
+    """The call reached our proxy without TLS."""
+
+    kind = Kind.DENIED
+    reason = "HTTPS_REQUIRED"
+    cure = "Call https://, and change what this call has sent in clear: the password, or the session's key."
+    http_status = 403
 
 
 class OriginNotAllowed(TransportError):

@@ -57,6 +57,9 @@ class AuthGatewaySettings(ServiceSettings):
     refusal_seconds: float = Field(default=0.3, ge=0, description="no INVALID_CREDENTIALS is faster than this")
     attempts_per_login: int = Field(default=10, ge=1, description="la.auth per login and 60 s")
     attempts_per_address: int = Field(default=30_000, ge=1, description="la.auth per label, network and 60 s")
+    attempts_per_label: int = Field(
+        default=60_000, ge=1, description="la.auth per label and 60 s; all labels that no broker has are one"
+    )
     attempts_total: int = Field(default=120_000, ge=1, description="la.auth per 60 s, over all replicas")
     free_failures: int = Field(default=20, ge=0, description="wrong passwords of a network before its lock-out grows")
     exchanges_per_address: int = Field(default=600, ge=1, description="exchanges, and links, per network and 60 s")
@@ -87,6 +90,7 @@ class AuthGatewaySettings(ServiceSettings):
         return AttemptLimits(
             per_login=self.attempts_per_login,
             per_address=self.attempts_per_address,
+            per_label=self.attempts_per_label,
             total=self.attempts_total,
             free_failures=self.free_failures,
         )

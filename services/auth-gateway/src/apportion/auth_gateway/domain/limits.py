@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 WINDOW_MS = 60_000
+UNKNOWN_LABEL = 0
+"""All labels that no broker has, which share one quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class AttemptLimits:
 
     per_login: int = 10
     per_address: int = 30_000
+    per_label: int = 60_000
     total: int = 120_000
     free_failures: int = 20
     max_lock_ms: int = 15 * 60_000
@@ -25,3 +28,5 @@ class Attempt(NamedTuple):
     label: int
     login: int
     network: str
+    is_known: bool
+    """Whether a broker has this label."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Counter
 
 from apportion.auth_gateway.domain.addresses import quota_network
 from apportion.auth_gateway.domain.areas import sign_in_url
@@ -25,6 +26,8 @@ from apportion.events import RedisUnavailable
 from apportion.runtime import Clock
 
 log = structlog.get_logger()
+
+GUESSES = Counter("apportion_gateway_password_guesses_total", "Wrong passwords beyond the free ones of their network.")
 
 
 class SignIn(NamedTuple):
@@ -66,7 +69,8 @@ async def issue_token(desk: TokenDesk, sign_in: SignIn) -> IssuedToken:
 
 async def count_attempt(desk: TokenDesk, label: int, login: int, address: str) -> None:
     """Count an attempt that is refused unchecked. Raises RateLimited, RedisUnavailable."""
-    attempt = Attempt(label, login, quota_network(address))
+    brokers = desk.directory.fresh() or await desk.directory.current()
+    attempt = Attempt(label, login, quota_network(address), label in brokers.by_label)
     await _admit(desk, attempt, int(desk.clock.now().timestamp() * 1000))
 
 
@@ -79,7 +83,7 @@ async def _issue(desk: TokenDesk, sign_in: SignIn) -> IssuedToken:
     right = desk.passwords.check(broker, sign_in.label, sign_in.secret, now)
     if broker is None or not broker.active or not broker.admits_address(sign_in.address):
         right = False
-    attempt = Attempt(sign_in.label, sign_in.login, quota_network(sign_in.address))
+    attempt = Attempt(sign_in.label, sign_in.login, quota_network(sign_in.address), broker is not None)
 
     wallet = desk.wallets.remembered(sign_in.label, sign_in.login) if right else None
     ordinary = sign_in.login == sign_in.wa_login and sign_in.return_url is None
@@ -121,6 +125,7 @@ async def _admit(
 async def _count_failure(desk: TokenDesk, attempt: Attempt) -> None:
     failures = await desk.admissions.fail(attempt)
     if failures > desk.admissions.limits.free_failures:
+        GUESSES.inc()
         log.warning("password_guessing", label=attempt.label, network=attempt.network, failure_count=failures)
 
 

@@ -11,12 +11,13 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from apportion.auth_gateway.domain.addresses import Network, client_address
+from apportion.auth_gateway.domain.addresses import Network, client_address, in_networks
 from apportion.auth_gateway.errors import (
     BodyTimeout,
     BodyTooLarge,
     HostNotAllowed,
     HttpMethodNotAllowed,
+    HttpsRequired,
     OriginNotAllowed,
     PathNotFound,
     RateLimited,
@@ -98,6 +99,7 @@ class Site:
         if self.in_flight > self.rules.max_in_flight:
             raise Overloaded
         headers = request.headers
+        self._check_scheme(request)
         origin = await self._allowed_origin(headers) if "Origin" in headers else None
         if request.method == "OPTIONS":
             return _preflight(origin)
@@ -141,6 +143,13 @@ class Site:
         if isinstance(error, HttpMethodNotAllowed):
             own["Allow"] = "GET" if request.raw_path.startswith(LINK_PREFIX) else "POST, OPTIONS"
         return _reply(failure(None, error, request_id), request_id, own, last=not request.content.is_eof())
+
+    def _check_scheme(self, request: web.BaseRequest) -> None:
+        """Refused rather than redirected: a redirect would hide that secrets have been sent in clear."""
+        if self.rules.proxies and (schemes := ",".join(request.headers.getall("X-Forwarded-Proto", ()))):
+            is_secure = all(scheme.strip().lower() == "https" for scheme in schemes.split(","))
+            if not is_secure and in_networks(request.remote or "", self.rules.proxies):
+                raise HttpsRequired
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getall("Host", ())
