@@ -125,7 +125,7 @@ def test_pods_are_restricted(service: str) -> None:
 
 
 def test_the_ingress_fits_the_gateway() -> None:
-    """Only what rooms and browsers call, in TLS only, with the published header names, on connections that both keep."""
+    """Only what rooms and browsers call, never in clear, with the published header names."""
     ingress = next(d for _, d in _manifests(BASE / "auth-gateway") if d["kind"] == "Ingress")
     [rule] = ingress["spec"]["rules"]
     assert {path["path"] for path in rule["http"]["paths"]} == {"/dx", "/redirect"}
