@@ -277,7 +277,9 @@ class Position:
 
 
 async def _agree(scene: Scene, foreign: frozenset[int] | set[int] = frozenset()) -> None:
-    """Until every deal of a master is decided, the books are as the server, and only foreign positions are flagged."""
+    """Until every deal of a master is decided and followed, the books are as the server, and only foreign positions are
+    flagged.
+    """
 
     async def differences() -> list[str]:
         found = await _undecided(scene)
@@ -286,7 +288,7 @@ async def _agree(scene: Scene, foreign: frozenset[int] | set[int] = frozenset())
         real = {t: v for follower in _followers(scene) for t, v in (await _positions(scene, follower)).items()}
         found += [f"{t}: {real.get(t, 0)} on the server" for t in books.keys() | real.keys() if _differ(books, real, t)]
         found += [f"child {c.child_trade_id} is {c.state}" for c in children if c.state in MOVING]
-        return found
+        return found + await _not_closed(scene)
 
     async def flags() -> dict[int, list[int]]:
         request = allocations_pb2.ListChildTradesRequest(only_mismatched=True)
@@ -323,6 +325,18 @@ async def _undecided(scene: Scene) -> list[str]:
         deals = {int(d["Deal"]) for d in await scene.simulator.admin.deals(master.login) if d["Action"] in {"0", "1"}}
         found += [f"{key}: deal {ticket} is not decided" for ticket in sorted(deals - decided)]
     return found
+
+
+async def _not_closed(scene: Scene) -> list[str]:
+    """Closes on their way: a master's children have more open than was decided."""
+    request = allocations_pb2.ListMasterTradesRequest(include_closed=True)
+    pages = scene.clients.pages(scene.clients.allocations.ListMasterTrades, request)
+    return [
+        f"of {trade.position_ticket} {trade.actual_volume_e8} is open, not {trade.expected_volume_e8}"
+        async for page in pages
+        for trade in page.master_trades
+        if abs(trade.actual_volume_e8) > abs(trade.expected_volume_e8)
+    ]
 
 
 async def _children(scene: Scene, request: allocations_pb2.ListChildTradesRequest) -> list[allocations_pb2.ChildTrade]:
