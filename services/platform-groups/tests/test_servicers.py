@@ -386,7 +386,7 @@ async def test_an_access_that_no_worker_brings_to_the_server_is_not_there_yet(pl
         assert caught.value.reason in {"TRADING_SERVER_UNAVAILABLE", "DEADLINE_EXCEEDED"}, "the channel asks again"
     assert (await platform.get(account.account_id)).access == accounts_pb2.ACCOUNT_ACCESS_FULL
     await refused(platform.accounts.SetAccountAccess(request(0), **platform.options()), "FIELD_INVALID")
-    await change(platform, "UPDATE accounts SET state = 3")
+    await change(platform, "UPDATE accounts SET state = 4")
     await refused(
         platform.accounts.SetAccountAccess(request(accounts_pb2.ACCOUNT_ACCESS_FULL), **platform.options()),
         "ACCOUNT_NOT_OPEN",

@@ -122,11 +122,20 @@ async def test_an_account_that_was_moved_has_left_and_comes_back(start, simulato
         question = trading_pb2.BatchGetPositionsRequest(account_ids=[account.account_id], leave_out_closed=True)
         report = await platform.trading.BatchGetPositions(question, **platform.options())
         assert list(report.left_account_ids) == [account.account_id]
+        assert len(await platform.positions(account.account_id)) == 1
         await platform.submit("open", [(account.account_id, 1_000_000)])
         orders = await platform.finished("open")
         assert orders.reasons[orders.reason_indexes[0]] == "ACCOUNT_NOT_OPEN"
         await platform.submit("close", [(account.account_id, -10_000_000)], tickets=[int(deal["PositionID"])])
         assert list((await platform.finished("close")).states) == [trading_pb2.ORDER_STATE_FILLED]
+        wish = accounts_pb2.SetAccountAccessRequest(
+            request_id=platform.new_id(),
+            account_id=account.account_id,
+            access=accounts_pb2.ACCOUNT_ACCESS_READ_ONLY,
+            cause="a daily limit",
+        )
+        answer = await platform.accounts.SetAccountAccess(wish, **platform.options())
+        assert answer.account.access == accounts_pb2.ACCOUNT_ACCESS_READ_ONLY
         await simulator.move_account(account.login, GROUP)
         await become(accounts_pb2.ACCOUNT_STATE_OPEN)
         await simulator.delete_account(account.login)

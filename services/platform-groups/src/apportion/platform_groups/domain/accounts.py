@@ -93,7 +93,8 @@ def check_open(account: Account) -> None:
 
 
 def check_closable(account: Account) -> None:
-    """What is open on an account that has left its group may be closed. Raises AccountNotOpen."""
+    """What is open on an account that has left its group may be seen and closed, its rights be changed. Raises
+    AccountNotOpen."""
     if account.state is not AccountState.DISABLED:
         check_open(account)
 

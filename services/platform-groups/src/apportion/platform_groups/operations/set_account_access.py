@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apportion.platform_groups.domain.accounts import Account, AccountRef, check_open
+from apportion.platform_groups.domain.accounts import Account, AccountRef, check_closable
 from apportion.platform_groups.domain.states import AccountAccess
 from apportion.platform_groups.errors import TradingServerUnavailable
 from apportion.platform_groups.operations.await_outcome import await_outcome
@@ -57,7 +57,7 @@ async def _wish(
         if await claim_request(tx, key, AccountRef, now=now) is not None:
             return
         account = await load_account(tx, key.label, account_id, for_update=True)
-        check_open(account)
+        check_closable(account)
         await save_wanted_access(tx, account, access, cause, key.request_id, now)
         await ring_egress(tx, [account.trading_server_id])
         await store_answer(tx, key, AccountRef(account_id))

@@ -203,7 +203,7 @@ async def list_access_pending(
     tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], *, except_ids: Sequence[int], limit: int
 ) -> list[Account]:
     """Accounts for which the server was not seen to have the access since it was last asked for."""
-    query = f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = $1 AND NOT access_settled AND state = 2
+    query = f"""SELECT {COLUMNS} FROM accounts WHERE trading_server_id = $1 AND NOT access_settled AND state IN (2, 3)
         AND account_id % {SHARD_COUNT} = ANY($2::bigint[]) AND account_id <> ALL($3::bigint[])
         ORDER BY account_id LIMIT $4"""
     rows = await fetch_arrays(tx, query, trading_server_id, list(shards), list(except_ids), limit)
