@@ -127,6 +127,7 @@ async def test_what_happened_meanwhile_is_followed(scene: Scene, away: Away) -> 
         foreign = await scene.simulator.buy(steady.login, "AUDUSD", "0.01")
         await scene.simulator.set_price("GBPUSD", "1.27050", "1.27050")
 
+    await eventually(partial(_have_opened, scene, young, scene.world.followers["copy"][1:]))
     await _agree(scene, foreign={int(foreign["PositionID"])})
     held = await _held(scene)
     for follower in scene.world.followers["copy"]:
@@ -157,7 +158,7 @@ async def test_an_order_that_the_server_executes_late_is_closed_again(scene: Sce
     assert await scene.simulator.admin.fired(fault) == 1
     assert (late.login, position) not in await _openings(scene)
     await scene.simulator.admin.clear_faults()
-    await eventually(partial(_has_opened, scene, late, position))
+    await eventually(partial(_have_opened, scene, position, [late]))
     await _agree(scene)
     assert Counter(await _openings(scene))[late.login, position] == 1
     assert not await _positions(scene, late), "what should not be open is closed"
@@ -192,6 +193,7 @@ async def test_what_no_event_will_ever_tell_is_noticed(scene: Scene) -> None:
         await eventually(partial(_is_all_read, scene))
         await _lose_events(scene)
 
+    await eventually(partial(_have_opened, scene, young, scene.world.followers["copy"]))
     await _agree(scene)
     held = await _held(scene)
     for follower in scene.world.followers["copy"]:
@@ -219,8 +221,12 @@ async def _is_given_up(scene: Scene, follower: Follower, position: int) -> bool:
     return any(child.master_position_ticket == position for child in await _children(scene, request))
 
 
-async def _has_opened(scene: Scene, follower: Follower, position: int) -> bool:
-    return (follower.login, position) in await _openings(scene)
+async def _have_opened(scene: Scene, position: int, followers: list[Follower]) -> bool:
+    """Whether these followed a master's new position: an order that was refused in passing is made anew."""
+    try:
+        return {(follower.login, position) for follower in followers} <= {*await _openings(scene)}
+    except FAILURES:
+        return False  # who was away is not heard yet
 
 
 async def _are_sent(scene: Scene, position: int) -> bool:

@@ -25,7 +25,7 @@ from apportion.api.platform_groups.v1 import (
 from apportion.api.risk.v1 import limits_pb2_grpc, trips_pb2_grpc
 from apportion.rpc import Tls, call_options, open_channel
 
-CALL_SECONDS = 15.0
+CALL_SECONDS = 30.0
 PAGE_SIZE = 1_000
 
 # Request ids of a scenario are made from its names, so that a repeated set-up changes nothing.
