@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,18 +13,9 @@ from apportion.allocation.domain.child_trades import ChildTradeState
 from apportion.allocation.domain.copy_settings import CopySettings
 from apportion.allocation.domain.distributions import DistributionFilter
 from apportion.allocation.domain.methods import AllocationMethod, AllocationMode, RoundingPolicy
-from apportion.allocation.domain.subscriptions import SubscriptionChange, SubscriptionFilter
-from apportion.allocation.errors import ReverseNotAllowed
-from apportion.allocation.operations.batch_update_subscriptions import (
-    BatchUpdateSubscriptions,
-    batch_update_subscriptions,
-)
 from apportion.allocation.operations.explain_allocation import explain_allocation
 from apportion.allocation.operations.get_master_summary import get_master_summary
 from apportion.allocation.operations.halt_master import HaltMaster, halt_master
-from apportion.allocation.operations.list_subscriptions import list_subscriptions
-from apportion.allocation.operations.update_master import MasterChange, UpdateMaster, update_master
-from apportion.allocation.operations.update_subscription import UpdateSubscription, update_subscription
 from apportion.allocation.storage.distributions import list_distributions, load_distribution
 from apportion.allocation.workers.undistributed_watch import (
     UNDISTRIBUTED_COUNT,
@@ -37,12 +27,7 @@ from apportion.money import E8, INT64_MAX
 from apportion.storage import RequestKey, transaction
 
 OUT, IN_OUT = events_pb2.DEAL_ENTRY_OUT, events_pb2.DEAL_ENTRY_IN_OUT
-REVERSE = CopySettings(reverse=True)
 THIRDS = [333_333_334, 333_333_333, 333_333_333]
-
-
-def key():
-    return RequestKey(1, "test", str(uuid4()), b"hash")
 
 
 async def pooled(house, *equities_minor, **terms):
@@ -184,7 +169,8 @@ async def test_a_reversal_closes_all_records_and_opens_new_ones(house):
 async def test_a_halt_keeps_everybody_out_and_closes_go_on(house):
     master = await pooled(house, 1, 1)
     await house.deal(64, 1.0, position=900)
-    await halt_master(house.engine, house.orders, HaltMaster(key(), master.master_id, "risk"), now=house.clock.now())
+    key = RequestKey(1, "test", "00000000-0000-4000-8000-000000000001", b"hash")
+    await halt_master(house.engine, house.orders, HaltMaster(key, master.master_id, "risk"), now=house.clock.now())
     await house.deal(64, 1.0, position=901)
     await house.deal(64, -1.0, position=901, entry=OUT, money=(77, 0, 0))
     await house.deal(64, -1.0, position=900, entry=OUT, money=(100, 0, 0))
@@ -274,76 +260,6 @@ async def test_symbol_maps_are_for_children_that_trade(house):
     await house.deal(64, 1.0, position=900)
     await house.deal(64, -1.0, position=900, entry=OUT, money=(9, 0, 0))
     assert await payouts(house) == [(101, 9)]
-
-
-@pytest.mark.parametrize("lots", [1.0, -1.0])
-async def test_decision_event_and_explanation_have_the_sign_of_the_records(house, lots):
-    await pooled(house, 1, 1)
-    await house.deal(64, lots, position=900)
-    volume_e8 = round(lots * E8) // 2
-    (decision,) = house.waiting
-    explained = await explain_allocation(house.engine, 1, decision.allocation_id, first=0, limit=10)
-    assert [child.stored_volume_e8 for child in explained.children] == [volume_e8] * 2
-    (event,) = await house.facts("allocations")
-    assert list(event.children.volumes_e8) == [volume_e8] * 2
-    assert [record.signed_e8 for record in await records(house)] == [volume_e8] * 2
-
-
-class TestNothingIsReversed:
-    async def test_no_reversed_subscription_begins(self, house):
-        master = await pooled(house)
-        with pytest.raises(ReverseNotAllowed) as refused:
-            await house.follower(master, 101, settings=REVERSE)
-        assert refused.value.metadata["masterId"] == str(master.master_id)
-        assert await self.subscriptions(house, master) == []
-
-    async def test_none_becomes_reversed(self, house):
-        master = await pooled(house, 1, 1)
-        ids = [row.subscription_id for row in await self.subscriptions(house, master)]
-        with pytest.raises(ReverseNotAllowed):
-            command = UpdateSubscription(key(), ids[1], SubscriptionChange(settings=REVERSE))
-            await update_subscription(house.engine, command, now=house.clock.now())
-        changes = {ids[0]: SubscriptionChange(ratio_e8=2 * E8), ids[1]: SubscriptionChange(settings=REVERSE)}
-        with pytest.raises(ReverseNotAllowed) as refused:
-            command = BatchUpdateSubscriptions(key(), master.master_id, changes)
-            await batch_update_subscriptions(house.engine, command, now=house.clock.now())
-        assert refused.value.metadata["subscriptionId"] == str(ids[1])
-        rows = await self.subscriptions(house, master)
-        assert [(row.settings.reverse, row.parameters.ratio_e8) for row in rows] == [(False, E8)] * 2
-
-    async def test_a_master_with_reversed_followers_keeps_on_trading_for_them(self, house):
-        master = await house.master(AllocationMethod.DIVIDE_BY_EQUITY)
-        await house.follower(master, 101)
-        first = await house.follower(master, 102, settings=REVERSE)
-        second = await house.follower(master, 103, settings=REVERSE)
-
-        async def change_mode(mode):
-            command = UpdateMaster(key(), master.master_id, MasterChange(allocation_mode=mode))
-            return (await update_master(house.engine, command, now=house.clock.now())).allocation_mode
-
-        with pytest.raises(ReverseNotAllowed) as refused:
-            await change_mode(AllocationMode.PROFIT)
-        assert refused.value.metadata["subscriptionId"] == str(first.subscription_id)
-        change = SubscriptionChange(settings=CopySettings(), active=False)
-        command = UpdateSubscription(key(), first.subscription_id, change)
-        await update_subscription(house.engine, command, now=house.clock.now())
-        with pytest.raises(ReverseNotAllowed) as refused:
-            await change_mode(AllocationMode.PROFIT)
-        assert refused.value.metadata["subscriptionId"] == str(second.subscription_id)
-        await house.end(second)
-        assert await change_mode(AllocationMode.PROFIT) is AllocationMode.PROFIT
-
-    async def test_others_of_a_master_with_reversed_followers_are_changed(self, house):
-        """Only the mode is refused, nothing else of his terms."""
-        master = await house.master(AllocationMethod.DIVIDE_BY_EQUITY)
-        await house.follower(master, 101, settings=REVERSE)
-        command = UpdateMaster(key(), master.master_id, MasterChange(name="Other"))
-        assert (await update_master(house.engine, command, now=house.clock.now())).name == "Other"
-
-    async def subscriptions(self, house, master):
-        return await list_subscriptions(
-            house.engine, 1, SubscriptionFilter(master_id=master.master_id), after=0, limit=10
-        )
 
 
 async def test_fees_hear_of_the_virtual_volumes_by_the_masters_deal(house):

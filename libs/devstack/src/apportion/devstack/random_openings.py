@@ -121,7 +121,7 @@ class OpeningTwin:
             if given + rest != abs(allocation.master_volume_e8):
                 yield f"{given} given + {rest} unallocated is not {allocation.master_volume_e8}"
         for row in opening.explained.children:
-            if not row.stored_volume_e8 and not row.skip_reason:
+            if not row.stored_volume_e8 and not row.proportion_e9 and not row.skip_reason:
                 yield f"{row.account_login} got nothing, without a reason"
 
     def _gate(
@@ -221,9 +221,9 @@ class OpeningTwin:
                 allocations_pb2.SKIP_REASON_MARGIN_GATE
                 if login in gated
                 else allocations_pb2.SKIP_REASON_CAPPED
-                if login in rounded.cut
+                if login in rounded.cut and not row.proportion_e9
                 else allocations_pb2.SKIP_REASON_UNSPECIFIED
-                if wanted
+                if wanted or row.proportion_e9
                 else allocations_pb2.SKIP_REASON_BELOW_MIN_LOT
             )
             if row.skip_reason != reason:

@@ -82,7 +82,7 @@ class Allocation:
     halt_epoch: int
     row_count: int
     child_count: int
-    """Rows with a volume, of a modification all rows."""
+    """Rows with a volume, or in PROFIT mode with a record; of a modification all rows."""
     skipped_count: int
     volume_sum_e8: int
     """Of the children's magnitudes, in the direction of the master's trade."""
@@ -165,6 +165,11 @@ class AllocationColumns:
     take_profits_e8: Int64Array = field(default_factory=lambda: NO_COLUMN)
     proportions_e9: Int64Array = field(default_factory=lambda: NO_COLUMN)
     """Of an open in PROFIT mode: each row's part of what the trade will bring, 1e-9."""
+
+    @property
+    def child_count(self) -> int:
+        """Of an open: rows with a volume, or with a record."""
+        return int(np.count_nonzero(self.proportions_e9 if self.proportions_e9.size else self.volumes_e8))
 
     @property
     def names_children(self) -> bool:

@@ -16,7 +16,7 @@ from apportion.allocation.domain.formulas import exact_share, formula, lots, owe
 from apportion.allocation.domain.methods import FAMILIES, AllocationMode, Family
 from apportion.allocation.domain.open_inputs import OpenInputs
 from apportion.allocation.domain.opening import decide_open
-from apportion.allocation.domain.pl_mode import proportions_e9
+from apportion.allocation.domain.pl_mode import proportions_e9, reasons_of_records
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.money import E8, INT64_MAX, Int64Array, exact_sum
@@ -81,15 +81,16 @@ def explain_open(
     inputs = open_inputs(allocation, columns, subscriptions)
     decision = decide_open(inputs)
     recomputed = decision.steps * allocation.grid.step_e8
-    agrees = (
-        np.array_equal(recomputed, columns.volumes_e8)
-        and np.array_equal(decision.reasons, columns.reasons)
-        and np.array_equal(decision.carries_e8, columns.carries_e8)
-    )
-    records = columns.proportions_e9
-    if allocation.mode is AllocationMode.PROFIT:
-        agrees = agrees and np.array_equal(proportions_e9(inputs, decision.reasons), records)
     shared = exact_shares_e8(inputs, decision.reasons) > 0
+    stored_reasons, reasons = columns.reasons, decision.reasons
+    agrees = np.array_equal(recomputed, columns.volumes_e8) and np.array_equal(decision.carries_e8, columns.carries_e8)
+    if allocation.mode is AllocationMode.PROFIT:
+        records = proportions_e9(inputs, reasons)
+        agrees = agrees and np.array_equal(records, columns.proportions_e9)
+        shared |= records > 0  # also of less than 1e-8 lot
+        # Of both: decisions of former versions told why the lot grid would have left a record out.
+        stored_reasons, reasons = (reasons_of_records(column, records) for column in (stored_reasons, reasons))
+    agrees = agrees and np.array_equal(reasons, stored_reasons)
     sums = sums_of(inputs, np.flatnonzero(shared))
     trade = allocation.trade
     directions = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0).directions
@@ -99,7 +100,7 @@ def explain_open(
     for number, row in enumerate(rows):
         sign = int(directions[row])
         exact = exact_share(inputs, row, sums) if shared[row] else Fraction(0)
-        reason = SkipReason(int(columns.reasons[row]))
+        reason = SkipReason(int(stored_reasons[row]))
         child = ChildExplanation(
             subscription_id=int(subscriptions.subscription_ids[row]),
             account_login=int(subscriptions.logins[row]),
@@ -111,7 +112,7 @@ def explain_open(
             reason=reason,
             text=_open_text(inputs, row, formula(inputs, row, sums), exact, int(columns.volumes_e8[row]), reason),
             child_trade_id=int(ids[number]),
-            proportion_e9=_at(records, row),
+            proportion_e9=_at(columns.proportions_e9, row),
             margin_minor=_at(figures.margins, row),
             leverage=_at(figures.leverages, row),
             held_volume_e8=_at(figures.held_e8, row),

@@ -9,6 +9,7 @@ from apportion.allocation.domain.fairness import exact_shares_e8, takers
 from apportion.allocation.domain.gates import dividing_weights
 from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.open_inputs import OpenInputs
+from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.shares import PERCENT_E8
 from apportion.money import E8, Int64Array, exact_sum, largest_remainder, mul_div_floor, nearest_largest
 
@@ -34,6 +35,11 @@ def proportions_e9(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Int64Array:
         spare = PERCENT_E8 - weight_sum if inputs.method is AllocationMethod.DIVIDE_BY_PERCENT else 0
         proportions[rows] = largest_remainder(E9, np.append(weights, max(spare, 0)))[:-1]
     return proportions
+
+
+def reasons_of_records(reasons: NDArray[np.int8], proportions: Int64Array) -> NDArray[np.int8]:
+    """The reasons of a decision whose rows hold records: who has one is not left out, whatever the lots would be."""
+    return np.where(proportions > 0, np.int8(SkipReason.NONE), reasons)
 
 
 def virtual_volumes_e8(volume_e8: int, proportions: Int64Array) -> Int64Array:

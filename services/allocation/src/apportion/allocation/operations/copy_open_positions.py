@@ -85,13 +85,13 @@ async def _copy(
     subscriptions = everybody.only(subscription.subscription_id)
     inputs = await gather_inputs(tx, desk, master, subscriptions, to_open, now)
     decision = decide_open(inputs)
+    columns = columns_of(inputs, decision, master.allocation_mode)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
     allocation = replace(
-        opened_allocation(await AllocationIds().next(tx), master, to_open, inputs, decision, now, not_after_time),
+        opened_allocation(await AllocationIds().next(tx), master, to_open, inputs, columns, now, not_after_time),
         wave=await next_wave(tx, master.master_id, trade.deal_ticket, AllocationKind.OPEN),
         subscription_id=subscription.subscription_id,
     )
-    columns = columns_of(inputs, decision, allocation.mode)
     routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
     await store_decision(tx, master, allocation, columns, routes, position_change_e8=None)
     if decision.carries_e8.size:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion.allocation.domain.allocations import (
@@ -23,7 +22,7 @@ from apportion.allocation.domain.masters import Master
 from apportion.allocation.domain.methods import AllocationMode
 from apportion.allocation.domain.open_inputs import NO_COLUMN, OpenInputs
 from apportion.allocation.domain.opening import Decision, decide_open
-from apportion.allocation.domain.pl_mode import proportions_e9
+from apportion.allocation.domain.pl_mode import proportions_e9, reasons_of_records
 from apportion.allocation.domain.subscription_sets import SubscriptionSet
 from apportion.allocation.errors import DealConflict, ZeroBase
 from apportion.allocation.operations.desk import Desk
@@ -32,6 +31,7 @@ from apportion.allocation.operations.gather_inputs import TradeToOpen, gather_in
 from apportion.allocation.storage.allocations import AllocationIds, find_allocation, store_allocation
 from apportion.allocation.storage.carries import save_carries
 from apportion.allocation.storage.record_openings import save_opening
+from apportion.money import exact_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ async def decide_open_trade(
         raise ZeroBase(master_id=master.master_id, master_basis=inputs.master_basis)
     decision = decide_open(inputs)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
-    allocation = opened_allocation(await ids.next(tx), master, opening, inputs, decision, now, not_after_time)
-    columns = columns_of(inputs, decision, allocation.mode)
+    columns = columns_of(inputs, decision, master.allocation_mode)
+    allocation = opened_allocation(await ids.next(tx), master, opening, inputs, columns, now, not_after_time)
     routes = routes_of_set(subscriptions, opening.trade.symbol, buys=opening.trade.volume_e8 > 0)
     is_new = await store_allocation(
         tx,
@@ -114,9 +114,13 @@ async def find_opened(tx: AsyncConnection, master: Master, trade: MasterTrade) -
 
 def columns_of(inputs: OpenInputs, decision: Decision, mode: AllocationMode) -> AllocationColumns:
     """What is stored of a decision: its result and the columns it was computed from."""
+    reasons, proportions = decision.reasons, NO_COLUMN
+    if mode is AllocationMode.PROFIT:
+        proportions = proportions_e9(inputs, decision.reasons)
+        reasons = reasons_of_records(reasons, proportions)
     return AllocationColumns(
         volumes_e8=decision.steps * inputs.grid.step_e8,
-        reasons=decision.reasons,
+        reasons=reasons,
         bases=inputs.bases,
         child_trade_ids=NO_COLUMN,
         position_tickets=NO_COLUMN,
@@ -124,7 +128,7 @@ def columns_of(inputs: OpenInputs, decision: Decision, mode: AllocationMode) -> 
         caps_e8=inputs.caps_e8,
         figures=inputs.figures,
         carries_e8=decision.carries_e8,
-        proportions_e9=proportions_e9(inputs, decision.reasons) if mode is AllocationMode.PROFIT else NO_COLUMN,
+        proportions_e9=proportions,
     )
 
 
@@ -133,12 +137,12 @@ def opened_allocation(
     master: Master,
     opening: TradeToOpen,
     inputs: OpenInputs,
-    decision: Decision,
+    columns: AllocationColumns,
     now: datetime,
     not_after_time: datetime,
 ) -> Allocation:
     """The row of an opening decision."""
-    child_count = int(np.count_nonzero(decision.steps))
+    row_count, child_count = int(columns.volumes_e8.size), columns.child_count
     sends = child_count > 0 and master.allocation_mode is AllocationMode.TRADES
     sign = 1 if opening.trade.volume_e8 > 0 else -1
     return Allocation(
@@ -156,10 +160,10 @@ def opened_allocation(
         blanket_reason=inputs.blanket_reason,
         set_version=master.set_version,
         halt_epoch=master.halt_epoch,
-        row_count=int(decision.steps.size),
+        row_count=row_count,
         child_count=child_count,
-        skipped_count=int(decision.steps.size) - child_count,
-        volume_sum_e8=sign * int(decision.steps.sum()) * inputs.grid.step_e8,
+        skipped_count=row_count - child_count,
+        volume_sum_e8=sign * exact_sum(columns.volumes_e8),
         decide_time=now,
         not_after_time=not_after_time,
         dispatch_state=DispatchState.PENDING if sends else DispatchState.DONE,

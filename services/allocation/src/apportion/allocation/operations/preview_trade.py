@@ -36,11 +36,12 @@ async def preview_trade(
             stored = await load_stored(tx, master, subscriptions, trade, now)
     inputs = await put_together(desk, master, subscriptions, opening, stored, now)
     decision = decide_open(inputs)
-    allocation = opened_allocation(0, master, opening, inputs, decision, now, now)
+    columns = columns_of(inputs, decision, master.allocation_mode)
+    allocation = opened_allocation(0, master, opening, inputs, columns, now, now)
     if not limit:
         return allocation, None
     routes = routes_of_set(subscriptions, trade.symbol, buys=trade.volume_e8 > 0)
-    return allocation, page_of(routes, columns_of(inputs, decision, allocation.mode), slice(limit))
+    return allocation, page_of(routes, columns, slice(limit))
 
 
 async def _subscribed(engine: AsyncEngine, desk: Desk, label: int, master_id: int) -> tuple[Master, SubscriptionSet]:
