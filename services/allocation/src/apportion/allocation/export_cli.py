@@ -88,6 +88,10 @@ class Table(Generic[Row]):
     note: str
 
 
+def _names(kind: type[enum.Enum]) -> str:
+    return " or ".join(name for name, member in kind.__members__.items() if member.value)
+
+
 def _member(kind: type[EnumT]) -> Callable[[str], EnumT]:
     """Parses the name of a member, in small or capital letters."""
 
@@ -95,7 +99,7 @@ def _member(kind: type[EnumT]) -> Callable[[str], EnumT]:
         try:
             return kind[name.upper()]
         except KeyError:
-            raise typer.BadParameter(f"must be one of {', '.join(kind.__members__)}") from None
+            raise typer.BadParameter(f"must be {_names(kind)}") from None
 
     return parse
 
@@ -106,11 +110,18 @@ MasterId = Annotated[int, typer.Option(min=1, help="the master")]
 SubscriptionId = Annotated[int, typer.Option(min=0, help="only this subscription of the master")]
 Reason = Annotated[
     SkipReason | None,
-    typer.Option("--skip-reason", parser=_member(SkipReason), metavar="REASON", help="only where it was given"),
+    typer.Option(
+        "--skip-reason", parser=_member(SkipReason), metavar="REASON", help=f"only where it was {_names(SkipReason)}"
+    ),
 ]
 States = Annotated[
     list[ChildTradeState] | None,
-    typer.Option("--state", parser=_member(ChildTradeState), metavar="STATE", help="only these; repeat for more"),
+    typer.Option(
+        "--state",
+        parser=_member(ChildTradeState),
+        metavar="STATE",
+        help=f"only {_names(ChildTradeState)}; repeat for more",
+    ),
 ]
 Start = Annotated[datetime | None, typer.Option("--from", help="2026-01-31 or 2026-01-31T12:00:00, included")]
 End = Annotated[datetime | None, typer.Option("--to", help="likewise, excluded")]
