@@ -117,13 +117,15 @@ class StubStates:
     equities_minor: dict[int, int] = field(default_factory=dict)
     margins_minor: dict[int, int] = field(default_factory=dict)
     observed_time: datetime | None = None
+    unheard: set[int] = field(default_factory=set)
+    """Accounts that are not among the states."""
     asked_count: int = 0
 
     async def ask(self, label: int, trading_server_id: int) -> None:
         self.asked_count += 1
 
     async def newest(self, trading_server_id: int) -> AccountStates | None:
-        ids = sorted(self.equities_minor)
+        ids = sorted(self.equities_minor.keys() - self.unheard)
         equities_minor = np.array([self.equities_minor[i] for i in ids], dtype=np.int64)
         return AccountStates(
             observed_time=self.observed_time or self.clock.now(),

@@ -122,7 +122,7 @@ def test_a_lower_max_lot_of_the_mapped_symbol_is_a_cap_and_a_higher_one_is_none(
     ("step_lots", "min_lots", "contract_size", "digits", "is_like"),
     [
         (0.01, 0.01, 100_000, 5, True),
-        (0.001, 0.001, 100_000, 5, True),
+        (0.001, 0.001, 100_000, 5, False),
         (0.02, 0.02, 100_000, 5, False),
         (0.01, 0.02, 100_000, 5, False),
         (0.01, 0.01, 1_000, 5, False),

@@ -85,6 +85,11 @@ async def test_nobody_subscribes_while_the_figures_are_missing_that_copies_need(
         await house.follower(master, 102, settings=COPY)
     assert house.states.asked_count == asked_count + 1
     house.states.observed_time = None
+    house.states.unheard.add(102)
+    with pytest.raises(UpstreamUnavailable):
+        await house.follower(master, 102, settings=COPY)
+    assert house.states.asked_count == asked_count + 2, "they are fresh, and the new account is not among them"
+    house.states.unheard.clear()
     await house.follower(master, 102, settings=COPY)
     assert [batch.account_ids.tolist() for batch in await sent(house)] == [[102], [102]]
 

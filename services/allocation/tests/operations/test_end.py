@@ -92,7 +92,10 @@ async def test_who_is_leaving_with_his_master_may_go_at_once_after_all(house, po
     assert (await house.end(leaver)).state is SubscriptionState.LEAVING
     with pytest.raises(SubscriptionEnded):
         await house.end(leaver)
-    assert (await house.end(leaver, policy)).state is SubscriptionState.ENDED
+    left_time = house.clock.now()
+    house.clock.advance(60)
+    ended = await house.end(leaver, policy)
+    assert (ended.state, ended.end_time) == (SubscriptionState.ENDED, left_time), "since when nothing more is his"
     closes = [batch.account_ids.tolist() for batch in await sent_since(house)]
     assert closes == ([[101]] if policy is LeavePolicy.CLOSE else [])
     await house.deal(64, 0.5, position=901)

@@ -33,6 +33,11 @@ MASTERS = """
     SELECT 1, code, 1, n, n, 1, 9, code, 7, 1, false, 0, '{}', 0, 1, 1, 0, now(), 1, 'X', 1
     FROM unnest('{USD,JPY,KWD,USC}'::text[]) WITH ORDINALITY AS c (code, n)
 """
+ANSWERS = """
+    INSERT INTO request_ids (label, method, request_id, input_hash, answer, created_time)
+    VALUES (1, 'HaltMaster', gen_random_uuid(), '', '{"master_id": 2, "currency_code": "JPY"}', now()),
+           (1, 'UpdateSubscription', gen_random_uuid(), '', '{"master_id": 2}', now())
+"""
 DECISIONS = """
     INSERT INTO allocations (label, master_id, kind, deal_ticket, wave, position_ticket, symbol,
         master_volume_e8, before_volume_e8, price_e8, server_time_ms, method, rounding, volume_step_e8, min_volume_e8,
@@ -67,13 +72,17 @@ async def test_money_gets_the_digits_it_was_counted_in_and_contract_sizes_their_
     engine = create_engine(old_url)
     try:
         async with transaction(engine) as tx:
-            for statement in (MASTERS, DECISIONS):
+            for statement in (MASTERS, ANSWERS, DECISIONS):
                 await tx.execute(text(statement))
         await engine.dispose()
         await migrate(old_url, SCHEMA)
         async with transaction(engine) as tx:
             rows = await tx.execute(text("SELECT currency_code, currency_digits FROM masters ORDER BY master_id"))
             assert [tuple(row) for row in rows] == [("USD", 2), ("JPY", 0), ("KWD", 3), ("USC", 2)]
+            answers = await tx.execute(
+                text("SELECT answer::jsonb ->> 'currency_digits' FROM request_ids ORDER BY method")
+            )
+            assert answers.scalars().all() == ["0", None], "of the master in yen; of a subscription nothing"
             sizes = await tx.execute(text("SELECT contract_size_e8 FROM allocations ORDER BY allocation_id"))
             assert sizes.scalars().all() == [0, 100_000 * 10**8, 92_233_720_368 * 10**8]
     finally:

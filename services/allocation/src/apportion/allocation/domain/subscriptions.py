@@ -208,6 +208,6 @@ def ended(
         subscription,
         active=False,
         state=SubscriptionState.LEAVING if stays else SubscriptionState.ENDED,
-        end_time=now,
+        end_time=subscription.end_time or now,
         version=subscription.version + 1,
     )

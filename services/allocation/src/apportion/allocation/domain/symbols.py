@@ -34,8 +34,9 @@ class SymbolSpec:
 
     def trades_like(self, other: SymbolSpec) -> bool:
         """Whether a volume and a price mean the same of both, and this one has all volumes of the other up to its own
-        max lot.
+        max lot, and none between them, which a partial fill could be.
         """
-        means_the_same = (self.contract_size_e8, self.digits) == (other.contract_size_e8, other.digits)
-        has_steps = other.grid.step_e8 % self.grid.step_e8 == 0 and self.grid.min_e8 <= other.grid.min_e8
-        return means_the_same and has_steps
+        own = self.contract_size_e8, self.digits, self.grid.step_e8
+        return (
+            own == (other.contract_size_e8, other.digits, other.grid.step_e8) and self.grid.min_e8 <= other.grid.min_e8
+        )

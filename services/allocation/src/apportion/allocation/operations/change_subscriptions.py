@@ -38,7 +38,8 @@ async def change_subscriptions(
     after = [changed(subscription, changes[subscription_id]) for subscription_id, subscription in before.items()]
     new = [subscription for subscription in after if subscription is not before[subscription.subscription_id]]
     for subscription in new:
-        check_sign(master, subscription)
+        if subscription.settings != before[subscription.subscription_id].settings:
+            check_sign(master, subscription)
     if new:
         await save_subscriptions(tx, new)
         active_change = sum(int(s.active) - int(before[s.subscription_id].active) for s in new)

@@ -25,12 +25,15 @@ from apportion.allocation.storage.allocations import AllocationIds, find_opening
 from apportion.allocation.storage.carries import load_carries, save_carries
 from apportion.allocation.storage.master_positions import list_entries, list_open_positions, load_position
 from apportion.allocation.storage.masters import load_master
+from apportion.errors import UpstreamUnavailable
 from apportion.storage import transaction
 
 
-async def prepare_copies(engine: AsyncEngine, desk: Desk, label: int, master_id: int, *, now: datetime) -> None:
+async def prepare_copies(
+    engine: AsyncEngine, desk: Desk, label: int, master_id: int, account_id: int, *, now: datetime
+) -> None:
     """Asks for what decisions on a master's open positions need, before a transaction does: their symbols, and the
-    account states of his server. Raises NotFound.
+    account states of his server, with that of the account which is to copy them. Raises NotFound.
     """
     async with transaction(engine) as tx:
         master = await load_master(tx, label, master_id)
@@ -40,7 +43,7 @@ async def prepare_copies(engine: AsyncEngine, desk: Desk, label: int, master_id:
         with suppress(SymbolUnknown):  # keeps the position from being copied
             await desk.symbols.spec(label, master.trading_server_id, symbol)
     if openings:
-        await desk.hear(label, master.trading_server_id, now)
+        await desk.hear(label, master.trading_server_id, now, account_id)
 
 
 async def copy_open_positions(
@@ -85,6 +88,8 @@ async def _copy(
     subscriptions = everybody.only(subscription.subscription_id)
     inputs = await gather_inputs(tx, desk, master, subscriptions, to_open, now)
     decision = decide_open(inputs)
+    if SkipReason(decision.reasons[0]) is SkipReason.STALE_STATE:
+        raise UpstreamUnavailable("the account's state is not at hand", service="platform-groups")
     columns = columns_of(inputs, decision, master.allocation_mode)
     not_after_time = now + timedelta(seconds=desk.limits.open_seconds)
     allocation = replace(

@@ -63,7 +63,7 @@ async def create_subscription(
     if account.nets:
         await _check_flat(engine, positions, command.key.label, account)
     if command.settings.copy_open_positions:
-        await prepare_copies(engine, desk, command.key.label, command.master_id, now=now)
+        await prepare_copies(engine, desk, command.key.label, command.master_id, account.account_id, now=now)
     async with transaction(engine) as tx:
         if (stored := await claim_request(tx, command.key, Subscription, now=now)) is not None:
             return stored

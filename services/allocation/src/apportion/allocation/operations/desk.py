@@ -74,9 +74,10 @@ class Desk:
             return None
         return states
 
-    async def hear(self, label: int, trading_server_id: int, now: datetime) -> None:
-        """Ask for account states where none are fresh: not within a transaction."""
-        if await self.fresh_states(trading_server_id, now) is None:
+    async def hear(self, label: int, trading_server_id: int, now: datetime, account_id: int = 0) -> None:
+        """Ask for account states where none are fresh, or an account's is not among them: not within a transaction."""
+        states = await self.fresh_states(trading_server_id, now)
+        if states is None or (account_id and account_id not in states.account_ids):
             await self.states.ask(label, trading_server_id)
 
     def aligned(self, states: AccountStates, subscriptions: SubscriptionSet) -> Alignment:

@@ -38,7 +38,9 @@ async def update_master(engine: AsyncEngine, command: UpdateMaster, *, now: date
         if master is not before:
             await save_terms(tx, master)
             await check_sums(tx, master)
-            if (subscription := await load_reversed(tx, master.label, master.master_id)) is not None:
-                check_sign(master, subscription)
+            if master.allocation_mode is not before.allocation_mode:
+                subscription = await load_reversed(tx, master.label, master.master_id)
+                if subscription is not None:
+                    check_sign(master, subscription)
         await store_answer(tx, command.key, master)
         return master
