@@ -137,6 +137,8 @@ async def test_accounts_are_closed_watched_and_made_read_only():
         closes = {"position_tickets": [1, 2], "volumes_e8": [10, 20], "prices_e8": [5, 6], "server_times_ms": [7, 8]}
         trading.closing = trading_pb2.Closing(closing_id=500, state=2, flat_time=to_timestamp(NOW), **closes)
         assert await platform.closing(LABEL, 500) == ClosingReport(NOW, (Close(1, 10, 5, 7), Close(2, 20, 6, 8)), "")
+        trading.closing.ClearField("server_times_ms")
+        assert [close.server_time_ms for close in (await platform.closing(LABEL, 500)).closes] == [0, 0]
         assert not await platform.has_positions(LABEL, 43)
         trading.positions.append(trading_pb2.Position(position_ticket=9))
         assert await platform.has_positions(LABEL, 43)

@@ -33,6 +33,10 @@ def test_another_currency_of_fee_or_wallet_is_refused(code, wallet):
         check_terms(PARTIES, wallet, code, 700)
 
 
+def test_a_fee_that_no_wallet_can_earn_may_be_switched_off():
+    check_terms(PARTIES, Currency("EUR", 2), "USD", 0)
+
+
 @pytest.mark.parametrize("payee_account_id", [0, 47])
 def test_a_payee_is_needed(payee_account_id):
     with pytest.raises(PayeeUnknown):

@@ -31,6 +31,10 @@ TERMS = """
         trade_fee_per_lot_minor, update_time)
     SELECT 1, n, 1, 3, 44, 9, code, 700, now() FROM unnest('{USD,JPY,KWD,USC}'::text[]) WITH ORDINALITY AS c (code, n)
 """
+ANSWERS = """
+    INSERT INTO request_ids (label, method, request_id, input_hash, answer, created_time)
+    VALUES (1, 'SetTerms', gen_random_uuid(), '', '{"subscription_id": 2, "version": 1}', now())
+"""
 TRANSFERS = """
     INSERT INTO transfers (calculation_id, attempt, label, state, transfer_id, reason, send_count, next_send_time,
         create_time)
@@ -75,10 +79,12 @@ async def test_terms_get_the_digits_that_they_were_shown_with(old_url):
     engine = create_engine(old_url)
     try:
         async with transaction(engine) as tx:
-            await tx.execute(text(TERMS))
+            for statement in (TERMS, ANSWERS):
+                await tx.execute(text(statement))
         await engine.dispose()
         await migrate(old_url, SCHEMA)
         shown = "SELECT currency_code, currency_digits FROM terms ORDER BY subscription_id"
         assert await rows_of(engine, shown) == [("USD", 2), ("JPY", 0), ("KWD", 3), ("USC", 2)]
+        assert await rows_of(engine, "SELECT answer::jsonb ->> 'currency_digits' FROM request_ids") == [("0",)]
     finally:
         await engine.dispose()

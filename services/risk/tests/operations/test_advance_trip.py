@@ -222,6 +222,19 @@ async def test_what_is_opened_on_the_closed_account_is_closed_again(engine, work
     assert (await limit_of(engine)).state is LimitState.WAITING
 
 
+async def test_a_closed_trip_does_not_fail_while_its_server_is_away(engine, work, lease, trip, accounts):
+    await carry(work, lease, TripState.CLOSED)
+
+    def fail(step: str) -> None:
+        raise UpstreamUnavailable(service="platform-groups")
+
+    accounts.fail = fail
+    closed = await trip_of(engine)
+    work.clock.advance(60)
+    after = await advance_trip(work, lease, closed, DAY)
+    assert (after.state, after.failure_count, after.last_error) == (TripState.CLOSED, 0, "")
+
+
 async def test_the_achieved_equity_is_one_read_after_the_account_was_flat(engine, work, lease, trip, accounts):
     accounts.equity_minor = None
     with pytest.raises(AssertionError, match="did not reach"):

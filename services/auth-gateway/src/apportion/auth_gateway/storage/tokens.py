@@ -29,7 +29,7 @@ if not value then
 end
 redis.call('DEL', KEYS[1])
 local issued, expires, identity, label, login = string.match(value, '^(%d+) (%d+) ((%d+) (%d+) %d+) ')
-if tonumber(expires) <= tonumber(ARGV[1]) or is_revoked(label, login, issued) then return false end
+if not issued or tonumber(expires) <= tonumber(ARGV[1]) or is_revoked(label, login, issued) then return false end
 if ARGV[5] ~= '' and not string.find(ARGV[5], ' ' .. label .. ' ', 1, true) then return false end
 local ends = string.format('%.0f', tonumber(ARGV[1]) + tonumber(ARGV[3]))
 redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ends .. ' ' .. identity, 'PX', ARGV[2])

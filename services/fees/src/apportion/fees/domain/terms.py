@@ -88,14 +88,17 @@ class TermsColumns:
 
 
 def check_terms(parties: Parties, payee: Currency, currency_code: str, trade_fee_per_lot_minor: int) -> None:
-    """`payee` is the currency of the account that is paid. Raises RateRange or CurrencyMismatch."""
+    """`payee` is the currency of the account that is paid; a fee of 0, which switches it off, is paid to nobody.
+
+    Raises RateRange or CurrencyMismatch.
+    """
     if not 0 <= trade_fee_per_lot_minor <= MAX_TRADE_FEE_MINOR:
         raise RateRange(
             f"trade fee {trade_fee_per_lot_minor} is not from 0 to {MAX_TRADE_FEE_MINOR}",
             trade_fee_per_lot_minor=trade_fee_per_lot_minor,
             maximum_minor=MAX_TRADE_FEE_MINOR,
         )
-    if currency_code != parties.currency.code or payee != parties.currency:
+    if currency_code != parties.currency.code or (trade_fee_per_lot_minor and payee != parties.currency):
         raise CurrencyMismatch(
             f"fee in {currency_code}, to be paid in {_name(parties.currency)} to a wallet in {_name(payee)}",
             fee_currency=currency_code,

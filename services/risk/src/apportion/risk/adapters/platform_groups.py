@@ -32,9 +32,9 @@ class PlatformAccounts:
         request = trading_pb2.GetClosingRequest(closing_id=closing_id)
         closing = (await self._trading.GetClosing(request, **self._options(label))).closing
         is_flat = closing.state == trading_pb2.ClosingState.CLOSING_STATE_FLAT
-        columns = zip(
-            closing.position_tickets, closing.volumes_e8, closing.prices_e8, closing.server_times_ms, strict=True
-        )
+        # A platform-groups of the version before tells no times.
+        times_ms = closing.server_times_ms or [0] * len(closing.position_tickets)
+        columns = zip(closing.position_tickets, closing.volumes_e8, closing.prices_e8, times_ms, strict=True)
         return ClosingReport(
             flat_time=from_timestamp(closing.flat_time, "closing.flat_time") if is_flat else None,
             closes=tuple(Close(*row) for row in columns),

@@ -124,7 +124,7 @@ async def _close_again(work: TripWork, trip: Trip, error: str) -> Trip:
 async def _rearm(work: TripWork, trip: Trip, server_day: int | None) -> Step:
     """Until then the account is kept flat."""
     if server_day is None or server_day <= trip.evidence.server_day:
-        if await work.accounts.has_positions(trip.label, trip.account_id):
+        if await _is_open_again(work, trip):
             log.warning("trip_opened_after_all", trip_id=trip.trip_id, account_id=trip.account_id)
             return Step(await _close_again(work, trip, ""))
         return Step(_waiting(trip, work.clock.now(), CLOSED_POLL_SECONDS, ""))
@@ -132,6 +132,15 @@ async def _rearm(work: TripWork, trip: Trip, server_day: int | None) -> Step:
     await work.masters.resume(trip.label, trip.master_id, trip.cause, trip.request_id("resume"))
     now = work.clock.now()
     return Step(_progressed(replace(trip, state=TripState.REARMED, rearm_time=now), now, ""))
+
+
+async def _is_open_again(work: TripWork, trip: Trip) -> bool:
+    """A server that does not answer is asked again later: the trip itself has done all it had to."""
+    try:
+        return await work.accounts.has_positions(trip.label, trip.account_id)
+    except DomainError as error:
+        log.warning("trip_account_unseen", trip_id=trip.trip_id, account_id=trip.account_id, cause=str(error))
+        return False
 
 
 STEPS: Mapping[TripState, Callable[[TripWork, Trip, int | None], Awaitable[Step]]] = {
