@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from platform_world import ACCOUNT_ID, SERVER_ID, SHARD
+from platform_world import ACCOUNT_ID, SERVER_ID, SHARD, store
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.states import OrderPurpose, OrderState
@@ -94,3 +94,14 @@ async def test_what_was_taken_already_is_seen_to_be_stopped(
         (taken,) = await claim_orders(tx, SERVER_ID, {SHARD: 1}, limit=99, server_time_ms=1, now=clock.now())
     await void_opens(engine, key(), MASTER, halt_epoch, now=clock.now())
     assert (taken.order_id in await read_stopped(engine, [taken.order_id])) is (halt_epoch > 3)
+
+
+async def test_nothing_is_opened_on_an_account_that_has_left_its_group(engine: AsyncEngine, clock: FixedClock) -> None:
+    await submit(engine, clock, "taken", None)
+    async with transaction(engine) as tx:
+        (taken,) = await claim_orders(tx, SERVER_ID, {SHARD: 1}, limit=99, server_time_ms=1, now=clock.now())
+    await submit(engine, clock, "waiting", None)
+    await submit(engine, clock, "close", None, purpose=OrderPurpose.CLOSE)
+    await store(engine, "UPDATE accounts SET state = 3")
+    assert await look(engine, clock) == ({"waiting": "ACCOUNT_NOT_OPEN"}, 1)
+    assert await read_stopped(engine, [taken.order_id]) == {taken.order_id}

@@ -263,6 +263,28 @@ async def test_what_an_account_pays_is_booked_one_after_the_other(engine: AsyncE
     assert [leg_id for leg_id in server.booked if leg_id % 4 == LegKind.DEBIT] == [5, 9]
 
 
+async def test_nothing_is_booked_on_an_account_that_has_left_its_group(engine: AsyncEngine) -> None:
+    """It may count in another currency by now. Debits and credits end, a refund waits for its return."""
+    debit_row = leg_row(5, LegKind.DEBIT, LegState.READY)
+    await store(engine, WITHDRAWAL_ROW, debit_row, LEG_ROW, OTHER_LEG_ROW, "UPDATE accounts SET state = 3")
+    server, clock = CountingServer(), SystemClock()
+    shards = await held_shard(engine)
+    lane = LegLane(engine, server, shards, ServerClock(server, clock), clock, uuid.uuid4)  # type: ignore[arg-type]
+
+    async def ended() -> list[tuple[int, int, str]]:
+        query = text("SELECT leg_id, state, reason FROM transfer_legs WHERE reason <> '' ORDER BY leg_id")
+        async with transaction(engine) as tx:
+            rows = [tuple(row) for row in await tx.execute(query)]
+        return rows if len(rows) == 3 else []
+
+    async with running(lane):
+        reason = "ACCOUNT_NOT_OPEN"
+        assert [row for row in await eventually(ended, 60) if row[0] < 7] == [(5, 6, reason), (6, 6, reason)]
+        assert server.booked == []
+        await store(engine, "UPDATE accounts SET state = 2")
+        await eventually(lambda: server.booked == [7], 60)
+
+
 @pytest.mark.parametrize(
     ("outstanding_count", "sent"),
     [

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from apportion.errors import InvalidArgument, Violation
 from apportion.platform_groups.domain.accounts import Account, check_open
-from apportion.platform_groups.domain.orders import backoff_seconds
+from apportion.platform_groups.domain.orders import ACCOUNT_NOT_OPEN, backoff_seconds
 from apportion.platform_groups.domain.states import LegKind, LegState, TransferState
 from apportion.platform_groups.errors import AmountRange, CurrencyDigitsMismatch, CurrencyMismatch, SelfTransfer
 
@@ -65,6 +65,8 @@ class SentLeg:
     epoch: int
     attempt_count: int
     token_salt: str = ""
+    is_open: bool = True
+    """Whether its account is: one that has left its group may count in another currency by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,12 @@ def advance(kind: LegKind, state: LegState, *, has_credit: bool, has_debit: bool
 
 def _end(state: TransferState) -> TransferStep:
     return TransferStep(state, None)
+
+
+def obstacle(leg: SentLeg) -> LegOutcome | None:
+    """What ends the leg, or puts it off, before anything is sent: no money moves on an account that is not open, and a
+    refund waits for its return. None: it may be sent."""
+    return None if leg.is_open else refused(leg, ACCOUNT_NOT_OPEN, temporary=False)
 
 
 def refused(leg: SentLeg, reason: str, *, temporary: bool) -> LegOutcome:

@@ -81,18 +81,23 @@ MISSING_ACCOUNT = """
 # Servers differ in whether a dealer may open on a read-only account: we never do.
 IS_READ_ONLY = "EXISTS (SELECT FROM accounts r WHERE r.account_id = o.account_id AND r.wanted_access = 2)"
 
+# It may have left its group since the order was accepted.
+IS_NOT_OPEN = "EXISTS (SELECT FROM accounts r WHERE r.account_id = o.account_id AND r.state <> 2)"
+
 # Decided before a halt, however late the order came here; see `storage/halts.py`.
 IS_HALTED = """EXISTS (SELECT FROM halts h WHERE h.label = o.label AND h.ordering_key = o.ordering_key
     AND h.halt_epoch > o.halt_epoch)"""
 
-IS_STOPPED = f"({IS_READ_ONLY} OR {IS_HALTED} OR o.label IN (SELECT label FROM kill_switches WHERE engaged))"
+IS_STOPPED = f"""({IS_NOT_OPEN} OR {IS_READ_ONLY} OR {IS_HALTED}
+    OR o.label IN (SELECT label FROM kill_switches WHERE engaged))"""
 
 # A newer modification of a position makes the older ones void, whatever becomes of it: they are never sent after it.
 STOP = f"""
     UPDATE orders o SET update_time = $3::timestamptz,
         state = CASE WHEN not_after_time < $3 THEN 7 ELSE 6 END,
         reason = CASE WHEN purpose = 3 THEN '{SUPERSEDED}' WHEN not_after_time < $3 THEN '{NOT_AFTER_PASSED}'
-            WHEN {IS_HALTED} THEN '{HALTED}' WHEN {IS_READ_ONLY} THEN '{ACCOUNT_READ_ONLY}' ELSE '{KILL_SWITCH}' END
+            WHEN {IS_HALTED} THEN '{HALTED}' WHEN {IS_NOT_OPEN} THEN '{ACCOUNT_NOT_OPEN}'
+            WHEN {IS_READ_ONLY} THEN '{ACCOUNT_READ_ONLY}' ELSE '{KILL_SWITCH}' END
     WHERE trading_server_id = $1 AND shard = ANY($2::bigint[]) AND state = 1
       AND ((purpose = 1 AND (not_after_time < $3 OR {IS_STOPPED}))
            OR (purpose = 3
@@ -239,8 +244,9 @@ async def find_missing_account(tx: AsyncConnection, label: int, account_ids: Int
 
 
 async def stop_orders(tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], now: datetime) -> list[Any]:
-    """Ends what may not be sent any more: opens that are too late, on read-only accounts, decided before a halt or
-    stopped by the kill switch, and modifications that a newer one replaces. Returns their result rows."""
+    """Ends what may not be sent any more: opens that are too late, on accounts that are not open or read-only, decided
+    before a halt or stopped by the kill switch, and modifications that a newer one replaces. Returns
+    their result rows."""
     return await fetch_arrays(tx, STOP, trading_server_id, list(shards), now)
 
 

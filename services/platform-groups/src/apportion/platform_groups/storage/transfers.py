@@ -65,10 +65,11 @@ CLAIM = """
     )
     UPDATE transfer_legs l SET state = 3, epoch = held.epoch, attempt_count = attempt_count + 1, absent_count = 0,
         sent_time = $4, sent_server_time_ms = $6, update_time = $4
-    FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard
-    WHERE l.leg_id = picked.leg_id
+    FROM picked JOIN unnest($2::bigint[], $3::bigint[]) AS held (shard, epoch) ON held.shard = picked.shard,
+        accounts AS a
+    WHERE l.leg_id = picked.leg_id AND a.account_id = l.account_id
     RETURNING l.leg_id, l.kind, l.account_id, l.login, l.shard, l.amount_minor, l.currency_digits, l.epoch,
-        l.attempt_count, l.token_salt
+        l.attempt_count, l.token_salt, a.state = 2 AS is_open
 """
 
 # As with orders: one whose answer was lost was sent at the latest now, and an outcome is of one attempt.
@@ -218,6 +219,7 @@ async def claim_legs(
             epoch=row["epoch"],
             attempt_count=row["attempt_count"],
             token_salt=row["token_salt"],
+            is_open=row["is_open"],
         )
         for row in rows
     ]

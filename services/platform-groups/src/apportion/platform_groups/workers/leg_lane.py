@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.server_facts import NotSent, ServerFailure, ServerRefused
 from apportion.platform_groups.domain.states import LegState
-from apportion.platform_groups.domain.transfers import LegOutcome, SentLeg, postponed, refused
+from apportion.platform_groups.domain.transfers import LegOutcome, SentLeg, obstacle, postponed, refused
 from apportion.platform_groups.operations.claim_work import adopt_legs, take_legs
 from apportion.platform_groups.operations.ports import NewId, TradingServerPort
 from apportion.platform_groups.operations.save_leg_outcomes import save_leg_outcomes
@@ -92,6 +92,8 @@ class LegLane(SendingLane):
             self._unsaved.append(await self._book(leg))
 
     async def _book(self, leg: SentLeg) -> LegOutcome:
+        if stopped := obstacle(leg):
+            return stopped
         try:
             # The wait for a connection may outlive the lease: it is looked at right before the write.
             ticket = await self._server.book_leg(leg, partial(self._shards.is_held, leg.shard, leg.epoch))
