@@ -128,18 +128,20 @@ async def test_a_report_without_comments_proves_nothing(engine, lease, clock) ->
     assert (len(server.added), await state(engine)) == (1, 2)
 
 
-async def test_a_report_in_which_ours_bear_no_token_proves_nothing(engine, lease, clock) -> None:
-    """Names are shown, comments are rewritten."""
+@pytest.mark.parametrize("comment", [account_token(8, OTHER_REQUEST), "VIP client"])
+async def test_a_report_in_which_ours_bear_no_comment_proves_nothing(engine, lease, clock, comment: str) -> None:
+    """Names are shown. A comment that a dealer wrote over ours is as readable as ours."""
     await store(engine, OTHER_ACCOUNT_ROW)
     server = Server()
-    server.users = [ServerUser(LOGIN + 1, GROUP, 483, 100, "VIP", "Eve")]
+    server.users = [ServerUser(LOGIN + 1, GROUP, 483, 100, "", "Eve")]
     for _ in range(3):
         await finish(engine, server, clock, lease)
-    assert server.added == []
-    server.users = [ServerUser(LOGIN + 1, GROUP, 483, 100, account_token(8, OTHER_REQUEST), "Eve")]
+    assert (server.added, await hidden(engine)) == ([], True)
+    server.users = [ServerUser(LOGIN + 1, GROUP, 483, 100, comment, "Eve")]
+    await look_for_comments(engine, server, SERVER_ID)  # type: ignore[arg-type]
     for _ in range(2):
         await finish(engine, server, clock, lease)
-    assert len(server.added) == 1
+    assert (len(server.added), await hidden(engine)) == (1, False)
 
 
 async def test_no_account_is_made_while_comments_are_hidden(engine, lease, clock) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from apportion.platform_groups.domain.server_facts import ServerUser
 from apportion.platform_groups.domain.shards import shard_of
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
-from apportion.platform_groups.domain.tokens import account_token_of
 from apportion.platform_groups.errors import AccountNotOpen, ServersMixed, WalletInvalid
 
 TRADE_DISABLED_RIGHT = 0x4
@@ -99,16 +98,17 @@ def check_closable(account: Account) -> None:
         check_open(account)
 
 
-def shows_comments(users: Sequence[ServerUser], token_of: Mapping[int, str]) -> bool:
+def shows_comments(users: Sequence[ServerUser], logins: Collection[int]) -> bool:
     """Whether a report of a group can prove that an account is absent: comments are readable in it.
 
-    `token_of` has the tokens of our accounts by login. Without any of ours in the report some name or comment must
-    show, for every account has a name.
+    Any comment proves it: dealers overwrite ours. `logins` are those of our accounts, which were made with a comment;
+    without any of them in the report a name is enough, for every account has one.
     """
-    ours = [user for user in users if user.login in token_of]
-    if ours:
-        return any(account_token_of(user.comment) == token_of[user.login] for user in ours)
-    return not users or any(user.name or user.comment for user in users)
+    if any(user.comment for user in users):
+        return True
+    if any(user.login in logins for user in users):
+        return False
+    return not users or any(user.name for user in users)
 
 
 def rights_for(rights: int, access: AccountAccess) -> int:

@@ -15,7 +15,7 @@ from apportion.platform_groups.domain.shards import shard_of_key
 from apportion.platform_groups.domain.tokens import account_token, account_token_of
 from apportion.platform_groups.operations.open_on_server import open_on_server, record_login
 from apportion.platform_groups.operations.ports import NewPassword, TradingServerPort, TradingServersPort
-from apportion.platform_groups.storage.accounts import claim_creation, list_creating, list_tokens, save_absent
+from apportion.platform_groups.storage.accounts import claim_creation, list_creating, list_group_logins, save_absent
 from apportion.platform_groups.storage.platform_groups import load_group
 from apportion.platform_groups.storage.trading_servers import save_comments_hidden
 from apportion.runtime import Clock
@@ -82,10 +82,10 @@ async def _search(
     unreadable: set[str] = set()
     for server_group in sorted(server_groups):
         async with transaction(engine) as tx:
-            tokens = await list_tokens(tx, trading_server_id, server_group)
+            ours = await list_group_logins(tx, trading_server_id, server_group)
         users = await server.users_of_group(server_group)
         logins |= {account_token_of(user.comment): user.login for user in users}
-        if not shows_comments(users, tokens):
+        if not shows_comments(users, ours):
             log.error("account_comments_hidden", trading_server_id=trading_server_id, server_group=server_group)
             unreadable.add(server_group)
     if unreadable:

@@ -16,7 +16,6 @@ from apportion.platform_groups.domain.platform_groups import PlatformGroup
 from apportion.platform_groups.domain.server_facts import Int64s
 from apportion.platform_groups.domain.shards import SHARD_COUNT
 from apportion.platform_groups.domain.states import AccountAccess, AccountKind, AccountState, MarginMode
-from apportion.platform_groups.domain.tokens import account_token
 from apportion.platform_groups.errors import LoginAmbiguous
 from apportion.storage import fetch_arrays
 
@@ -188,15 +187,15 @@ async def list_creating(
     return [_account(row) for row in rows]
 
 
-async def list_tokens(tx: AsyncConnection, trading_server_id: int, server_group: str) -> dict[int, str]:
-    """The tokens in the comments of our accounts in this group of the server, by login."""
+async def list_group_logins(tx: AsyncConnection, trading_server_id: int, server_group: str) -> set[int]:
+    """The logins of our accounts in this group of the server."""
     query = text(
-        """SELECT a.login, a.account_id, a.request_id FROM accounts a
+        """SELECT a.login FROM accounts a
         JOIN platform_groups g ON g.platform_group_id = a.platform_group_id
         WHERE a.trading_server_id = :id AND g.server_group = :server_group AND a.login IS NOT NULL"""
     )
     rows = await tx.execute(query, {"id": trading_server_id, "server_group": server_group})
-    return {login: account_token(account_id, str(request_id)) for login, account_id, request_id in rows}
+    return set(rows.scalars())
 
 
 async def list_access_pending(
