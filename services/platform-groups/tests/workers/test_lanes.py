@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.errors import VersionConflict
 from apportion.platform_groups.domain.orders import Answer, AnswerKind, SentOrder
-from apportion.platform_groups.domain.server_facts import NotSent
+from apportion.platform_groups.domain.server_facts import NotSent, OutcomeUnknown, ServerFailure, ServerRefused
 from apportion.platform_groups.domain.states import LegKind, LegState, OrderPurpose
 from apportion.platform_groups.domain.transfers import SentLeg
 from apportion.platform_groups.operations.void_opens import void_opens
@@ -261,6 +261,50 @@ async def test_what_an_account_pays_is_booked_one_after_the_other(engine: AsyncE
         await eventually(lambda: len(server.booked) == 4, 60)
     assert server.most == {True: 1, False: 2}
     assert [leg_id for leg_id in server.booked if leg_id % 4 == LegKind.DEBIT] == [5, 9]
+
+
+class SilentServer(CountingServer):
+    """Does what it does with the first debit, and books all others."""
+
+    def __init__(self, failure: ServerFailure) -> None:
+        super().__init__()
+        self._failure = failure
+
+    async def book_leg(self, leg: SentLeg, permit: Callable[[], bool]) -> int:
+        if leg.leg_id == 5:
+            raise self._failure
+        return await super().book_leg(leg, permit)
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [
+        (OutcomeUnknown("silence"), LegState.UNKNOWN),
+        (NotSent("no connection"), LegState.READY),
+        (ServerRefused("CONTEXT_BUSY", temporary=True), LegState.READY),
+    ],
+)
+async def test_behind_a_debit_that_has_not_ended_no_later_one_is_booked(
+    engine: AsyncEngine, failure: ServerFailure, state: LegState
+) -> None:
+    """The older debt first, and a silent server is waited for once in a turn."""
+    next_row = WITHDRAWAL_ROW.replace("VALUES (1, 1, 'fees', 1, 'fees/1'", "VALUES (2, 1, 'fees', 2, 'fees/2'")
+    debit_rows = [leg_row(leg_id, LegKind.DEBIT, LegState.READY) for leg_id in (5, 9)]
+    await store(engine, WITHDRAWAL_ROW, next_row, debit_rows[0], debit_rows[1].replace("(9, 1,", "(9, 2,"))
+    await store(engine, "UPDATE transfer_legs SET attempt_count = 3 WHERE leg_id = 5")
+    server, clock = SilentServer(failure), FixedClock(SystemClock().now())
+    shards = await held_shard(engine)
+    lane = LegLane(engine, server, shards, ServerClock(server, clock), clock, uuid.uuid4)  # type: ignore[arg-type]
+
+    async def saved() -> list[tuple[int, bool]]:
+        query = """SELECT state, next_attempt_time >= (SELECT next_attempt_time FROM transfer_legs WHERE leg_id = 5)
+            FROM transfer_legs WHERE reason <> '' ORDER BY leg_id"""
+        async with transaction(engine) as tx:
+            return [tuple(row) for row in await tx.execute(text(query))]
+
+    async with running(lane):
+        assert await eventually(saved, 60) == [(state, True), (LegState.READY, True)]
+    assert server.booked == []
 
 
 async def test_nothing_is_booked_on_an_account_that_has_left_its_group(engine: AsyncEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -75,7 +76,8 @@ class LegLane(SendingLane):
         )
 
     async def _book_all(self, legs: list[SentLeg]) -> None:
-        """Side by side, but what an account pays one after the other: the older debt is paid first.
+        """Side by side, but what an account pays one after the other: the older debt is paid first. Behind one that
+        did not end, for the server is silent or busy, the rest of the account's turn is put off.
 
         Raises what one raised unexpectedly, but only when all have ended: a restart adopts what is SENDING, and none
         of it may reach the wire any more."""
@@ -88,8 +90,15 @@ class LegLane(SendingLane):
                 raise error
 
     async def _book_in_turn(self, legs: list[SentLeg]) -> None:
-        for leg in legs:
-            self._unsaved.append(await self._book(leg))
+        for number, leg in enumerate(legs, start=1):
+            outcome = await self._book(leg)
+            self._unsaved.append(outcome)
+            if not outcome.state.is_final:
+                for other in legs[number:]:
+                    later = postponed(other, "NOT_SENT")
+                    wait_seconds = max(later.retry_seconds, outcome.retry_seconds)
+                    self._unsaved.append(replace(later, retry_seconds=wait_seconds))
+                return
 
     async def _book(self, leg: SentLeg) -> LegOutcome:
         if stopped := obstacle(leg):
