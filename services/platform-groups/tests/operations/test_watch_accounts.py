@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from platform_world import GROUP, LOGIN, SERVER_ID, store, take_shard
+from platform_world import GROUP, GROUP_ID, GROUP_ROW, LOGIN, SERVER_ID, store, take_shard
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from apportion.errors import StaleEpoch
-from apportion.platform_groups.domain.server_facts import ServerUnreachable, ServerUser
+from apportion.platform_groups.domain.server_facts import ServerRefused, ServerUser
 from apportion.platform_groups.domain.states import AccountState
 from apportion.platform_groups.operations.watch_accounts import watch_accounts
 from apportion.runtime.clock import FixedClock
@@ -22,12 +23,12 @@ class Server:
     def __init__(self, group: str | None = GROUP) -> None:
         self.group = group
         self.lists_all = True
-        self.answers = True
+        self.refuses = ""
         self.question_count = 0
 
     async def logins_of_group(self, group: str) -> list[int]:
-        if not self.answers:
-            raise ServerUnreachable("no answer")
+        if group == self.refuses:
+            raise ServerRefused("NOT_ENOUGH_PERMISSIONS")
         return [LOGIN] if self.lists_all and self.group == group else []
 
     async def user(self, login: int) -> ServerUser | None:
@@ -64,11 +65,19 @@ async def test_a_list_that_is_not_complete_makes_nobody_leave(engine, lease) -> 
     assert await state_after_a_look(engine, server, lease) is AccountState.OPEN, "groups are written in either case"
 
 
+async def test_a_group_that_the_server_refuses_holds_up_no_other_and_is_told(engine, lease) -> None:
+    await store(engine, GROUP_ROW.replace(f"({GROUP_ID},", "(3,").replace(f"'demo', '{GROUP}'", "'a', 'a'"))
+    server = Server(None)
+    server.refuses = "a"
+    with capture_logs() as logs:
+        assert await state_after_a_look(engine, server, lease) is AccountState.DISABLED
+    assert [entry.get("server_group") for entry in logs if entry["event"] == "accounts_unwatched"] == ["a"]
+
+
 async def test_no_answer_and_a_lost_lease_change_nothing(engine, lease) -> None:
     silent = Server(None)
-    silent.answers = False
-    with pytest.raises(ServerUnreachable):
-        await state_after_a_look(engine, silent, lease)
+    silent.refuses = GROUP
+    assert await state_after_a_look(engine, silent, lease) is AccountState.OPEN
     await store(engine, "UPDATE leases SET epoch = epoch + 1, owner = 'second'")
     with pytest.raises(StaleEpoch):
         await state_after_a_look(engine, Server(None), lease)

@@ -6,6 +6,7 @@ import numpy as np
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from apportion.platform_groups.domain.server_facts import ServerFailure
 from apportion.platform_groups.operations.ports import TradingServerPort
 from apportion.platform_groups.storage.accounts import MisplacedAccount, list_misplaced, save_back, save_left
 from apportion.platform_groups.storage.platform_groups import list_server_groups
@@ -22,19 +23,25 @@ async def watch_accounts(engine: AsyncEngine, server: TradingServerPort, trading
     """One look. An account has left when its group's report lacks it and the server, asked for it alone, has it nowhere
     or in another group: one report that is not complete makes nobody leave.
 
-    Raises ServerFailure, with nothing written, and StaleEpoch when the lease has passed on.
+    A group that the server does not tell of holds up none of the others. Raises StaleEpoch, with nothing written, when
+    the lease has passed on.
     """
     async with transaction(engine) as tx:
         groups = await list_server_groups(tx, trading_server_id)
     left: list[MisplacedAccount] = []
     back: list[MisplacedAccount] = []
     for server_group in groups:
-        logins = np.array(await server.logins_of_group(server_group), dtype=np.int64)
-        async with transaction(engine) as tx:
-            misplaced = await list_misplaced(tx, trading_server_id, server_group, logins)
-        back += [account for account in misplaced if account.is_there]
-        absent = [account for account in misplaced if not account.is_there][:MOST_QUESTIONS]
-        left += [account for account in absent if await _has_left(server, account.login, server_group)]
+        try:
+            logins = np.array(await server.logins_of_group(server_group), dtype=np.int64)
+            async with transaction(engine) as tx:
+                misplaced = await list_misplaced(tx, trading_server_id, server_group, logins)
+            back += [account for account in misplaced if account.is_there]
+            absent = [account for account in misplaced if not account.is_there][:MOST_QUESTIONS]
+            left += [account for account in absent if await _has_left(server, account.login, server_group)]
+        except ServerFailure as error:
+            log.warning(
+                "accounts_unwatched", trading_server_id=trading_server_id, server_group=server_group, cause=str(error)
+            )
     if not left and not back:
         return
     async with transaction(engine) as tx:
