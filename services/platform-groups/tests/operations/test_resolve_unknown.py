@@ -13,6 +13,7 @@ import pytest
 from platform_world import CLOSE_ROW, SERVER_ID, SHARD, TRADE, WITHDRAWAL_ROW, leg_row, store
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from apportion.platform_groups.domain.orders import OrderOutcome
 from apportion.platform_groups.domain.server_facts import ServerDeal, ServerPosition
@@ -36,6 +37,7 @@ BOOKED = replace(DEBIT, action=DealAction.BALANCE, by_client=False)
 class Server:
     def __init__(self) -> None:
         self.deals: list[ServerDeal] = []
+        self.report_count = 0
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         """What happens while a report is made."""
 
@@ -46,6 +48,7 @@ class Server:
         return 1_000
 
     async def deals_of_logins(self, _logins: Sequence[int], _from_ms: int, _to_ms: int) -> list[ServerDeal]:
+        self.report_count += 1
         if self.meanwhile is not None:
             await self.meanwhile()
         return self.deals
@@ -84,16 +87,37 @@ async def test_a_deal_of_an_earlier_life_of_the_database_books_no_leg(engine: As
     for _ in range(2):
         await state_after_a_look(engine, server, timedelta(0))
     assert await state_after_a_look(engine, server) is LegState.READY
-    await store(engine, "UPDATE transfer_legs SET state = 4, absent_count = 0, sent_time = now()")
+    await store(
+        engine, "UPDATE transfer_legs SET state = 4, absent_count = 0, sent_time = now(), next_attempt_time = now()"
+    )
     server.deals.append(replace(BOOKED, comment=leg_token(LEG_ID)))
     assert await state_after_a_look(engine, server) is LegState.DONE, "a worker of the version before wrote it"
 
 
-async def test_a_deal_with_the_token_and_another_amount_is_neither_taken_nor_repeated(engine: AsyncEngine) -> None:
+@pytest.mark.parametrize("salt", [SALT, ""])
+async def test_a_deal_with_the_token_and_another_amount_is_neither_taken_nor_repeated(
+    engine: AsyncEngine, salt: str
+) -> None:
+    """A leg of a version before has no salt."""
+    await store(engine, f"UPDATE transfer_legs SET token_salt = '{salt}'")
     server = Server()
-    server.deals = [replace(BOOKED, profit_minor=-25_000)]
+    server.deals = [replace(BOOKED, comment=leg_token(LEG_ID, salt), profit_minor=-25_000)]
     for _ in range(3):
         assert await state_after_a_look(engine, server, timedelta(0)) is LegState.UNKNOWN
+        await store(engine, "UPDATE transfer_legs SET next_attempt_time = now()")
+    server.deals.append(replace(server.deals[0], deal_ticket=2, profit_minor=-250))
+    assert await state_after_a_look(engine, server, timedelta(0)) is LegState.DONE, "somebody looked"
+
+
+async def test_a_leg_that_nobody_can_end_is_looked_for_seldom(engine: AsyncEngine) -> None:
+    """Or it would stand before the others in each look, and make every report reach back to its day."""
+    server = Server()
+    server.deals = [replace(BOOKED, profit_minor=-25_000)]
+    with capture_logs() as logs:
+        for _ in range(3):
+            await state_after_a_look(engine, server, timedelta(0))
+    assert [entry["event"] for entry in logs] == ["leg_booked_otherwise"]
+    assert server.report_count == 1
 
 
 async def test_the_time_in_a_slow_queue_proves_nothing(engine: AsyncEngine) -> None:

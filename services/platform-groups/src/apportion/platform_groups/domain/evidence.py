@@ -30,6 +30,9 @@ from apportion.platform_groups.domain.transfers import LegOutcome, UnknownLeg, p
 
 ABSENT_READS = 2
 """Complete reports without a trace, before anything counts as never done."""
+BOOKED_OTHERWISE = "BOOKED_OTHERWISE"
+BOOKED_OTHERWISE_RETRY_SECONDS = 600.0
+"""Seldom: a look at an old leg makes the report that serves all of them long."""
 
 
 def judge_order(
@@ -77,6 +80,18 @@ def judge_leg(leg: UnknownLeg, deal_ticket: int, *, read_time: datetime, timeout
     if leg.absent_count + 1 < ABSENT_READS or not leg_counts_as_absent(leg, read_time, timeout):
         return None
     return postponed(leg, NOT_FOUND_ON_SERVER)
+
+
+def booked_otherwise(leg: UnknownLeg) -> LegOutcome:
+    """A deal carries the leg's token with another amount: somebody has to look, and we look again later."""
+    return LegOutcome(
+        leg.leg_id,
+        leg.epoch,
+        leg.attempt_count,
+        LegState.UNKNOWN,
+        BOOKED_OTHERWISE,
+        retry_seconds=BOOKED_OTHERWISE_RETRY_SECONDS,
+    )
 
 
 def leg_counts_as_absent(leg: UnknownLeg, read_time: datetime, timeout: timedelta) -> bool:

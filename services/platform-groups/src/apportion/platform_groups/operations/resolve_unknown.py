@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion.platform_groups.domain.evidence import (
+    booked_otherwise,
     judge_leg,
     judge_order,
     leg_counts_as_absent,
@@ -105,7 +106,7 @@ async def resolve_legs(
 ) -> None:
     """Looks once for the UNKNOWN legs of these shards. Raises ServerFailure."""
     async with transaction(engine) as tx:
-        legs = await list_unknown_legs(tx, trading_server_id, shards, BATCH)
+        legs = await list_unknown_legs(tx, trading_server_id, shards, BATCH, now)
     if not legs:
         return
     from_ms = min(leg.sent_server_time_ms for leg in legs) - WINDOW_MARGIN_MS
@@ -120,9 +121,9 @@ async def resolve_legs(
     absent: list[UnknownLeg] = []
     for leg in legs:
         ticket = _ticket_of(leg, operations)
-        if ticket is None:
-            continue
-        outcome = judge_leg(leg, ticket, read_time=now, timeout=answer_timeout)
+        outcome = (
+            booked_otherwise(leg) if ticket is None else judge_leg(leg, ticket, read_time=now, timeout=answer_timeout)
+        )
         if outcome is not None:
             outcomes.append(outcome)
         elif leg_counts_as_absent(leg, now, answer_timeout):
@@ -136,17 +137,17 @@ def _ticket_of(leg: UnknownLeg, operations: Mapping[tuple[int, str], Sequence[Se
 
     A token without salt counts, too: a worker of the version before, which may run beside this one, writes none.
     """
-    salted = operations.get((leg.login, leg_token(leg.leg_id, leg.token_salt)), ()) if leg.token_salt else ()
-    for deal in (*salted, *operations.get((leg.login, leg_token(leg.leg_id)), ())):
+    own = operations.get((leg.login, leg_token(leg.leg_id, leg.token_salt)), ())
+    for deal in (*own, *operations.get((leg.login, leg_token(leg.leg_id)), ())):
         if deal.profit_minor == leg.amount_minor:
             return deal.deal_ticket
-    if not salted:
+    if not own:
         return 0
     log.error(
         "leg_booked_otherwise",
         leg_id=leg.leg_id,
         amount_minor=leg.amount_minor,
-        deal_ticket=salted[0].deal_ticket,
-        booked_minor=salted[0].profit_minor,
+        deal_ticket=own[0].deal_ticket,
+        booked_minor=own[0].profit_minor,
     )
     return None

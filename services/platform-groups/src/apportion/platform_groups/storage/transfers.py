@@ -283,15 +283,18 @@ async def orphan_legs(tx: AsyncConnection, trading_server_id: int, shards: Seque
 
 
 async def list_unknown_legs(
-    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], limit: int
+    tx: AsyncConnection, trading_server_id: int, shards: Sequence[int], limit: int, now: datetime
 ) -> list[UnknownLeg]:
+    """Those to look for now."""
     query = text(
         """SELECT leg_id, login, shard, epoch, absent_count, attempt_count, sent_server_time_ms, sent_time,
             amount_minor, token_salt
         FROM transfer_legs WHERE trading_server_id = :id AND shard = ANY(CAST(:shards AS bigint[])) AND state = 4
+          AND next_attempt_time <= :now
         ORDER BY absent_count, leg_id LIMIT :limit"""
     )
-    rows = await tx.execute(query, {"id": trading_server_id, "shards": list(shards), "limit": limit})
+    values = {"id": trading_server_id, "shards": list(shards), "limit": limit, "now": now}
+    rows = await tx.execute(query, values)
     return [UnknownLeg(*row) for row in rows]
 
 
