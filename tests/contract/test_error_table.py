@@ -29,6 +29,8 @@ SERVICES = sorted({method.service for method in METHODS})
 LABEL = (("x-label", "1"),)
 SECONDS = 30.0
 GARBAGE = b"\xff\xff\xff\xff"
+UNKNOWN_ENUM = 40_000
+"""Enums are open on the wire; this one does not fit into a smallint either."""
 
 
 def put_nul(message: Message) -> bool:
@@ -51,7 +53,28 @@ def put_nul(message: Message) -> bool:
     return found
 
 
+def put_unknown_enum(message: Message) -> bool:
+    """A number that no enum names into each enum, in nested messages, too. Whether there was any."""
+    found = False
+    for field in message.DESCRIPTOR.fields:
+        if field.enum_type is not None:
+            found = True
+            if field.is_repeated:
+                getattr(message, field.name).append(UNKNOWN_ENUM)
+            else:
+                setattr(message, field.name, UNKNOWN_ENUM)
+        elif (
+            field.message_type is not None
+            and field.message_type.file.package.startswith("apportion.")
+            and not field.message_type.GetOptions().map_entry
+        ):
+            inner = getattr(message, field.name)
+            found |= put_unknown_enum(inner.add() if field.is_repeated else inner)
+    return found
+
+
 TEXTS = [method for method in METHODS if put_nul(method.request())]
+ENUMS = [method for method in METHODS if put_unknown_enum(method.request())]
 
 
 class Wire:
@@ -146,6 +169,14 @@ async def test_texts_that_cannot_be_stored(wire: Wire, method: Method) -> None:
     code, reason = await wire.call(method, request.SerializeToString())
     assert code is not grpc.StatusCode.OK or method.lists
     assert (code, reason) not in ((grpc.StatusCode.INTERNAL, "INTERNAL"), (grpc.StatusCode.UNKNOWN, ""))
+
+
+@pytest.mark.parametrize("method", ENUMS, ids=str)
+async def test_enum_values_of_a_version_to_come(wire: Wire, method: Method) -> None:
+    request = method.filled(dict.fromkeys(method.ids, 987_654_321), str(uuid.uuid4()))
+    put_unknown_enum(request)
+    answer = await wire.call(method, request.SerializeToString())
+    assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
 
 
 @pytest.mark.parametrize("method", LISTS, ids=str)

@@ -238,6 +238,10 @@ async def test_an_account_is_made_once_and_its_passwords_shown_once(platform, si
     await refused(platform.accounts.GetAccount(by_login, **platform.options(label=2)), "NOT_FOUND")
     nothing = accounts_pb2.GetAccountRequest()
     await refused(platform.accounts.GetAccount(nothing, **platform.options()), "FIELD_INVALID")
+    by_login.kind = 40_000  # type: ignore[assignment]
+    await refused(platform.accounts.GetAccount(by_login, **platform.options()), "FIELD_INVALID")
+    of_kind = accounts_pb2.ListAccountsRequest(kind=4)  # type: ignore[arg-type]
+    await refused(platform.accounts.ListAccounts(of_kind, **platform.options()), "FIELD_INVALID")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,13 @@ from apportion.platform_groups.operations.ports import NewPassword, SnapshotsPor
 from apportion.platform_groups.operations.reset_account_passwords import reset_account_passwords
 from apportion.platform_groups.operations.set_account_access import set_account_access
 from apportion.platform_groups.servicers.patience import patience_seconds
-from apportion.platform_groups.wire.accounts import parse_access, parse_new_account, render_account, render_created
+from apportion.platform_groups.wire.accounts import (
+    parse_access,
+    parse_kind,
+    parse_new_account,
+    render_account,
+    render_created,
+)
 from apportion.platform_groups.wire.states import render_states
 from apportion.rpc import caller, parse_filters, parse_id, request_key
 from apportion.runtime import Clock
@@ -67,14 +73,18 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
         if request.WhichOneof("key") is None:
             raise InvalidArgument(violations=(Violation("key", "account_id or login is required"),))
         account = await get_account(
-            self.reads, caller().label, account_id=request.account_id, login=request.login, kind=request.kind
+            self.reads,
+            caller().label,
+            account_id=request.account_id,
+            login=request.login,
+            kind=parse_kind(request.kind),
         )
         return accounts_pb2.GetAccountResponse(account=render_account(account, await self._seen(account)))
 
     async def ListAccounts(  # noqa: N802
         self, request: accounts_pb2.ListAccountsRequest, context: Any
     ) -> accounts_pb2.ListAccountsResponse:
-        label, kind, wallet = caller().label, request.kind, request.wallet_account_id
+        label, kind, wallet = caller().label, parse_kind(request.kind), request.wallet_account_id
         parse_filters(wallet_account_id=wallet)
         page = Page(request.page_size, request.page_token, "ListAccounts", label, kind, wallet)
         found = await list_accounts(

@@ -29,6 +29,14 @@ def parse_new_account(request: accounts_pb2.CreateAccountRequest) -> NewAccount:
     )
 
 
+def parse_kind(kind: int) -> int:
+    """Which accounts are meant; 0: any."""
+    problems = Problems()
+    problems.one_of(kind, {0, *AccountKind}, "kind")
+    problems.raise_if_any()
+    return kind
+
+
 def parse_access(request: accounts_pb2.SetAccountAccessRequest) -> AccountAccess:
     problems = Problems()
     problems.positive(request.account_id, "account_id")
