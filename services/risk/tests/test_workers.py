@@ -193,25 +193,25 @@ async def test_a_breach_in_the_weather_is_carried_through_to_the_next_day(engine
     assert (await trip_of(engine)).state is TripState.REARMED
 
 
-async def test_a_breach_waits_while_the_prices_behind_it_stand_still(engine, redis):
+async def test_a_breach_by_prices_that_stand_still_trips_in_time_and_not_at_once(engine, redis):
     server = Server(redis)
     await set_limit(engine)
 
-    async def is_suspect() -> bool:
-        return (await limit_of(engine)).alarm is Alarm.PRICE_SUSPECT
+    async def is_known_to_stand_still() -> bool:
+        await server.publish(9_500)
+        lag_seconds = REGISTRY.get_sample_value("apportion_risk_prices_lag_seconds", {"trading_server": str(SERVER)})
+        return (lag_seconds or 0) > 60
 
-    async with worker(engine, redis, server, StubMasters()):
-        await server.publish_price(age_ms=120_000)
+    async with worker(engine, redis, server, StubMasters(), stale_seconds=600):
         await server.publish(10_000)
         await eventually(lambda: state_is(engine, LimitState.ARMED))
-        await server.publish(9_500)
+        await server.publish_price(age_ms=100 * DAY_MS)  # its clock runs fast here
+        await eventually(is_known_to_stand_still)
         await server.publish(8_990)
-        await eventually(is_suspect)
-        await server.publish(8_991)
-        await server.publish_price()
-        await server.publish(8_992)
         await eventually(lambda: state_is(engine, LimitState.CLOSED))
-    assert (await trip_of(engine)).evidence.alarm is Alarm.PRICE_SUSPECT
+    evidence = (await trip_of(engine)).evidence
+    assert evidence.alarm is Alarm.PRICE_SUSPECT
+    assert evidence.decide_time - evidence.observed_time >= timedelta(milliseconds=DOUBTS.confirm_ms)
 
 
 async def test_a_day_whose_beginning_failed_begins_again(engine, redis):

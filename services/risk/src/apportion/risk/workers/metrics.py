@@ -16,6 +16,11 @@ STATES_AGE = Gauge(
     "Age of the newest account states, heard or asked for; without any, the time since the watch began.",
     ["trading_server"],
 )
+PRICES_LAG = Gauge(
+    "apportion_risk_prices_lag_seconds",
+    "How much older, by the server's clock, its newest price is than the account states; 0 while none is known.",
+    ["trading_server"],
+)
 STATES_ASKED = Counter(
     "apportion_risk_states_asked_total",
     "Account states asked of platform-groups because none were heard.",
@@ -26,5 +31,5 @@ FAILING = Gauge("apportion_risk_failing_trips", "Trips whose last step failed; a
 
 def forget(trading_server_id: int) -> None:
     """Another worker watches the server by now: an old figure must not stand beside the new one."""
-    for figure in (ALARMS, STATES_AGE):
+    for figure in (ALARMS, STATES_AGE, PRICES_LAG):
         figure.remove_by_labels({"trading_server": str(trading_server_id)})

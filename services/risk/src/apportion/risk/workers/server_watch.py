@@ -185,8 +185,9 @@ class ServerWatch:
         """Account states may be fresh while the prices they are computed from stand still."""
         if self._is_stale:
             return Alarm.STATE_STALE
-        stands_still = self._prices.lag_ms(snapshot) > self._work.prices_stale_ms * self._speed
-        return Alarm.PRICE_SUSPECT if stands_still else Alarm.NONE
+        lag_ms = self._prices.lag_ms(snapshot)
+        metrics.PRICES_LAG.labels(self._server).set(lag_ms / MS)
+        return Alarm.PRICE_SUSPECT if lag_ms > self._work.prices_stale_ms * self._speed else Alarm.NONE
 
     def _now_ms(self) -> int:
         return int(self._work.clock.monotonic() * MS)
