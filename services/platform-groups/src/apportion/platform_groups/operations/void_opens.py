@@ -21,8 +21,9 @@ class VoidedOpens:
 async def void_opens(
     engine: AsyncEngine, key: RequestKey, ordering_key: int, halt_epoch: int, *, now: datetime
 ) -> None:
-    """From its commit on no open of the ordering key with a smaller epoch is taken for sending; the workers end those
-    that wait, as they do with what the kill switch stops."""
+    """From its commit on no open of the ordering key with a smaller epoch is taken for sending, and none that was
+    taken before goes out later than `workers/brakes.py` looks again; the workers end those that wait, as they do with
+    what the kill switch stops."""
     async with transaction(engine) as tx:
         if await claim_request(tx, key, VoidedOpens, now=now) is not None:
             return
