@@ -81,8 +81,7 @@ class GroupFull(DomainError):
 
 
 class CommentsHidden(DomainError):
-    """The trading server does not show our manager the comments of accounts, by which we know our own after a lost
-    answer: a second account could be made."""
+    """The trading server hides the comments by which we know our own accounts: a second one could be made."""
 
     kind = Kind.PRECONDITION
     reason = "COMMENTS_HIDDEN"
