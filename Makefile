@@ -61,7 +61,7 @@ lint: protos ## Ruff, buf and the layer contracts
 
 .PHONY: types
 types: setup ## mypy, strict, over libs and services
-	$(BIN)/mypy $(SOURCES)
+	$(BIN)/mypy $(SOURCES) tests/bench
 
 .PHONY: tidy
 tidy: setup ## The house rules, as tests

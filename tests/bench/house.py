@@ -133,6 +133,7 @@ def _master(number: int, followers: int) -> Master:
         trading_server_id=TRADING_SERVER,
         wallet_account_id=1,
         currency_code="USD",
+        currency_digits=2,
         method=AllocationMethod.DIVIDE_BY_EQUITY,
         rounding=RoundingPolicy.LARGEST_REMAINDER,
         listed_on_leaderboard=False,

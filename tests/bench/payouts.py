@@ -46,7 +46,7 @@ class Acceptor(transfers_pb2_grpc.TransfersServiceServicer):
 
 async def serve_acceptor() -> tuple[str, object]:
     server = grpc.aio.server()
-    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(Acceptor(), server)
+    transfers_pb2_grpc.add_TransfersServiceServicer_to_server(Acceptor(), server)  # type: ignore[abstract]  # as in sizes.py
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return f"127.0.0.1:{port}", server

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.bench import database
 from tests.bench.allocation import decide, new_trade
 from tests.bench.calls import DOMAIN
-from tests.bench.house import CLOCK, LABEL, NO_RETRIES, PACKAGE, new_desk, open_masters
+from tests.bench.house import CLOCK, LABEL, PACKAGE, new_desk, open_masters
 from tests.bench.kernel import STEP_E8, bare_kernel, equities
 from tests.bench.measure import Row, duration, in_turn_async, latency, seconds
 from tests.bench.processes import on_client_core, serving
@@ -26,6 +26,7 @@ from apportion.allocation.adapters.platform_groups import PlatformOrders
 from apportion.allocation.domain.child_orders import child_orders
 from apportion.allocation.domain.open_inputs import OpenInputs
 from apportion.allocation.domain.opening import decide_open
+from apportion.allocation.domain.retries import NO_RETRIES
 from apportion.allocation.operations.desk import Desk
 from apportion.allocation.operations.dispatch_allocation import dispatch_allocation
 from apportion.allocation.operations.gather_inputs import gather_inputs
@@ -59,7 +60,7 @@ class Acceptor(trading_pb2_grpc.TradingServiceServicer):
 
 async def serve_acceptor() -> tuple[str, object]:
     server = grpc.aio.server()
-    trading_pb2_grpc.add_TradingServiceServicer_to_server(Acceptor(), server)
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(Acceptor(), server)  # type: ignore[abstract]  # only what is called
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return f"127.0.0.1:{port}", server
