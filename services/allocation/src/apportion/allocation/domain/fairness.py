@@ -14,7 +14,7 @@ from apportion.allocation.domain.methods import AllocationMethod, RoundingPolicy
 from apportion.allocation.domain.open_inputs import OpenInputs, Rows
 from apportion.allocation.domain.reasons import SkipReason
 from apportion.allocation.domain.shares import PERCENT_E8, shares_of
-from apportion.money import INT64_MAX, Int64Array, exact_sum, largest_remainder
+from apportion.money import INT64_MAX, Int64Array, Rounding, exact_sum, largest_remainder
 
 MOST_VOLUME_E8 = INT64_MAX // 1_000
 """92 million lots: no use is made of more, and sums of a thousand such volumes fit into int64."""
@@ -37,7 +37,7 @@ def exact_shares_e8(inputs: OpenInputs, reasons: NDArray[np.int8]) -> Int64Array
         exact_e8[rows] = _divided_e8(inputs, rows, weights[rows])
     else:
         for group, share in shares_of(inputs, rows):
-            exact_e8[group] = share.cut_to(MOST_VOLUME_E8)
+            exact_e8[group] = np.minimum(share.in_units(1, Rounding.HALF_UP), MOST_VOLUME_E8)
     return exact_e8
 
 

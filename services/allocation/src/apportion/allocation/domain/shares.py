@@ -46,14 +46,6 @@ class Share:
             shares = [self.exact(row) / unit_e8 for row in range(self.factors[0].size)]
             return np.array([_rounded(min(share, Fraction(INT64_MAX)), rounding) for share in shares], dtype=np.int64)
 
-    def cut_to(self, most_e8: int) -> Int64Array:
-        """Shares in 1e-8 lot, half up, those above `most_e8` cut to it without being multiplied out."""
-        cut = self.in_units(most_e8, Rounding.DOWN) > 0
-        shares_e8 = np.full(cut.shape, most_e8, dtype=np.int64)
-        rows = np.flatnonzero(~cut)
-        shares_e8[rows] = self.of(rows).in_units(1, Rounding.HALF_UP)
-        return shares_e8
-
     def reaches(self, volume_e8: int, factors_e8: Int64Array, rows: Rows) -> NDArray[np.bool_]:
         """Which of some rows have a share that, times a factor of each, comes up to a volume."""
         # ⌊share × factor⌋ ≥ a whole number exactly when share × factor is.
