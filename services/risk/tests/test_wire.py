@@ -58,10 +58,11 @@ def test_account_states_are_sorted():
 
 
 def test_ticks_become_prices():
-    message = Ticks(observed_time=to_timestamp(NOW), symbols=["EURUSD"], bids_e8=[1], asks_e8=[2], server_times_ms=[3])
+    prices = {"symbols": ["EURUSD"], "bids_e8": [1], "asks_e8": [2], "server_times_ms": [3]}
+    message = Ticks(observed_time=to_timestamp(NOW), server_time_ms=4, **prices)
     known = parse_ticks_weather(message.SerializeToString())
     (price,) = known.prices
-    assert known.observed_time == NOW
+    assert (known.observed_time, known.server_time_ms) == (NOW, 4)
     assert (price.symbol, price.bid_e8, price.ask_e8, price.server_time_ms) == ("EURUSD", 1, 2, 3)
     message.symbols.append("USDJPY")
     with pytest.raises(MalformedMessage):

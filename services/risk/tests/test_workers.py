@@ -95,6 +95,7 @@ class Server:
             symbols=["EURUSD"],
             bids_e8=[1],
             asks_e8=[2],
+            server_time_ms=self.time_ms - age_ms,
             server_times_ms=[self.time_ms - age_ms],
         )
         await publish_weather(self.redis, ticks_key(SERVER), ticks.SerializeToString(), self.version)

@@ -175,6 +175,7 @@ def parse_ticks_weather(payload: bytes) -> PriceList:
     check_lengths(message, *columns)
     return PriceList(
         observed_time=from_timestamp(message.observed_time, "observed_time"),
+        server_time_ms=message.server_time_ms,
         prices=tuple(Price(*row) for row in zip(*columns, strict=True)),
     )
 

@@ -51,9 +51,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The newest price of each symbol, read from the server at `observed_time`."""
+    """The newest price of each symbol, read at `observed_time`; the newest of all is of `server_time_ms`."""
 
     observed_time: datetime
+    server_time_ms: int
     prices: tuple[Price, ...]
 
 

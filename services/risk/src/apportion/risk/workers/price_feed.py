@@ -31,19 +31,18 @@ class PriceFeed:
 
     def prices_at(self, observed_time: datetime) -> tuple[Price, ...]:
         """Those read within `apart_seconds` of then."""
-        known = self._latest()
-        if known is None:
-            return ()
-        apart_seconds = abs((known.observed_time - observed_time).total_seconds())
-        return known.prices if apart_seconds <= self._apart_seconds else ()
+        known = self._known_at(observed_time)
+        return () if known is None else known.prices
 
     def lag_ms(self, snapshot: Snapshot) -> int:
         """How much older, by the server's clock, the newest price is than the snapshot; 0 while none is known."""
-        newest = max((price.server_time_ms for price in self.prices_at(snapshot.observed_time)), default=0)
-        return max(snapshot.server_time_ms - newest, 0) if newest else 0
+        known = self._known_at(snapshot.observed_time)
+        if known is None or not known.server_time_ms:
+            return 0
+        return max(snapshot.server_time_ms - known.server_time_ms, 0)
 
-    def _latest(self) -> PriceList | None:
-        """Each list of prices is read once."""
+    def _known_at(self, observed_time: datetime) -> PriceList | None:
+        """Each list of prices is parsed once."""
         latest = self._weather.latest()
         if latest is not None and latest[0] != self._version:
             self._version, payload = latest
@@ -52,4 +51,9 @@ class PriceFeed:
             except DomainError as error:
                 self._known = None
                 log.error("ticks_unreadable", trading_server_id=self._server, error=str(error))
+        if (
+            self._known is None
+            or abs((self._known.observed_time - observed_time).total_seconds()) > self._apart_seconds
+        ):
+            return None
         return self._known
