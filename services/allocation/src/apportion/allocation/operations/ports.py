@@ -86,7 +86,10 @@ class Orders(Protocol):
         ...
 
     async def void_opens(self, label: int, ordering_key: int, halt_epoch: int) -> None:
-        """When it returns, no open of an older epoch is sent any more, accepted or not. Raises DomainError."""
+        """No open of an older epoch is sent any more, accepted or not, from half a second after it has returned.
+
+        Raises DomainError.
+        """
         ...
 
 
