@@ -19,8 +19,17 @@ from apportion.api.common.v1 import events_pb2
 from apportion.errors import InvalidArgument, Kind, RequestIdRequired, TimestampInvalid
 from apportion.rpc import Caller, Problems, from_timestamp, parse_filters, parse_id, request_key, to_timestamp
 from apportion.rpc.caller import enter_call
+from apportion.rpc.fields import given as given_field
 
 REQUEST_ID = "0b9f4f0e-7f2f-4c57-9c4f-0a7d4f6f3b11"
+
+
+def test_an_optional_field_that_is_not_set_is_none_and_zero_is_zero() -> None:
+    message = masters_pb2.Master()
+    assert given_field(message, "currency_digits") is None
+    message.currency_digits = 0
+    assert given_field(message, "currency_digits") == 0
+    assert given_field(message, "currency_digits", str) == "0"
 
 
 def test_all_problems_are_told_at_once() -> None:

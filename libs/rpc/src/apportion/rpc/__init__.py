@@ -5,6 +5,7 @@ from __future__ import annotations
 from apportion.rpc.caller import SUITE_LABEL, Caller, caller
 from apportion.rpc.channel import CallOptions, call_options, open_channel
 from apportion.rpc.columns import CHUNK_ROWS, check_lengths, column, set_column
+from apportion.rpc.fields import given
 from apportion.rpc.ids import parse_filters, parse_id
 from apportion.rpc.peers import Peers
 from apportion.rpc.problems import Problems
@@ -29,6 +30,7 @@ __all__ = [
     "check_lengths",
     "column",
     "from_timestamp",
+    "given",
     "open_channel",
     "parse_filters",
     "parse_id",

@@ -27,7 +27,7 @@ from apportion.api.platform_groups.v1 import (
 )
 from apportion.errors import DomainError
 from apportion.money import currency_digits
-from apportion.rpc import call_options, column, from_timestamp, set_column, to_timestamp
+from apportion.rpc import call_options, column, from_timestamp, given, set_column, to_timestamp
 
 PAGE_ROWS = 1_000
 PURPOSES = {kind: purpose for purpose, kind in KINDS.items()}
@@ -47,7 +47,6 @@ class PlatformAccounts:
             accounts_pb2.GetAccountRequest(account_id=account_id), **call_options(label, self._call_seconds)
         )
         account = answer.account
-        told = account.currency_digits if account.HasField("currency_digits") else None
         return Account(
             account_id=account.account_id,
             kind=AccountKind(account.kind),
@@ -55,7 +54,7 @@ class PlatformAccounts:
             login=account.login,
             trading_server_id=account.trading_server_id,
             currency_code=account.currency_code,
-            currency_digits=currency_digits(account.currency_code, told),
+            currency_digits=currency_digits(account.currency_code, given(account, "currency_digits")),
             wallet_account_id=account.wallet_account_id,
             equity_minor=account.snapshot.equity_minor if account.HasField("snapshot") else None,
             nets=NETS.get(account.margin_mode),
@@ -97,7 +96,7 @@ class PlatformOrders:
         await self._stub.SubmitOrders(request, **call_options(batch.label, self._call_seconds))
 
     async def void_opens(self, label: int, ordering_key: int, halt_epoch: int) -> None:
-        """When it returns, no open of an older epoch is sent any more. Raises DomainError."""
+        """Raises DomainError."""
         request_id = uuid5(NAMESPACE_URL, f"apportion/halt/{ordering_key}/{halt_epoch}")
         request = trading_pb2.VoidOpensRequest(
             request_id=str(request_id), ordering_key=ordering_key, halt_epoch=halt_epoch

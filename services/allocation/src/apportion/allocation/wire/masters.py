@@ -16,9 +16,8 @@ from apportion.allocation.operations.create_master import CreateMaster
 from apportion.allocation.operations.halt_master import HaltMaster
 from apportion.allocation.operations.resume_master import ResumeMaster
 from apportion.allocation.operations.update_master import UpdateMaster
-from apportion.allocation.wire.fields import given
 from apportion.api.allocation.v1 import masters_pb2
-from apportion.rpc import Problems, parse_filters, request_key, to_timestamp
+from apportion.rpc import Problems, given, parse_filters, request_key, to_timestamp
 
 NAME_LENGTH = 100
 CAUSE_LENGTH = 200

@@ -11,10 +11,9 @@ from apportion.allocation.operations.batch_update_subscriptions import BatchUpda
 from apportion.allocation.operations.create_subscription import CreateSubscription
 from apportion.allocation.operations.end_subscription import EndSubscription
 from apportion.allocation.operations.update_subscription import UpdateSubscription
-from apportion.allocation.wire.fields import given
 from apportion.api.allocation.v1 import subscriptions_pb2
 from apportion.money import E8
-from apportion.rpc import Problems, parse_filters, request_key, to_timestamp
+from apportion.rpc import Problems, given, parse_filters, request_key, to_timestamp
 
 MOST_CHANGES = 5_000
 Change = subscriptions_pb2.SubscriptionChange | subscriptions_pb2.UpdateSubscriptionRequest

@@ -7,7 +7,7 @@ import grpc
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.auth_gateway.domain.reads import Master, Page, PageRequest, Subscription
 from apportion.money import currency_digits
-from apportion.rpc import call_options, from_timestamp
+from apportion.rpc import call_options, from_timestamp, given
 
 CALL_SECONDS = 2.0
 
@@ -39,7 +39,6 @@ class AllocationMasters:
 
 
 def _master(message: masters_pb2.Master) -> Master:
-    told = message.currency_digits if message.HasField("currency_digits") else None
     return Master(
         master_id=message.master_id,
         name=message.name,
@@ -47,7 +46,7 @@ def _master(message: masters_pb2.Master) -> Master:
         method=masters_pb2.AllocationMethod.Name(message.method).removeprefix("ALLOCATION_METHOD_").lower(),
         state=masters_pb2.MasterState.Name(message.state).removeprefix("MASTER_STATE_").lower(),
         currency_code=message.currency_code,
-        currency_digits=currency_digits(message.currency_code, told),
+        currency_digits=currency_digits(message.currency_code, given(message, "currency_digits")),
         min_follower_equity_minor=message.min_follower_equity_minor,
         active_subscription_count=message.active_subscription_count,
         account_id=message.account_id,

@@ -8,7 +8,7 @@ from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
 from apportion.auth_gateway.domain.reads import Account, AccountSnapshot
 from apportion.errors import NotFound
 from apportion.money import currency_digits
-from apportion.rpc import call_options, from_timestamp
+from apportion.rpc import call_options, from_timestamp, given
 
 CALL_SECONDS = 2.0
 
@@ -40,7 +40,6 @@ class PlatformGroupsAccounts:
 
 
 def _account(message: accounts_pb2.Account) -> Account:
-    told = message.currency_digits if message.HasField("currency_digits") else None
     return Account(
         account_id=message.account_id,
         login=message.login,
@@ -48,7 +47,7 @@ def _account(message: accounts_pb2.Account) -> Account:
         state=accounts_pb2.AccountState.Name(message.state).removeprefix("ACCOUNT_STATE_").lower(),
         access=accounts_pb2.AccountAccess.Name(message.access).removeprefix("ACCOUNT_ACCESS_").lower(),
         currency_code=message.currency_code,
-        currency_digits=currency_digits(message.currency_code, told),
+        currency_digits=currency_digits(message.currency_code, given(message, "currency_digits")),
         leverage=message.leverage,
         holder_name=message.holder_name,
         wallet_account_id=message.wallet_account_id,

@@ -7,7 +7,7 @@ import grpc
 from apportion.api.allocation.v1 import masters_pb2, masters_pb2_grpc, subscriptions_pb2, subscriptions_pb2_grpc
 from apportion.fees.domain.terms import Currency, Parties
 from apportion.money import currency_digits
-from apportion.rpc import call_options
+from apportion.rpc import call_options, given
 
 
 class AllocationSubscriptions:
@@ -29,11 +29,11 @@ class AllocationSubscriptions:
             masters_pb2.GetMasterRequest(master_id=subscription.master_id), **options
         )
         master = answer.master
-        told = master.currency_digits if master.HasField("currency_digits") else None
+        digits = currency_digits(master.currency_code, given(master, "currency_digits"))
         return Parties(
             subscription_id=subscription_id,
             master_id=subscription.master_id,
             payer_account_id=subscription.account_id,
             payee_account_id=master.wallet_account_id,
-            currency=Currency(master.currency_code, currency_digits(master.currency_code, told)),
+            currency=Currency(master.currency_code, digits),
         )

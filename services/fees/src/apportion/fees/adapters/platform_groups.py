@@ -7,7 +7,7 @@ import grpc
 from apportion.api.platform_groups.v1 import accounts_pb2, accounts_pb2_grpc
 from apportion.fees.domain.terms import Currency
 from apportion.money import currency_digits
-from apportion.rpc import call_options
+from apportion.rpc import call_options, given
 
 
 class PlatformWallets:
@@ -21,5 +21,5 @@ class PlatformWallets:
         """Raises NotFound for an account that the label does not have."""
         request = accounts_pb2.GetAccountRequest(account_id=account_id)
         account = (await self._accounts.GetAccount(request, **call_options(label, self._call_seconds))).account
-        told = account.currency_digits if account.HasField("currency_digits") else None
-        return Currency(account.currency_code, currency_digits(account.currency_code, told))
+        digits = currency_digits(account.currency_code, given(account, "currency_digits"))
+        return Currency(account.currency_code, digits)
